@@ -1,0 +1,61 @@
+{{/*
+An upgrade with --reuse-values brings the values of an older chart, without the keys that came later. So every value is
+read through a default here, also where values.yaml has one.
+*/}}
+
+{{/* The name of all objects. Independent of the release: a namespace has one operator, as it has one status ConfigMap. */}}
+{{- define "kube9-operator.fullname" -}}
+{{- .Values.fullnameOverride | default .Values.nameOverride | default "kube9-operator" }}
+{{- end }}
+
+{{/* How the VS Code extension finds the pod; also the immutable selector of Deployments made by charts 2.x. */}}
+{{- define "kube9-operator.selectorLabels" -}}
+app.kubernetes.io/name: kube9-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "kube9-operator.labels" -}}
+{{ include "kube9-operator.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "kube9-operator.serviceAccountName" -}}
+{{- $account := .Values.serviceAccount | default dict }}
+{{- $account.name | default (ternary (include "kube9-operator.fullname" .) "default" (dig "create" true $account)) }}
+{{- end }}
+
+{{/* Not empty if image.tag is a version before 3.0.0, which is another program with other needs. */}}
+{{- define "kube9-operator.imageTagIsOld" -}}
+{{- $image := .Values.image | default dict }}
+{{- if regexMatch "^v?[0-2](\\.[0-9]+){0,2}([-+].*)?$" ($image.tag | default "" | toString) }}true{{ end }}
+{{- end }}
+
+{{/* Not empty if the image values are the defaults of a chart before 3.0.0, kept by --reuse-values: they count as empty. */}}
+{{- define "kube9-operator.imageIsOldDefault" -}}
+{{- $image := .Values.image | default dict }}
+{{- if eq ($image.repository | default "") "ghcr.io/alto9/kube9-operator" }}
+{{- if not $image.digest }}{{ include "kube9-operator.imageTagIsOld" . }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/*
+The image. The released reference, repository:tag@digest, is an annotation in Chart.yaml that packaging adds: were it in
+values.yaml, --reuse-values would keep the old one.
+*/}}
+{{- define "kube9-operator.image" -}}
+{{- $unreleased := printf "ghcr.io/alto9/kube9-operator:%s" .Chart.AppVersion }}
+{{- $released := index (.Chart.Annotations | default dict) "release/image" | default $unreleased }}
+{{- $image := .Values.image | default dict }}
+{{- if include "kube9-operator.imageIsOldDefault" . }}
+{{- $image = dict }}
+{{- end }}
+{{- if or $image.repository $image.tag $image.digest }}
+{{- $repository := regexReplaceAll ":[^:/]+$" (splitList "@" $released | first) "" }}
+{{- printf "%s:%s" ($image.repository | default $repository) ($image.tag | default .Chart.AppVersion) }}
+{{- with $image.digest }}@{{ . }}{{ end }}
+{{- else }}
+{{- $released }}
+{{- end }}
+{{- end }}

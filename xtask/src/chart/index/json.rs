@@ -1,0 +1,360 @@
+//! Reading and writing an index as exact JSON.
+//!
+//! Reading refuses what JSON parsers usually forgive (a key that stands twice) and copies nothing that it need not: an index of
+//! 100,000 versions is read in a second.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::chart::index::{Entry, Index};
+use crate::chart::json::{exact, quote};
+
+/// Fields of a chart version that Helm 3.12 knows (`ChartVersion` and `Metadata` in its source).
+const ENTRY_FIELDS: [&str; 22] = [
+    "annotations", "apiVersion", "appVersion", "condition", "created", "dependencies", "deprecated", "description", "digest",
+    "engine", "home", "icon", "keywords", "kubeVersion", "maintainers", "name", "removed", "sources", "tags", "type", "urls",
+    "version",
+];
+/// Further entry fields that it tolerates, and the top-level fields that it knows.
+const TOLERATED_FIELDS: [&str; 3] = ["checksum", "tillerVersion", "url"];
+const INDEX_FIELDS: [&str; 3] = ["apiVersion", "publicKeys", "serverInfo"];
+
+/// Reads an index.
+pub(super) fn read(text: &str) -> Result<Index<'_>, String> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let index = deserializer.deserialize_map(IndexVisitor).map_err(|error| error.to_string())?;
+    deserializer.end().map_err(|error| error.to_string())?;
+    Ok(index)
+}
+
+/// Reads one entry.
+pub(super) fn entry(text: &str) -> Result<Entry<'_>, String> {
+    let mut header = Header::default();
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.deserialize_map(HeaderVisitor(&mut header)).map_err(|error| error.to_string())?;
+    let version = header.version.ok_or("an entry has no version")?;
+    Ok(Entry { json: exact(text)?, version, digest: header.digest, created: header.created })
+}
+
+/// Writes an index, one version a line.
+pub(super) fn write(index: &Index<'_>) -> String {
+    let size: usize = index.charts.iter().flat_map(|(_, entries)| entries).map(|entry| entry.json.len() + 2).sum();
+    let mut out = String::with_capacity(size + 4096);
+    out.push('{');
+    for (name, value) in &index.fields {
+        quote(name, &mut out);
+        out.push(':');
+        out.push_str(value);
+        out.push(',');
+    }
+    out.push_str("\"entries\":{");
+    for (number, (chart, entries)) in index.charts.iter().enumerate() {
+        out.push_str(if number == 0 { "\n" } else { ",\n" });
+        quote(chart, &mut out);
+        out.push_str(":[");
+        for (number, entry) in entries.iter().enumerate() {
+            out.push_str(if number == 0 { "\n" } else { ",\n" });
+            out.push_str(&entry.json);
+        }
+        out.push_str("\n]");
+    }
+    out.push_str("\n}");
+    if let Some(generated) = &index.generated {
+        out.push_str(",\"generated\":");
+        quote(generated, &mut out);
+    }
+    if !index.annotations.is_empty() {
+        out.push_str(",\"annotations\":{");
+        for (number, (name, value)) in index.annotations.iter().enumerate() {
+            out.push_str(if number == 0 { "\n" } else { ",\n" });
+            quote(name, &mut out);
+            out.push(':');
+            quote(value, &mut out);
+        }
+        out.push_str("\n}");
+    }
+    out.push_str("}\n");
+    out
+}
+
+/// Names of fields that the oldest Helm does not know.
+pub(super) fn unknown_fields(index: &Index<'_>) -> Vec<String> {
+    let mut unknown: Vec<String> = Vec::new();
+    let own = index.fields.iter().map(|(name, _)| name.as_ref()).filter(|name| !INDEX_FIELDS.contains(name));
+    unknown.extend(own.map(str::to_owned));
+    for entry in index.charts.iter().flat_map(|(_, entries)| entries) {
+        let names: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&entry.json).unwrap_or_default();
+        let known = |name: &str| ENTRY_FIELDS.contains(&name) || TOLERATED_FIELDS.contains(&name);
+        for name in names.into_iter().map(|(name, _)| name).filter(|name| !known(name)) {
+            let name = format!("entries.*.{name}");
+            if !unknown.contains(&name) {
+                unknown.push(name);
+            }
+        }
+    }
+    unknown
+}
+
+struct IndexVisitor;
+
+impl<'de> Visitor<'de> for IndexVisitor {
+    type Value = Index<'de>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an index (a map with `apiVersion` and `entries`)")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Index<'de>, A::Error> {
+        let mut index = Index::default();
+        let mut seen = Keys::default();
+        let mut entries = None;
+        while let Some(Text(key)) = map.next_key()? {
+            seen.add(&key)?;
+            match key.as_ref() {
+                "entries" => entries = Some(map.next_value_seed(Charts)?),
+                "generated" => index.generated = map.next_value::<Option<Text<'de>>>()?.map(|text| text.0),
+                "annotations" => {
+                    let texts = map.next_value_seed(Texts)?;
+                    index.annotations = texts.into_iter().collect();
+                }
+                _ => {
+                    let raw: &RawValue = map.next_value()?;
+                    check_keys(raw.get()).map_err(A::Error::custom)?;
+                    index.fields.push((key, exact(raw.get()).map_err(A::Error::custom)?));
+                }
+            }
+        }
+        if !seen.0.iter().any(|key| key == "apiVersion") {
+            return Err(A::Error::custom("there is no `apiVersion`"));
+        }
+        index.charts = entries.ok_or_else(|| A::Error::custom("there is no `entries`"))?;
+        Ok(index)
+    }
+}
+
+/// A text, borrowed where it holds no escapes.
+struct Text<'de>(Cow<'de, str>);
+
+impl<'de> serde::Deserialize<'de> for Text<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor).map(Text)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a text")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+}
+
+/// The keys of one map. Most have a dozen, for which a list is the fastest set; entries and annotations may have many.
+#[derive(Default)]
+struct Keys<'de>(Vec<Cow<'de, str>>, std::collections::HashSet<Cow<'de, str>>);
+
+impl<'de> Keys<'de> {
+    fn add<E: serde::de::Error>(&mut self, key: &Cow<'de, str>) -> Result<(), E> {
+        const FEW: usize = 32;
+        let new = if self.0.len() < FEW {
+            let new = !self.0.contains(key);
+            self.0.push(key.clone());
+            new
+        } else {
+            if self.1.is_empty() {
+                self.1.extend(self.0.iter().cloned());
+            }
+            self.1.insert(key.clone())
+        };
+        if new { Ok(()) } else { Err(E::custom(format_args!("the key `{key}` stands twice in one map"))) }
+    }
+}
+
+struct Charts;
+
+impl<'de> DeserializeSeed<'de> for Charts {
+    type Value = Vec<(Cow<'de, str>, Vec<Entry<'de>>)>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Charts {
+    type Value = Vec<(Cow<'de, str>, Vec<Entry<'de>>)>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("`entries` to be a map from chart names to lists of versions")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut charts = Vec::new();
+        let mut seen = Keys::default();
+        while let Some(Text(name)) = map.next_key()? {
+            seen.add(&name)?;
+            charts.push((name, map.next_value_seed(Entries)?));
+        }
+        Ok(charts)
+    }
+}
+
+struct Entries;
+
+impl<'de> DeserializeSeed<'de> for Entries {
+    type Value = Vec<Entry<'de>>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Vec<Entry<'de>>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a list of versions")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(raw) = sequence.next_element::<&RawValue>()? {
+            entries.push(entry(raw.get()).map_err(A::Error::custom)?);
+        }
+        Ok(entries)
+    }
+}
+
+struct Texts;
+
+impl<'de> DeserializeSeed<'de> for Texts {
+    type Value = Vec<(Cow<'de, str>, Cow<'de, str>)>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Texts {
+    type Value = Vec<(Cow<'de, str>, Cow<'de, str>)>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("`annotations` to be a map of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut texts = Vec::new();
+        let mut seen = Keys::default();
+        while let Some((Text(name), Text(value))) = map.next_entry()? {
+            seen.add(&name)?;
+            texts.push((name, value));
+        }
+        Ok(texts)
+    }
+}
+
+/// What decisions need of an entry.
+#[derive(Default)]
+struct Header<'de> {
+    version: Option<Cow<'de, str>>,
+    digest: Option<Cow<'de, str>>,
+    created: Option<Cow<'de, str>>,
+}
+
+struct HeaderVisitor<'h, 'de>(&'h mut Header<'de>);
+
+impl<'de> Visitor<'de> for HeaderVisitor<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a chart version (a map)")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = Keys::default();
+        while let Some(Text(key)) = map.next_key()? {
+            seen.add(&key)?;
+            match key.as_ref() {
+                "version" => self.0.version = Some(map.next_value::<Text<'de>>()?.0),
+                "digest" => self.0.digest = map.next_value::<Option<Text<'de>>>()?.map(|text| text.0),
+                "created" => self.0.created = map.next_value::<Option<Text<'de>>>()?.map(|text| text.0),
+                _ => map.next_value_seed(UniqueKeys)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_keys(json: &str) -> Result<(), String> {
+    UniqueKeys.deserialize(&mut serde_json::Deserializer::from_str(json)).map_err(|error| error.to_string())
+}
+
+/// Walks a value and refuses a map with a key that stands twice.
+struct UniqueKeys;
+
+impl<'de> DeserializeSeed<'de> for UniqueKeys {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for UniqueKeys {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = Keys::default();
+        while let Some(Text(key)) = map.next_key()? {
+            seen.add(&key)?;
+            map.next_value_seed(UniqueKeys)?;
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
+        while sequence.next_element_seed(UniqueKeys)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}

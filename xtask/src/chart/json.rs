@@ -1,0 +1,78 @@
+//! JSON that is the same thing when it is read as YAML 1.1, whichever of its two parsers a Helm uses.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Writes a text as JSON that is the same text in YAML 1.1: what YAML takes for a line break, or does not allow, is escaped;
+/// characters beyond the basic plane stay raw, since YAML knows no surrogate pairs.
+pub(crate) fn quote(text: &str, out: &mut String) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{:04x}", u32::from(character));
+            }
+            _ => out.push(character),
+        }
+    }
+    out.push('"');
+}
+
+/// A JSON value on one line, its texts as `quote` writes them. Numbers stay as they were written.
+pub(crate) fn exact(json: &str) -> Result<Cow<'_, str>, String> {
+    // Everything that `quote` would write differently contains one of these bytes.
+    let suspicious = |byte: u8| byte < b' ' || matches!(byte, b'\\' | 0x7f | 0xc2 | 0xef) || byte == 0xe2;
+    if !json.bytes().any(suspicious) {
+        return Ok(Cow::Borrowed(json));
+    }
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(start) = rest.find('"') {
+        push_without_space(&rest[..start], &mut out);
+        let end = start + text_length(&rest[start..]).ok_or("a text does not end")?;
+        let text: String = serde_json::from_str(&rest[start..end]).map_err(|error| error.to_string())?;
+        quote(&text, &mut out);
+        rest = &rest[end..];
+    }
+    push_without_space(rest, &mut out);
+    Ok(Cow::Owned(out))
+}
+
+fn push_without_space(json: &str, out: &mut String) {
+    out.extend(json.chars().filter(|character| !character.is_ascii_whitespace()));
+}
+
+/// The length of the JSON text that `json` begins with, its quotes included.
+fn text_length(json: &str) -> Option<usize> {
+    let mut escaped = false;
+    for (at, byte) in json.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_yaml_reads_differently_is_escaped_and_the_rest_is_raw() {
+        let mut out = String::new();
+        quote("a\"\\\n\u{85}\u{2028}\u{feff}ü\u{1f600}", &mut out);
+        assert_eq!(out, "\"a\\\"\\\\\\u000a\\u0085\\u2028\\ufeffü\u{1f600}\"");
+    }
+
+    #[test]
+    fn json_that_others_wrote_is_brought_to_one_line_without_changing_a_number() {
+        let json = "{\n  \"a\": [1.10, 1e3, -0],\n  \"b\\u002f\": \"\\ud83d\\ude00 \\/ x\"\n}";
+        assert_eq!(exact(json).unwrap(), "{\"a\":[1.10,1e3,-0],\"b/\":\"\u{1f600} / x\"}");
+    }
+}

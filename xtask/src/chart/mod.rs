@@ -1,0 +1,9 @@
+//! The Helm chart: its manifest, its archive, and the repository that lists it.
+
+pub mod ignore;
+pub mod index;
+mod json;
+pub mod manifest;
+pub mod package;
+pub mod repository;
+mod yaml;

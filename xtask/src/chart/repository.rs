@@ -1,0 +1,151 @@
+//! The chart repository in a store: archives that are written once, and the index that changes by compare-and-swap.
+
+use std::time::Duration;
+
+use crate::chart::index::{self, Added, Entry, FILE, Index};
+use crate::error::{Error, Exit, Result};
+use crate::store::{Object, Store, Write};
+
+/// How often a change of the index is tried while others keep changing it.
+const ATTEMPTS: u32 = 50;
+
+/// What the repository holds, read once.
+#[derive(Debug)]
+pub struct Snapshot {
+    object: Option<Object>,
+    json: String,
+}
+
+impl Snapshot {
+    /// The index. An empty one where the repository has none yet.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn index(&self) -> Result<Index<'_>> {
+        if self.json.is_empty() { Ok(Index::empty()) } else { Index::parse(&self.json) }
+    }
+}
+
+/// Reads the index.
+///
+/// # Errors
+/// It cannot be read; it is malformed; it is missing although archives are there.
+pub fn read(store: &dyn Store) -> Result<Snapshot> {
+    let Some(object) = store.get(FILE)? else {
+        let archives = store.list(".tgz")?;
+        if archives.is_empty() {
+            return Ok(Snapshot { object: None, json: String::new() });
+        }
+        return Err(Error::new(Exit::Repository, format!("the repository holds archives and no {FILE}"))
+            .because(format!("{} archives, such as {}: without their index they are lost to users", archives.len(), archives[0]))
+            .remedy(format!("restore {FILE} from a copy; a rehearsal's whole folder may simply be removed")));
+    };
+    let json = index::as_json(&object.bytes)?.into_owned();
+    Index::parse(&json)?;
+    Ok(Snapshot { object: Some(object), json })
+}
+
+/// Makes sure that there is an index, so that an archive is never alone.
+///
+/// # Errors
+/// The store cannot be read or written to.
+pub fn initialise(store: &dyn Store) -> Result<()> {
+    if read(store)?.object.is_some() {
+        return Ok(());
+    }
+    // Refused means that somebody else has just put one.
+    let _: Write = store.put_new(FILE, Index::empty().write().as_bytes())?;
+    Ok(())
+}
+
+/// Changes the index by compare-and-swap: `change` is applied to what is there now, again and again until nobody was faster.
+/// False where it had nothing to change.
+///
+/// # Errors
+/// `change` refuses; the store fails; others are faster every time.
+pub fn update(store: &dyn Store, change: &dyn Fn(&mut Index<'_>) -> Result<bool>) -> Result<bool> {
+    for attempt in 0..ATTEMPTS {
+        let snapshot = read(store)?;
+        let mut index = snapshot.index()?;
+        if !change(&mut index)? {
+            return Ok(false);
+        }
+        let bytes = index.write();
+        let written = match &snapshot.object {
+            Some(object) => store.replace(FILE, &object.revision, bytes.as_bytes())?,
+            None => store.put_new(FILE, bytes.as_bytes())?,
+        };
+        if written == Write::Done {
+            return Ok(true);
+        }
+        std::thread::sleep(pause(attempt));
+    }
+    Err(Error::new(Exit::Busy, format!("{FILE} was changed by others {ATTEMPTS} times while this run tried to"))
+        .remedy("run the same words again"))
+}
+
+/// Lists a version. False where it is listed already.
+///
+/// # Errors
+/// As `update`; the version is listed with other content, or was yanked.
+pub fn add(store: &dyn Store, chart: &str, entry: &Entry<'static>) -> Result<bool> {
+    update(store, &|index| Ok(index.add(chart, entry.clone())? == Added::New))
+}
+
+/// Longer with every attempt, and different for every process, so that two do not stay in step.
+fn pause(attempt: u32) -> Duration {
+    let jitter = u64::from(std::process::id() % 7);
+    Duration::from_millis((1 << attempt.min(6)) + jitter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::directory::Directory;
+
+    fn store(folder: &tempfile::TempDir) -> Directory {
+        Directory::new(folder.path().join("charts"), folder.path().join(".lock"))
+    }
+
+    fn entry(version: &str) -> Entry<'static> {
+        Entry::of(&serde_json::json!({"version": version, "digest": "d", "created": "2026-01-01T00:00:00Z"})).unwrap()
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_an_empty_repository() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(read(&store(&folder)).unwrap().index().unwrap().size(), (0, 0));
+    }
+
+    #[test]
+    fn archives_without_an_index_are_an_error_and_never_an_empty_repository() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        assert_eq!(store.put_new("demo-1.0.0.tgz", b"x").unwrap(), Write::Done);
+        assert_eq!(read(&store).unwrap_err().exit, Exit::Repository);
+        assert!(add(&store, "demo", &entry("1.0.0")).is_err() && initialise(&store).is_err());
+    }
+
+    #[test]
+    fn x5_publishers_at_once_lose_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        initialise(&store(&folder)).unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let store = store(&folder);
+                scope.spawn(move || assert!(add(&store, "demo", &entry(&format!("1.0.{number}"))).unwrap()));
+            }
+        });
+        assert_eq!(read(&store(&folder)).unwrap().index().unwrap().versions("demo").len(), 8);
+    }
+
+    #[test]
+    fn x3_listing_a_version_twice_changes_no_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        assert!(add(&store, "demo", &entry("1.0.0")).unwrap());
+        let before = store.get(FILE).unwrap();
+        assert!(!add(&store, "demo", &entry("1.0.0")).unwrap());
+        assert_eq!(store.get(FILE).unwrap(), before);
+    }
+}

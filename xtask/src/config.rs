@@ -1,0 +1,351 @@
+//! `[workspace.metadata.release]` of the root Cargo.toml, as typed data.
+//!
+//! Everything that belongs to one product is in that table, and nothing of it is in this crate's code: another operator adopts
+//! the tool by writing a table of its own. Unknown keys are errors, so that a typo is not a silent default.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use semver::Version;
+use serde::Deserialize;
+
+use crate::disk;
+use crate::error::{Context, Error, Exit, Result};
+use crate::image::layout::Platform;
+
+/// The workspace and what is released of it.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    /// The folder of the root Cargo.toml.
+    pub root: PathBuf,
+    /// The crate that is released, as its manifest says.
+    pub package: Package,
+    /// No version below this one is ever released.
+    pub first_version: Version,
+    /// The chart's folder, relative to the root.
+    pub chart: String,
+    /// The platforms of the image and the compiler target of each.
+    pub platforms: BTreeMap<Platform, String>,
+    targets: BTreeMap<String, TargetTable>,
+}
+
+/// The released crate's manifest, with what it inherits from the workspace.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// The crate's name, which is the binary's name, too.
+    pub name: String,
+    /// Its folder, relative to the root.
+    pub folder: String,
+    /// The version that the tree says.
+    pub version: Version,
+    /// The oldest compiler that can build it.
+    pub rust_version: Option<String>,
+    /// What people read about it; each is a label of the image.
+    pub about: About,
+}
+
+/// The crate's descriptive fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// One line on what it is.
+    pub description: String,
+    /// The SPDX expression of its license.
+    pub license: String,
+    /// Where the sources are.
+    pub repository: String,
+    /// Where the documentation is.
+    pub documentation: String,
+    /// Who distributes it: the first author.
+    pub vendor: String,
+}
+
+/// A place that a release is published to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The name in the table.
+    pub name: String,
+    /// The image, without a tag: `host/path`.
+    pub image: String,
+    /// The URL of the chart repository, without a slash at the end.
+    pub repository: String,
+    /// The folder that is published into, relative to the root or absolute.
+    pub directory: PathBuf,
+    /// Whether the image is scanned.
+    pub scan: Scan,
+}
+
+/// When the image is scanned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scan {
+    /// Where the scanner, its database and cargo-auditable are all there.
+    IfInstalled,
+    /// Always; a machine that cannot is refused.
+    Required,
+}
+
+impl Workspace {
+    /// Finds the workspace that `start` is in and reads its tables.
+    ///
+    /// # Errors
+    /// There is no workspace, or a file is malformed; all complaints of one file come together where the parser allows.
+    pub fn find(start: &Path) -> Result<Self> {
+        for folder in start.ancestors() {
+            let Some(bytes) = disk::read(&folder.join("Cargo.toml"))? else { continue };
+            let text = String::from_utf8(bytes).context(Exit::Workspace, || "Cargo.toml is not UTF-8".into())?;
+            let manifest: RootManifest = parse(&text, "Cargo.toml")?;
+            if let Some(workspace) = manifest.workspace {
+                return Self::from_table(folder, workspace);
+            }
+        }
+        Err(Error::new(Exit::Workspace, format!("{} is not in a Cargo workspace", start.display()))
+            .remedy("change to the folder of your clone"))
+    }
+
+    /// The target of that name.
+    ///
+    /// # Errors
+    /// There is none, or its fields contradict each other.
+    pub fn target(&self, name: &str) -> Result<Target> {
+        let Some(table) = self.targets.get(name) else {
+            let known: Vec<&str> = self.targets.keys().map(String::as_str).collect();
+            return Err(Error::new(Exit::Usage, format!("there is no target `{name}`"))
+                .because("it is not in [workspace.metadata.release.targets]")
+                .remedy(format!("name one of: {}", known.join(", "))));
+        };
+        table.resolve(name)
+    }
+
+    /// The folder of a target, absolute.
+    pub fn directory(&self, target: &Target) -> PathBuf {
+        self.root.join(&target.directory)
+    }
+
+    fn from_table(root: &Path, workspace: WorkspaceTable) -> Result<Self> {
+        let Some(release) = workspace.metadata.and_then(|metadata| metadata.release) else {
+            return Err(Error::new(Exit::Workspace, "Cargo.toml has no table [workspace.metadata.release]")
+                .because("it says what is released, and to where")
+                .remedy("the README shows the table, key by key"));
+        };
+        let package = find_package(root, &workspace.members, &release.package, &workspace.package)?;
+        if release.platforms.is_empty() {
+            return Err(Error::new(Exit::Workspace, "[workspace.metadata.release.platforms] is empty")
+                .remedy("name a platform: \"linux/amd64\" = \"x86_64-unknown-linux-gnu\""));
+        }
+        Ok(Workspace {
+            root: root.to_owned(),
+            package,
+            first_version: release.first_version,
+            chart: release.chart.trim_end_matches('/').to_owned(),
+            platforms: release.platforms,
+            targets: release.targets,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct RootManifest {
+    workspace: Option<WorkspaceTable>,
+}
+
+#[derive(Deserialize)]
+struct WorkspaceTable {
+    #[serde(default)]
+    members: Vec<String>,
+    #[serde(default)]
+    package: SharedTable,
+    metadata: Option<Metadata>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    release: Option<ReleaseTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct ReleaseTable {
+    package: String,
+    first_version: Version,
+    chart: String,
+    platforms: BTreeMap<Platform, String>,
+    targets: BTreeMap<String, TargetTable>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct TargetTable {
+    image: String,
+    repository: String,
+    directory: PathBuf,
+    builder: Builder,
+    scan: Scan,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Builder {
+    Embedded,
+}
+
+#[derive(Deserialize)]
+struct MemberManifest {
+    package: Option<PackageTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct PackageTable {
+    name: String,
+    version: Option<Field<String>>,
+    rust_version: Option<Field<String>>,
+    description: Option<Field<String>>,
+    license: Option<Field<String>>,
+    repository: Option<Field<String>>,
+    documentation: Option<Field<String>>,
+    authors: Option<Field<Vec<String>>>,
+}
+
+/// `[workspace.package]`: what members inherit.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct SharedTable {
+    version: Option<String>,
+    rust_version: Option<String>,
+    description: Option<String>,
+    license: Option<String>,
+    repository: Option<String>,
+    documentation: Option<String>,
+    authors: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Field<T> {
+    Own(T),
+    Inherited {
+        #[serde(rename = "workspace")]
+        _workspace: bool,
+    },
+}
+
+impl PackageTable {
+    fn resolve(self, folder: String, shared: &SharedTable) -> Result<Package> {
+        let version = inherit(self.version, &shared.version);
+        let about = About {
+            description: inherit(self.description, &shared.description),
+            license: inherit(self.license, &shared.license),
+            repository: inherit(self.repository, &shared.repository),
+            documentation: inherit(self.documentation, &shared.documentation),
+            vendor: inherit(self.authors, &shared.authors).into_iter().next().unwrap_or_default(),
+        };
+        Ok(Package {
+            name: self.name,
+            version: Version::parse(&version)
+                .context(Exit::Workspace, || format!("{folder}/Cargo.toml: the version `{version}` is not semver"))?,
+            folder,
+            rust_version: Some(inherit(self.rust_version, &shared.rust_version)).filter(|text| !text.is_empty()),
+            about,
+        })
+    }
+}
+
+fn inherit<T: Clone + Default>(own: Option<Field<T>>, shared: &Option<T>) -> T {
+    match own {
+        Some(Field::Own(value)) => value,
+        Some(Field::Inherited { .. }) => shared.clone().unwrap_or_default(),
+        None => T::default(),
+    }
+}
+
+impl TargetTable {
+    fn resolve(&self, name: &str) -> Result<Target> {
+        let Builder::Embedded = self.builder;
+        let wrong = |key: &str, why: &str| {
+            Error::new(Exit::Workspace, format!("target `{name}`: `{key}` cannot be used")).because(why)
+        };
+        let repository = self.repository.trim_end_matches('/');
+        let Some(host) = repository.strip_prefix("http://").filter(|host| !host.is_empty() && !host.contains('/')) else {
+            return Err(wrong("repository", "a folder is served at http://HOST:PORT, without a path"));
+        };
+        if !host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port != 0)) {
+            return Err(wrong("repository", "the port that the folder is served on is missing: http://HOST:PORT"));
+        }
+        match self.image.split_once('/') {
+            Some((registry, path)) if registry == host && valid_image_path(path) => {}
+            Some((registry, _)) if registry != host => {
+                return Err(wrong("image", "`serve` gives image and chart from one port: begin it with the repository's host and port"));
+            }
+            _ => return Err(wrong("image", "it must be HOST:PORT/NAME, the name in lower case and without a tag")),
+        }
+        Ok(Target {
+            name: name.to_owned(),
+            image: self.image.clone(),
+            repository: repository.to_owned(),
+            directory: self.directory.clone(),
+            scan: self.scan,
+        })
+    }
+}
+
+impl Target {
+    /// The image's name within its registry.
+    pub fn image_path(&self) -> &str {
+        self.image.split_once('/').map_or(self.image.as_str(), |(_, path)| path)
+    }
+
+    /// The port that a folder target is served on.
+    pub fn port(&self) -> u16 {
+        self.repository.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
+    }
+}
+
+/// The grammar of a repository name in the OCI distribution specification, section "Pulling manifests".
+fn valid_image_path(path: &str) -> bool {
+    let valid_part = |part: &str| {
+        part.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+            && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c))
+    };
+    path.split('/').all(valid_part)
+}
+
+fn find_package(root: &Path, members: &[String], name: &str, shared: &SharedTable) -> Result<Package> {
+    let mut seen = Vec::new();
+    for folder in member_folders(root, members)? {
+        let path = format!("{folder}/Cargo.toml");
+        let Some(bytes) = disk::read(&root.join(&path))? else { continue };
+        let text = String::from_utf8(bytes).context(Exit::Workspace, || format!("{path} is not UTF-8"))?;
+        let Some(table) = parse::<MemberManifest>(&text, &path)?.package else { continue };
+        if table.name == name {
+            return table.resolve(folder, shared);
+        }
+        seen.push(table.name);
+    }
+    Err(Error::new(Exit::Workspace, format!("the workspace has no package `{name}`"))
+        .because("[workspace.metadata.release] names it as `package`")
+        .remedy(format!("name one of: {}", seen.join(", "))))
+}
+
+fn member_folders(root: &Path, members: &[String]) -> Result<Vec<String>> {
+    let mut folders = Vec::new();
+    for member in members {
+        let Some(parent) = member.strip_suffix("/*") else {
+            folders.push(member.clone());
+            continue;
+        };
+        let path = root.join(parent);
+        let entries = std::fs::read_dir(&path).map_err(|error| disk::unreadable(&path, &error))?;
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        folders.extend(names.map(|name| format!("{parent}/{name}")));
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(text: &str, path: &str) -> Result<T> {
+    toml_edit::de::from_str(text).map_err(|error| {
+        Error::new(Exit::Workspace, format!("{path} cannot be used"))
+            .because(error)
+            .remedy("the README shows [workspace.metadata.release], key by key")
+    })
+}

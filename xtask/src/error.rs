@@ -1,0 +1,101 @@
+//! The one error type: what failed, on what, why, and what to do about it.
+//!
+//! Every error that a user can cause or cure has an exit code of its own kind (the README lists them), so that a script can
+//! tell "somebody else published this version" from "the disk is full" without reading prose.
+
+use std::fmt;
+
+/// The result of everything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a process exit code of `xtask` means. The numbers are a public contract: they are documented in the README.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Something failed that has no code of its own: a full disk, a child process, a bug.
+    Failure = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// A file of the workspace is missing, malformed, or disagrees with another one.
+    Workspace = 3,
+    /// This machine lacks something: a tool, a compiler target, a free port, a git commit.
+    Environment = 4,
+    /// The version is already published with other content, or was yanked.
+    Conflict = 5,
+    /// The chart repository or the image registry cannot be read, or holds something that is not valid.
+    Repository = 6,
+    /// Another run is at work in the same folder and did not finish in time.
+    Busy = 7,
+    /// What was published is not what an anonymous user gets.
+    Verify = 8,
+    /// The scanner found something that stops a release.
+    Findings = 10,
+    /// The scanner itself failed, or must not be used.
+    Scanner = 11,
+    /// The scanner's vulnerability database is missing or too old.
+    Database = 12,
+}
+
+/// An error for people: one sentence on what failed, the reason below it, and the ways out.
+#[derive(Debug)]
+pub struct Error {
+    /// The kind, as a process exit code.
+    pub exit: Exit,
+    /// What failed, on what.
+    pub what: String,
+    /// Why, where something else said so (an operating system error, a parser, a child process).
+    pub why: Option<String>,
+    /// What to do; several lines are alternatives or a list of problems to cure.
+    pub remedies: Vec<String>,
+}
+
+impl Error {
+    /// An error of a kind, with what failed.
+    pub fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Error { exit, what: what.into(), why: None, remedies: Vec::new() }
+    }
+
+    /// Adds the reason that something else gave.
+    #[must_use]
+    pub fn because(mut self, why: impl fmt::Display) -> Self {
+        self.why = Some(why.to_string());
+        self
+    }
+
+    /// Adds one way out.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedies.push(remedy.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.what)?;
+        if let Some(why) = &self.why {
+            write!(out, "\n  because: {}", why.trim_end().replace('\n', "\n           "))?;
+        }
+        for remedy in &self.remedies {
+            write!(out, "\n  to do:   {}", remedy.replace('\n', "\n           "))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Turns somebody else's error into ours, at the place that knows what was being done.
+pub trait Context<T> {
+    /// Names what failed; the original error becomes the reason.
+    ///
+    /// # Errors
+    /// The original one, wrapped.
+    fn context(self, exit: Exit, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: fmt::Display> Context<T> for Result<T, E> {
+    fn context(self, exit: Exit, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| Error::new(exit, what()).because(error))
+    }
+}

@@ -1,0 +1,365 @@
+//! Compiles the released crate into one static binary for each platform, with whatever compiler on this machine can.
+//!
+//! A platform can be built where a `rustc` has the target's standard library and a linker can make a static program. Both are found
+//! out by asking: each `rustc` (of `RUSTC`, of every rustup toolchain, on PATH) says where its library would be, and an empty
+//! program is linked. The build sees a copy of the sources at one path name, and paths of the machine are mapped away, so that
+//! folder, user and home leave no trace in the binary (I15).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use semver::Version;
+
+use crate::config::Workspace;
+use crate::disk;
+use crate::error::{Error, Exit, Result};
+use crate::image::layout::Platform;
+use crate::process::Call;
+use crate::tools;
+use crate::ui;
+
+/// A compiler that can build for one platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toolchain {
+    /// The compiler target, such as `aarch64-unknown-linux-gnu`.
+    pub triple: String,
+    /// The compiler.
+    pub rustc: PathBuf,
+    /// What it calls itself: `rustc 1.95.0 (59807616e 2026-04-14)`.
+    pub version: String,
+    /// The program that links for the target.
+    pub linker: String,
+}
+
+/// What can be built here, and why the rest cannot.
+#[derive(Clone, Debug, Default)]
+pub struct Toolchains {
+    /// A compiler for each platform that can be built.
+    pub found: BTreeMap<Platform, Toolchain>,
+    /// What is missing for the others, with the ways to get it.
+    pub missing: BTreeMap<Platform, Missing>,
+}
+
+/// Why a platform cannot be built.
+#[derive(Clone, Debug)]
+pub struct Missing {
+    /// The reason, in a few words.
+    pub why: String,
+    /// What would cure it; any one of these is enough.
+    pub remedies: Vec<String>,
+}
+
+/// Finds a compiler for every platform.
+///
+/// # Errors
+/// A program that was found cannot be started.
+pub fn toolchains(workspace: &Workspace) -> Result<Toolchains> {
+    let compilers = compilers(workspace)?;
+    let mut toolchains = Toolchains::default();
+    for (platform, triple) in &workspace.platforms {
+        match toolchain(triple, &compilers, &workspace.root)? {
+            Ok(toolchain) => {
+                toolchains.found.insert(platform.clone(), toolchain);
+            }
+            Err(missing) => {
+                toolchains.missing.insert(platform.clone(), missing);
+            }
+        }
+    }
+    Ok(toolchains)
+}
+
+impl Toolchains {
+    /// Refuses a machine that can build nothing at all.
+    ///
+    /// # Errors
+    /// No platform can be built; every reason and remedy is listed.
+    pub fn require_any(&self) -> Result<()> {
+        if !self.found.is_empty() {
+            return Ok(());
+        }
+        let reasons = self.missing.iter().map(|(platform, missing)| format!("{platform}: {}", missing.why));
+        let mut error = Error::new(Exit::Environment, "no platform of the image can be built on this machine")
+            .because(reasons.collect::<Vec<_>>().join("\n"));
+        for (platform, missing) in &self.missing {
+            for remedy in &missing.remedies {
+                error = error.remedy(format!("{platform}: {remedy}"));
+            }
+        }
+        Err(error)
+    }
+
+    /// The compilers, as a label of the image says them.
+    pub fn label(&self) -> String {
+        let versions: Vec<String> =
+            self.found.iter().map(|(platform, toolchain)| format!("{platform}: {}", toolchain.version)).collect();
+        versions.join(", ")
+    }
+}
+
+/// Compiles the crate in `source` with one toolchain and gives the binary.
+///
+/// # Errors
+/// The build fails; cargo has said why by then.
+pub fn compile(
+    workspace: &Workspace,
+    source: &Path,
+    target_folder: &Path,
+    toolchain: &Toolchain,
+    auditable: bool,
+) -> Result<Vec<u8>> {
+    const LIMIT: Duration = Duration::from_secs(60 * 60);
+    let package = &workspace.package.name;
+    let verb: &[&str] = if auditable { &["auditable", "build"] } else { &["build"] };
+    let mut call = Call::new(cargo())
+        .args(verb)
+        .args(["--release", "--locked", "--package", package, "--bin", package, "--target", &toolchain.triple])
+        .within(source)
+        .env("CARGO_TARGET_DIR", target_folder)
+        .env("RUSTC", &toolchain.rustc)
+        .env(&linker_variable(&toolchain.triple), &toolchain.linker)
+        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(source, target_folder).join("\u{1f}"))
+        .env(&format!("CFLAGS_{}", toolchain.triple.replace('-', "_")), c_flags(source, target_folder));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if changes_the_binary(&name) {
+            call = call.without_env(&name);
+        }
+    }
+    call.watch(LIMIT).map_err(|error| error.remedy(format!("the sources that were built: {}", source.display())))?;
+    let binary = target_folder.join(&toolchain.triple).join("release").join(package);
+    disk::read(&binary)?.ok_or_else(|| {
+        Error::new(Exit::Failure, format!("cargo built no binary `{package}`"))
+            .because(format!("{} is not there", binary.display()))
+            .remedy(format!("give the package a binary of its own name: {}/src/main.rs", workspace.package.folder))
+    })
+}
+
+/// Settings of the caller's shell that would make another binary than anybody else's.
+fn changes_the_binary(variable: &str) -> bool {
+    let exact = ["RUSTFLAGS", "CFLAGS", "CPPFLAGS", "LDFLAGS", "CARGO_BUILD_TARGET", "CARGO_BUILD_RUSTFLAGS", "CARGO_MANIFEST_DIR"];
+    exact.contains(&variable)
+        || variable.starts_with("CARGO_PROFILE_")
+        || variable.starts_with("CARGO_PKG_")
+        || (variable.starts_with("CARGO_TARGET_") && variable.ends_with("_RUSTFLAGS"))
+}
+
+fn rust_flags(source: &Path, target_folder: &Path) -> Vec<String> {
+    let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+    let mapped = machine_paths(source, target_folder);
+    flags.extend(mapped.map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display())));
+    flags
+}
+
+fn c_flags(source: &Path, target_folder: &Path) -> String {
+    let mapped = machine_paths(source, target_folder);
+    mapped.map(|(path, name)| format!("-ffile-prefix-map={}={name}", path.display())).collect::<Vec<_>>().join(" ")
+}
+
+/// The folders of this machine that compilers write into binaries, and the names that stand for them.
+fn machine_paths(source: &Path, target_folder: &Path) -> impl Iterator<Item = (PathBuf, &'static str)> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or(home.map(|home| home.join(".cargo")));
+    let known = [(cargo_home, "/cargo"), (Some(target_folder.into()), "/target"), (Some(source.into()), "/source")];
+    known.into_iter().filter_map(|(path, name)| Some((path?, name)))
+}
+
+fn linker_variable(triple: &str) -> String {
+    format!("CARGO_TARGET_{}_LINKER", triple.to_uppercase().replace('-', "_"))
+}
+
+fn cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// A `rustc` of this machine.
+struct Compiler {
+    path: PathBuf,
+    version: String,
+    host: String,
+    sysroot: PathBuf,
+}
+
+/// Every compiler of this machine that is new enough, the preferred one first.
+fn compilers(workspace: &Workspace) -> Result<Vec<Compiler>> {
+    let mut compilers: Vec<Compiler> = Vec::new();
+    for path in compiler_paths()? {
+        let Some(compiler) = ask(&path)? else { continue };
+        let new_enough = is_at_least(&compiler.version, workspace.package.rust_version.as_deref());
+        if new_enough && compilers.iter().all(|known| known.sysroot != compiler.sysroot) {
+            compilers.push(compiler);
+        }
+    }
+    Ok(compilers)
+}
+
+fn compiler_paths() -> Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = std::env::var_os("RUSTC").map(PathBuf::from).into_iter().collect();
+    paths.extend(tools::all_on_path("rustc"));
+    if let Some(rustup) = tools::on_path("rustup") {
+        let listed = Call::new(rustup).args(["toolchain", "list", "--verbose"]).output()?;
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let folders = listed.lines().filter_map(|line| line.split_whitespace().last()).filter(|word| word.starts_with('/'));
+        paths.extend(folders.map(|folder| Path::new(folder).join("bin/rustc")));
+    }
+    Ok(paths)
+}
+
+fn ask(path: &Path) -> Result<Option<Compiler>> {
+    let version = Call::new(path).args(["--version", "--verbose"]).output()?;
+    let sysroot = Call::new(path).args(["--print", "sysroot"]).output()?;
+    if version.code != Some(0) || sysroot.code != Some(0) {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(&version.stdout).into_owned();
+    let line = |prefix: &str| text.lines().find_map(|line| line.strip_prefix(prefix)).map(str::to_owned);
+    let Some(host) = line("host: ") else { return Ok(None) };
+    Ok(Some(Compiler {
+        path: path.to_owned(),
+        version: text.lines().next().unwrap_or_default().to_owned(),
+        host,
+        sysroot: PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim()),
+    }))
+}
+
+/// Whether `rustc 1.95.0 (…)` is at least `1.89`. A nightly of a version counts as that version.
+fn is_at_least(compiler: &str, wanted: Option<&str>) -> bool {
+    let number = |text: &str| {
+        let plain = text.split(['-', ' ']).next().unwrap_or_default();
+        let dots = plain.matches('.').count();
+        Version::parse(&format!("{plain}{}", ".0".repeat(2usize.saturating_sub(dots)))).ok()
+    };
+    let Some(wanted) = wanted.and_then(number) else { return true };
+    compiler.strip_prefix("rustc ").and_then(number).is_some_and(|version| version >= wanted)
+}
+
+fn toolchain(triple: &str, compilers: &[Compiler], root: &Path) -> Result<Result<Toolchain, Missing>> {
+    let Some(compiler) = compilers.iter().find(|compiler| compiler.has_library(triple)) else {
+        return Ok(Err(Missing { why: format!("no rustc here has the standard library for {triple}"), remedies: library_remedies(triple) }));
+    };
+    let Some(linker) = linker(triple, &compiler.host) else {
+        return Ok(Err(Missing { why: format!("there is no linker for {triple}"), remedies: linker_remedies(triple) }));
+    };
+    let toolchain =
+        Toolchain { triple: triple.into(), rustc: compiler.path.clone(), version: compiler.version.clone(), linker };
+    Ok(match link_empty_program(&toolchain, root)? {
+        None => Ok(toolchain),
+        Some(why) => Err(Missing {
+            why: format!("an empty static program for {triple} cannot be linked: {why}"),
+            remedies: linker_remedies(triple),
+        }),
+    })
+}
+
+impl Compiler {
+    fn has_library(&self, triple: &str) -> bool {
+        let folder = self.sysroot.join("lib/rustlib").join(triple).join("lib");
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with("libstd-"))
+    }
+}
+
+fn linker(triple: &str, host: &str) -> Option<String> {
+    if let Ok(chosen) = std::env::var(linker_variable(triple)) {
+        return Some(chosen);
+    }
+    let cross = format!("{}-gcc", triple.replace("-unknown-", "-"));
+    let names: &[&str] = if triple == host { &["cc", "gcc", "clang"] } else { &[&cross] };
+    names.iter().find(|name| tools::on_path(name).is_some()).map(|name| (*name).to_owned())
+}
+
+/// Why an empty program cannot be linked for the target; nothing where it can.
+fn link_empty_program(toolchain: &Toolchain, root: &Path) -> Result<Option<String>> {
+    let folder = root.join("target/xtask/probe");
+    let source = folder.join("empty.rs");
+    disk::replace(&source, b"fn main() {}\n")?;
+    let output = Call::new(&toolchain.rustc)
+        .args(["--target", &toolchain.triple, "-Ctarget-feature=+crt-static", "-Cpanic=abort"])
+        .args([format!("-Clinker={}", toolchain.linker)])
+        .args([source.as_os_str(), "-o".as_ref(), folder.join(&toolchain.triple).as_os_str()])
+        .output()?;
+    if output.code == Some(0) {
+        return Ok(None);
+    }
+    let complaint = output.stderr.lines().find(|line| line.contains("cannot find") || line.contains("not found"));
+    Ok(Some(complaint.or_else(|| output.stderr.lines().next()).unwrap_or("the linker failed").trim().to_owned()))
+}
+
+fn library_remedies(triple: &str) -> Vec<String> {
+    let mut remedies = vec![format!("rustup target add {triple}")];
+    if let Some(debian) = debian_architecture(triple) {
+        remedies.push(format!(
+            "on Debian: dpkg --add-architecture {debian} && apt-get update && apt-get install rustc-web \
+             libstd-rust-web-dev:{debian} gcc-{gnu} libc6-dev-{debian}-cross",
+            gnu = triple.replace("-unknown-", "-").replace('_', "-"),
+        ));
+    }
+    remedies
+}
+
+fn linker_remedies(triple: &str) -> Vec<String> {
+    let mut remedies = vec![format!("set {} to a linker that has libc's static archive", linker_variable(triple))];
+    if let Some(debian) = debian_architecture(triple) {
+        let gnu = triple.replace("-unknown-", "-").replace('_', "-");
+        remedies.push(format!("on Debian: apt-get install gcc-{gnu} libc6-dev-{debian}-cross (libc6-dev for the machine's own)"));
+    }
+    remedies
+}
+
+fn debian_architecture(triple: &str) -> Option<&'static str> {
+    match triple.split('-').next()? {
+        "x86_64" => Some("amd64"),
+        "aarch64" => Some("arm64"),
+        _ => None,
+    }
+}
+
+/// One line for each platform that is left out.
+pub fn tell_missing(toolchains: &Toolchains) {
+    for (platform, missing) in &toolchains.missing {
+        ui::warn(format_args!("{platform} is left out: {} ({})", missing.why, missing.remedies.join("; or ")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compiler_versions_are_compared_as_numbers() {
+        let table = [
+            ("rustc 1.95.0 (59807616e 2026-04-14)", Some("1.89"), true),
+            ("rustc 1.9.0", Some("1.89"), false),
+            ("rustc 1.97.0-nightly (abc 2026-05-01)", Some("1.89.1"), true),
+            ("rustc 1.89.0", Some("1.89"), true),
+            ("rustc 1.60.0", None, true),
+            ("gcc 12", Some("1.89"), false),
+        ];
+        for (compiler, wanted, expected) in table {
+            assert_eq!(is_at_least(compiler, wanted), expected, "{compiler}");
+        }
+    }
+
+    #[test]
+    fn a_missing_library_names_both_ways_to_get_it() {
+        let remedies = library_remedies("aarch64-unknown-linux-gnu").join("\n");
+        for part in ["rustup target add aarch64-unknown-linux-gnu", "libstd-rust-web-dev:arm64", "gcc-aarch64-linux-gnu"] {
+            assert!(remedies.contains(part), "{remedies}");
+        }
+    }
+
+    #[test]
+    fn a_machine_that_can_build_nothing_is_told_every_remedy_at_once() {
+        let missing = |word: &str| Missing { why: format!("no {word}"), remedies: vec![format!("get {word}")] };
+        let platform = |text: &str| Platform::try_from(text.to_owned()).unwrap();
+        let toolchains = Toolchains {
+            found: BTreeMap::new(),
+            missing: [(platform("linux/amd64"), missing("one")), (platform("linux/arm64"), missing("other"))].into(),
+        };
+        let error = toolchains.require_any().unwrap_err().to_string();
+        for part in ["no one", "no other", "get one", "get other"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

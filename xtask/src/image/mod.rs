@@ -1,0 +1,7 @@
+//! The container image: compiled, assembled, scanned, and kept in a registry.
+
+pub mod compile;
+pub mod embedded;
+pub mod layout;
+pub mod recipe;
+pub mod registry;

@@ -1,0 +1,152 @@
+//! `Dockerfile`, as far as an image that only copies a static binary needs it.
+//!
+//! The file is the one description of the image: buildx reads it, and so does the embedded builder, which understands exactly the
+//! instructions below and refuses the rest. There is no `RUN`: nothing is ever executed for a foreign platform.
+
+use crate::error::{Error, Exit, Result};
+use crate::image::layout::{Empty, Execution, Platform};
+
+/// What a Dockerfile says, before it is known for which platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipe {
+    /// Files that are copied, each into a layer of its own, as BuildKit does it.
+    pub copies: Vec<Copy>,
+    /// How a container runs.
+    pub execution: Execution,
+}
+
+/// One `COPY`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// The path in the build context; may hold `${TARGETPLATFORM}`.
+    pub from: String,
+    /// The absolute path in the image.
+    pub to: String,
+    /// The permission bits.
+    pub mode: u32,
+}
+
+impl Copy {
+    /// The path in the build context for a platform.
+    pub fn source(&self, platform: &Platform) -> String {
+        let platform = platform.to_string();
+        self.from.replace("${TARGETPLATFORM}", &platform).replace("$TARGETPLATFORM", &platform)
+    }
+}
+
+impl Recipe {
+    /// Reads a Dockerfile.
+    ///
+    /// # Errors
+    /// A line is not one of the instructions that this builder knows; the line is named.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut recipe = Recipe { copies: Vec::new(), execution: Execution::default() };
+        let mut from_scratch = false;
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (instruction, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+            let understood = match instruction.to_ascii_uppercase().as_str() {
+                "FROM" if rest.trim() == "scratch" && !from_scratch => {
+                    from_scratch = true;
+                    Some(())
+                }
+                "ARG" if rest.trim() == "TARGETPLATFORM" => Some(()),
+                _ if !from_scratch => None,
+                other => recipe.apply(other, rest.trim()),
+            };
+            if understood.is_none() {
+                return Err(Error::new(Exit::Workspace, format!("Dockerfile, line {}: `{line}`", number + 1))
+                    .because("the embedded builder knows FROM scratch, ARG TARGETPLATFORM, COPY, ENV, USER, WORKDIR, EXPOSE, and ENTRYPOINT and CMD as JSON arrays")
+                    .remedy("build binaries before the image, and only copy them in it"));
+            }
+        }
+        if recipe.copies.is_empty() {
+            return Err(Error::new(Exit::Workspace, "the Dockerfile copies nothing into the image"));
+        }
+        if recipe.execution.env.is_empty() {
+            recipe.execution.env.push(DEFAULT_PATH.into());
+        }
+        Ok(recipe)
+    }
+
+    fn apply(&mut self, instruction: &str, rest: &str) -> Option<()> {
+        let execution = &mut self.execution;
+        match instruction {
+            "COPY" => self.copies.push(copy(rest)?),
+            "ENV" => execution.env.push(variable(rest)?),
+            "USER" => execution.user = word(rest)?,
+            "WORKDIR" => execution.working_dir = word(rest)?,
+            "EXPOSE" => {
+                let port = if rest.contains('/') { rest.to_owned() } else { format!("{rest}/tcp") };
+                port.split_once('/')?.0.parse::<u16>().ok()?;
+                execution.exposed_ports.insert(port, Empty {});
+            }
+            "ENTRYPOINT" => execution.entrypoint = serde_json::from_str(rest).ok()?,
+            "CMD" => execution.cmd = serde_json::from_str(rest).ok()?,
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+/// What BuildKit sets where a `FROM scratch` image says nothing else.
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+fn copy(rest: &str) -> Option<Copy> {
+    let mut mode = 0o755;
+    let mut paths = Vec::new();
+    for word in rest.split_whitespace() {
+        match word.strip_prefix("--chmod=") {
+            Some(octal) => mode = u32::from_str_radix(octal, 8).ok()?,
+            None if word.starts_with("--") => return None,
+            None => paths.push(word),
+        }
+    }
+    let [from, to] = paths.as_slice() else { return None };
+    let absolute = to.starts_with('/') && !to.ends_with('/') && !to.split('/').any(|part| part == "..");
+    absolute.then(|| Copy { from: (*from).into(), to: (*to).into(), mode })
+}
+
+fn variable(rest: &str) -> Option<String> {
+    let (name, value) = rest.split_once('=')?;
+    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+    (!name.contains(char::is_whitespace)).then(|| format!("{name}={value}"))
+}
+
+fn word(rest: &str) -> Option<String> {
+    (!rest.is_empty() && !rest.contains(char::is_whitespace)).then(|| rest.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCKERFILE: &str = "# a comment\nFROM scratch\nARG TARGETPLATFORM\n\
+        COPY --chmod=0755 ${TARGETPLATFORM}/demo /usr/local/bin/demo\nENV PATH=/usr/local/bin\nUSER 1000:1000\n\
+        EXPOSE 8080\nENTRYPOINT [\"/usr/local/bin/demo\"]\nCMD [\"serve\"]\n";
+
+    #[test]
+    fn a_dockerfile_that_copies_a_binary_is_understood() {
+        let recipe = Recipe::parse(DOCKERFILE).unwrap();
+        let arm = Platform::try_from("linux/arm64".to_owned()).unwrap();
+        assert_eq!(recipe.copies[0].source(&arm), "linux/arm64/demo");
+        assert_eq!((recipe.copies[0].to.as_str(), recipe.copies[0].mode), ("/usr/local/bin/demo", 0o755));
+        assert_eq!(recipe.execution.user, "1000:1000");
+        assert_eq!(recipe.execution.exposed_ports.keys().collect::<Vec<_>>(), ["8080/tcp"]);
+        assert_eq!(recipe.execution.entrypoint, ["/usr/local/bin/demo"]);
+        assert_eq!(recipe.execution.cmd, ["serve"]);
+    }
+
+    #[test]
+    fn an_instruction_that_would_not_be_obeyed_is_refused_with_its_line() {
+        for line in ["RUN true", "COPY a b", "COPY --from=x a /b", "COPY a /../b", "CMD serve", "EXPOSE http", "FROM debian"] {
+            let error = Recipe::parse(&format!("{DOCKERFILE}{line}\n")).unwrap_err();
+            assert!(error.what.contains("line 10") && error.what.contains(line), "{error}");
+        }
+        assert!(Recipe::parse("COPY a /b\n").is_err(), "FROM comes first");
+        assert!(Recipe::parse("FROM scratch\n").is_err(), "an empty image");
+    }
+}

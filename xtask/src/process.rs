@@ -1,0 +1,220 @@
+//! The one door to child processes: argv only, never a shell string.
+//!
+//! Short calls whose output is wanted go through xshell; long ones, which people watch and which may hang, through duct with a time
+//! limit. Standard input is always empty. A failed call says what was run, ready to paste, and what it printed;
+//! variables are passed to the child and never shown.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::effect::announce;
+use crate::error::{Context, Error, Exit, Result};
+
+/// A call of another program, to be run by one of its methods.
+#[derive(Clone, Debug)]
+pub struct Call {
+    program: OsString,
+    arguments: Vec<OsString>,
+    environment: Vec<(String, Option<OsString>)>,
+    folder: Option<PathBuf>,
+}
+
+/// What a finished call left behind.
+#[derive(Debug)]
+pub struct Output {
+    /// The exit code; nothing where a signal ended the process.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error, as text.
+    pub stderr: String,
+}
+
+impl Call {
+    /// A call of a program found on PATH, or at a path.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Call {
+            program: program.as_ref().to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            folder: None,
+        }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable for the child.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.to_owned(), Some(value.as_ref().to_owned())));
+        self
+    }
+
+    /// Hides a variable of ours from the child.
+    #[must_use]
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.environment.push((name.to_owned(), None));
+        self
+    }
+
+    /// Runs the child in a folder.
+    #[must_use]
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
+        self
+    }
+
+    /// Runs a short call and gives its standard output, trimmed.
+    ///
+    /// # Errors
+    /// The program is not there, or it exits with a code other than 0.
+    pub fn read(&self) -> Result<String> {
+        let output = self.output()?;
+        if output.code != Some(0) {
+            return Err(self.failed(&Self::ending(output.code), &output.stderr));
+        }
+        let text = String::from_utf8(output.stdout)
+            .context(Exit::Failure, || format!("`{self}` printed something that is not UTF-8"))?;
+        Ok(text.trim_end().to_owned())
+    }
+
+    /// Runs a short call to its end, whatever its exit code.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn output(&self) -> Result<Output> {
+        announce("run", self);
+        let shell = xshell::Shell::new().context(Exit::Failure, || "there is no current folder".into())?;
+        if let Some(folder) = &self.folder {
+            shell.change_dir(folder);
+        }
+        let mut command = shell.cmd(&self.program).args(&self.arguments).quiet().ignore_status().stdin([]);
+        for (name, value) in &self.environment {
+            command = match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let output = command.output().map_err(|error| self.not_started(&error))?;
+        Ok(Output {
+            code: output.status.code(),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Runs a long call that people watch: everything it prints goes to our standard error.
+    ///
+    /// # Errors
+    /// The program cannot be started, takes longer than `limit` (it is then ended), or exits with a code other than 0.
+    pub fn watch(&self, limit: Duration) -> Result<()> {
+        announce("run", self);
+        let handle = self.expression().stdout_to_stderr().start().map_err(|error| self.not_started(&error))?;
+        announce("wait", self);
+        let finished =
+            handle.wait_timeout(limit).context(Exit::Failure, || format!("cannot wait for `{self}`"))?;
+        let Some(output) = finished else {
+            handle.kill().ok();
+            return Err(self.failed(&format!("did not finish within {} s and was ended", limit.as_secs()), ""));
+        };
+        match output.status.code() {
+            Some(0) => Ok(()),
+            code => Err(self.failed(&Self::ending(code), "")),
+        }
+    }
+
+    fn expression(&self) -> duct::Expression {
+        let mut expression = duct::cmd(&self.program, &self.arguments).stdin_null().unchecked();
+        if let Some(folder) = &self.folder {
+            expression = expression.dir(folder);
+        }
+        for (name, value) in &self.environment {
+            expression = match value {
+                Some(value) => expression.env(name, value),
+                None => expression.env_remove(name),
+            };
+        }
+        expression
+    }
+
+    fn not_started(&self, error: &dyn fmt::Display) -> Error {
+        let program = self.program.to_string_lossy();
+        Error::new(Exit::Environment, format!("cannot start `{program}`"))
+            .because(error)
+            .remedy(format!("install `{program}` and put it on PATH; `cargo xtask doctor` lists all that is needed"))
+    }
+
+    fn failed(&self, how: &str, stderr: &str) -> Error {
+        let mut error = Error::new(Exit::Failure, format!("`{self}` {how}"));
+        let said = stderr.trim();
+        if !said.is_empty() {
+            error = error.because(last_lines(said, 20));
+        }
+        if let Some(folder) = &self.folder {
+            error = error.remedy(format!("to see it again: cd {} && {self}", quoted(folder.as_os_str())));
+        }
+        error
+    }
+
+    fn ending(code: Option<i32>) -> String {
+        code.map_or_else(|| "was ended by a signal".into(), |code| format!("exited with code {code}"))
+    }
+}
+
+/// The command as a shell would take it. Variables are left out: they may hold secrets.
+impl fmt::Display for Call {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&quoted(&self.program))?;
+        self.arguments.iter().try_for_each(|argument| write!(out, " {}", quoted(argument)))
+    }
+}
+
+fn quoted(argument: &OsStr) -> String {
+    let text = argument.to_string_lossy();
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_=/.,:@+%^".contains(character);
+    if !text.is_empty() && text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_shown_ready_to_paste() {
+        let call = Call::new("git").args(["log", "-1", "it's here", ""]).env("TOKEN", "canary");
+        assert_eq!(call.to_string(), r"git log -1 'it'\''s here' ''");
+    }
+
+    #[test]
+    fn a_failed_call_says_what_was_run_and_what_it_printed() {
+        let error = Call::new("git").args(["rev-parse", "--verify", "no-such-thing"]).read().unwrap_err();
+        assert!(error.what.contains("git rev-parse --verify no-such-thing"), "{error}");
+        assert!(error.why.unwrap().contains("fatal"));
+    }
+
+    #[test]
+    fn a_missing_program_is_an_environment_error_with_a_remedy() {
+        let error = Call::new("no-such-program-here").read().unwrap_err();
+        assert_eq!((error.exit, error.remedies.len()), (Exit::Environment, 1));
+    }
+
+    #[test]
+    fn a_call_that_takes_too_long_is_ended() {
+        let started = std::time::Instant::now();
+        let error = Call::new("sleep").args(["30"]).watch(Duration::from_millis(50)).unwrap_err();
+        assert!(error.what.contains("did not finish"), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,3 @@
+//! road
+pub mod bump;
+pub mod version;

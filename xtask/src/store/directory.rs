@@ -1,0 +1,112 @@
+//! A folder as a store. Writers take turns by a lock that dies with its holder; readers need none, since files appear whole.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use crate::disk::{self, Lock};
+use crate::error::Result;
+use crate::image::layout::sha256_hex;
+use crate::store::{Object, Revision, Store, Write};
+
+/// A store in a folder, which need not exist yet.
+#[derive(Debug)]
+pub struct Directory {
+    folder: PathBuf,
+    lock: PathBuf,
+}
+
+impl Directory {
+    /// The store in `folder`, whose writers take turns by the lock file `lock`.
+    pub fn new(folder: PathBuf, lock: PathBuf) -> Self {
+        Directory { folder, lock }
+    }
+}
+
+impl Store for Directory {
+    fn get(&self, name: &str) -> Result<Option<Object>> {
+        let bytes = disk::read(&self.folder.join(name))?;
+        Ok(bytes.map(|bytes| Object { revision: Revision(sha256_hex(&bytes)), bytes }))
+    }
+
+    fn list(&self, suffix: &str) -> Result<Vec<String>> {
+        let entries = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|error| disk::unreadable(&self.folder, &error))?,
+        };
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.filter(|name| name.ends_with(suffix) && !name.starts_with('.')).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn put_new(&self, name: &str, bytes: &[u8]) -> Result<Write> {
+        let _turn = Lock::wait(&self.lock)?;
+        let created = disk::create_new(&self.folder.join(name), bytes)?;
+        Ok(if created { Write::Done } else { Write::Refused })
+    }
+
+    fn replace(&self, name: &str, seen: &Revision, bytes: &[u8]) -> Result<Write> {
+        let _turn = Lock::wait(&self.lock)?;
+        match self.get(name)? {
+            Some(current) if current.revision == *seen => {
+                disk::replace(&self.folder.join(name), bytes)?;
+                Ok(Write::Done)
+            }
+            _ => Ok(Write::Refused),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(folder: &tempfile::TempDir) -> Directory {
+        Directory::new(folder.path().join("charts"), folder.path().join(".lock"))
+    }
+
+    #[test]
+    fn a_file_is_put_once_and_never_over_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        assert_eq!(store.get("a.tgz").unwrap(), None);
+        assert_eq!(store.put_new("a.tgz", b"first").unwrap(), Write::Done);
+        assert_eq!(store.put_new("a.tgz", b"second").unwrap(), Write::Refused);
+        assert_eq!(store.get("a.tgz").unwrap().unwrap().bytes, b"first");
+        assert_eq!(store.list(".tgz").unwrap(), ["a.tgz"], "no litter");
+    }
+
+    #[test]
+    fn a_file_is_replaced_only_where_it_is_still_what_was_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        assert_eq!(store.put_new("index.yaml", b"one").unwrap(), Write::Done);
+        let seen = store.get("index.yaml").unwrap().unwrap().revision;
+        assert_eq!(store.replace("index.yaml", &seen, b"two").unwrap(), Write::Done);
+        assert_eq!(store.replace("index.yaml", &seen, b"three").unwrap(), Write::Refused);
+        assert_eq!(store.get("index.yaml").unwrap().unwrap().bytes, b"two");
+        assert_eq!(store.replace("missing", &seen, b"x").unwrap(), Write::Refused);
+    }
+
+    #[test]
+    fn x5_of_many_writers_at_once_none_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = store(&folder).put_new("list", b"").unwrap();
+        assert_eq!(first, Write::Done);
+        std::thread::scope(|scope| {
+            for writer in 0..8u8 {
+                let store = store(&folder);
+                scope.spawn(move || loop {
+                    let mut seen = store.get("list").unwrap().unwrap();
+                    seen.bytes.push(writer);
+                    if store.replace("list", &seen.revision, &seen.bytes).unwrap() == Write::Done {
+                        break;
+                    }
+                });
+            }
+        });
+        let mut written = store(&folder).get("list").unwrap().unwrap().bytes;
+        written.sort_unstable();
+        assert_eq!(written, (0..8).collect::<Vec<u8>>());
+    }
+}
