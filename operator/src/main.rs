@@ -1,2 +1,54 @@
-//! The operator.
-fn main() {}
+//! The kube9 operator: it keeps one ConfigMap up to date, from which the kube9 VS Code extension learns that an
+//! operator runs in the cluster and how it is doing.
+//!
+//! This file only turns the command line into a call and its result into an exit code. Everything runs on one
+//! thread: the work is a request a minute, and a second thread would cost more memory than the work itself.
+
+mod backoff;
+mod cli;
+mod clock;
+mod config;
+mod failure;
+mod http;
+mod kubernetes;
+mod logging;
+mod metrics;
+mod probes;
+mod progress;
+mod serve;
+mod shutdown;
+mod status;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use cli::Command;
+
+/// The name the program goes by, in messages and towards the API server.
+const NAME: &str = env!("CARGO_PKG_NAME");
+
+/// The version of this release: chart, image and status document carry the same one.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Serve) => serve::run(),
+        Ok(Command::Version) => print(&format!("{NAME} {VERSION}\n")),
+        Ok(Command::Help) => print(&cli::help()),
+        Err(usage) => complain(&usage.to_string()),
+    }
+}
+
+/// Standard output carries what was asked for and nothing else, since other programs read it.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_closed) => ExitCode::FAILURE,
+    }
+}
+
+fn complain(message: &str) -> ExitCode {
+    // Standard error may be closed; the exit code still tells.
+    let _ = writeln!(io::stderr(), "{NAME}: {message}");
+    ExitCode::FAILURE
+}

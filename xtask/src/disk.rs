@@ -45,6 +45,15 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> Result<bool> {
     linked.context(Exit::Failure, || format!("cannot put {} in place", path.display()))
 }
 
+/// Moves a finished file to its place.
+///
+/// # Errors
+/// It is not there, or the place cannot be written to.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    announce("rename", &to.display());
+    fs::rename(from, to).context(Exit::Failure, || format!("cannot move {} to {}", from.display(), to.display()))
+}
+
 /// The contents of a file, or nothing where it does not exist.
 ///
 /// # Errors
@@ -147,6 +156,11 @@ impl Lock {
         let opened = File::options().create(true).truncate(false).write(true).open(path);
         opened.context(Exit::Failure, || format!("cannot open the lock {}", path.display()))
     }
+}
+
+/// A path outside the workspace for things that this process needs for a moment, and removes.
+pub fn scratch(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("xtask-{}-{name}", std::process::id()))
 }
 
 /// The error for something that is there and cannot be read.

@@ -1,15 +1,24 @@
-//! Releases a Kubernetes operator: bump, build, scan, publish, verify.
+//! Releases a Kubernetes operator: one tool for the whole road from a version bump to a verified, public release.
+//!
+//! Decisions are pure functions over data (`release::plan`, `release::version`, `chart::index`, `chart::package`,
+//! `image::layout`); effects are thin, behind one door each: `disk`, `process`, `http`. Nothing in here names a product: all
+//! of that is in `[workspace.metadata.release]`.
 
 pub mod archive;
 pub mod chart;
+pub mod ci;
+pub mod cli;
 pub mod config;
 pub mod disk;
+pub mod doctor;
 pub mod effect;
 pub mod error;
+pub mod http;
 pub mod image;
 pub mod moment;
 pub mod process;
 pub mod release;
+pub mod serve;
 pub mod source;
 pub mod store;
 pub mod tools;

@@ -1,2 +1,136 @@
-//! `cargo xtask`.
-fn main() {}
+//! `cargo xtask`: reads the command line, runs the command, shows an error, and sets the exit code. All else is the library.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use xtask::cli::{Cli, Command, OrderArgs, Release, Stretch};
+use xtask::config::Workspace;
+use xtask::error::{Context, Error, Exit, Result};
+use xtask::image::layout;
+use xtask::release::{self, Order, Road};
+use xtask::serve::{self, Outside};
+use xtask::{ci, doctor, ui};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui::error(&error);
+            ExitCode::from(error.exit as u8)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let here = std::env::current_dir().context(Exit::Environment, || "there is no current folder".into())?;
+    match command {
+        Command::Release(release) => run_release(&here, *release),
+        Command::Verify(verify) => {
+            let order = order(OrderArgs { word: verify.version.map(release::version::Word::Exact), place: verify.place.clone() });
+            let road = Road::open(&here, &order)?;
+            let _outside = Outside::reach(&road.folder(), &road.release.target)?;
+            let proof = road.verify()?;
+            ui::status("Verified", release::verify::shown(&proof));
+            print_json(verify.place.json, &proof)
+        }
+        Command::Serve(arguments) => {
+            let workspace = Workspace::find(&here)?;
+            let target = workspace.target(&arguments.target)?;
+            let folder = workspace.directory(&target);
+            serve::run(&folder, &target, arguments.port.unwrap_or(target.port()), &|| serve::tell(&folder, &target))
+        }
+        Command::Doctor(arguments) => doctor::run(&here, &arguments.target, arguments.json),
+        Command::Ci(arguments) => ci::run(&here, &arguments.only, arguments.cache.as_deref()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "xtask", &mut script);
+            ui::result(String::from_utf8_lossy(&script));
+            Ok(())
+        }
+    }
+}
+
+fn run_release(here: &Path, arguments: Release) -> Result<()> {
+    let json = arguments.order.place.json;
+    match arguments.stretch {
+        Some(stretch) => run_stretch(here, stretch),
+        None if arguments.plan => {
+            let road = Road::open(here, &order(arguments.order))?;
+            let steps = road.plan()?;
+            if json { print_json(true, &steps) } else { Ok(ui::plan(&steps)) }
+        }
+        None => print_json(json, &release::run(here, &order(arguments.order))?),
+    }
+}
+
+fn run_stretch(here: &Path, stretch: Stretch) -> Result<()> {
+    let root = Workspace::find(here)?.root;
+    let _turn = release::take_turn(&root)?;
+    let open = |arguments: &OrderArgs| Road::open(here, &order(arguments.clone()));
+    match stretch {
+        Stretch::Bump(arguments) => {
+            let road = open(&arguments)?;
+            let folder = road.stage()?;
+            ui::status("Staged", format_args!("{} in {}", road.release.version, folder.display()));
+            print_json(arguments.place.json, &serde_json::json!({"version": road.release.version.to_string(), "folder": folder}))
+        }
+        Stretch::Build(arguments) => {
+            let digest = open(&arguments)?.build()?;
+            print_json(arguments.place.json, &serde_json::json!({"digest": digest}))
+        }
+        Stretch::Scan(arguments) => print_json(arguments.place.json, &open(&arguments)?.scan()?),
+        Stretch::Push(arguments) => {
+            let digest = open(&arguments)?.push()?;
+            print_json(arguments.place.json, &serde_json::json!({"digest": digest}))
+        }
+        Stretch::Tag { order, digest } => {
+            let road = open(&order)?;
+            let digest = match digest {
+                Some(digest) => digest,
+                None => layout::Layout::read(&root.join("target/xtask/image"))?.digest,
+            };
+            told(road.tag(&digest)?, order.place.json)
+        }
+        Stretch::Chart { order, digest } => {
+            let road = open(&order)?;
+            let _outside = Outside::reach(&road.folder(), &road.release.target)?;
+            let digest = digest.map_or_else(|| road.tagged(), Ok)?;
+            told(road.publish(&digest)?, order.place.json)
+        }
+        Stretch::Promote(arguments) => told(open(&arguments)?.promote()?, arguments.place.json),
+        Stretch::Yank { version, reason, place } => {
+            let road = open(&OrderArgs { word: None, place: place.clone() })?;
+            told(road.yank(&version, &reason)?, place.json)
+        }
+        Stretch::Unyank { version, reason, place } => {
+            let road = open(&OrderArgs { word: None, place: place.clone() })?;
+            if let Some(reason) = reason {
+                ui::note("Reason", reason);
+            }
+            told(road.unyank(&version)?, place.json)
+        }
+    }
+}
+
+fn order(arguments: OrderArgs) -> Order {
+    Order { word: arguments.word, target: arguments.place.target, strict: arguments.place.strict }
+}
+
+fn told(changed: bool, json: bool) -> Result<()> {
+    if changed {
+        ui::status("Done", "");
+    } else {
+        ui::note("Unchanged", "it was done before; no byte was changed");
+    }
+    print_json(json, &serde_json::json!({"changed": changed}))
+}
+
+fn print_json(wanted: bool, value: &impl serde::Serialize) -> Result<()> {
+    if wanted {
+        let text = serde_json::to_string_pretty(value);
+        ui::result(text.map_err(|error| Error::new(Exit::Failure, "cannot write JSON").because(error))?);
+    }
+    Ok(())
+}

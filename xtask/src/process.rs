@@ -64,6 +64,18 @@ impl Call {
         self
     }
 
+    /// Hides every variable of ours from the child but these.
+    #[must_use]
+    pub fn with_only_env(mut self, names: &[&str]) -> Self {
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if !names.contains(&name.as_ref()) {
+                self = self.without_env(&name);
+            }
+        }
+        self
+    }
+
     /// Runs the child in a folder.
     #[must_use]
     pub fn within(mut self, folder: &Path) -> Self {

@@ -163,7 +163,7 @@ fn utf8_name(name: &[u8]) -> Result<String> {
 /// The hash of the tree that a commit of everything (tracked, and untracked where not ignored) would have.
 fn tree_hash(root: &Path) -> Result<String> {
     let git_path = |name: &str| git(root, &["rev-parse", "--path-format=absolute", "--git-path", name]);
-    let scratch = root.join("target/xtask/scratch-objects");
+    let scratch = disk::scratch("objects");
     let index = scratch.join("index");
     disk::create_folder(&scratch)?;
     if let Some(bytes) = disk::read(Path::new(&git_path("index")?))? {

@@ -1,6 +1,12 @@
 //! External programs: where they are.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+
+/// The cargo that runs us, or the one on PATH.
+pub fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
 
 /// The first program of that name on PATH.
 pub fn on_path(name: &str) -> Option<PathBuf> {

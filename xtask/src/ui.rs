@@ -11,6 +11,7 @@ use anstream::{eprintln, println};
 use anstyle::{AnsiColor, Style};
 
 use crate::error::Error;
+use crate::release::plan::{State, Step};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const NEUTRAL: Style = AnsiColor::Cyan.on_default().bold();
@@ -40,6 +41,18 @@ pub fn error(error: &Error) {
 /// A result: goes to standard output.
 pub fn result(text: impl Display) {
     println!("{text}");
+}
+
+/// A plan: one line for each step, on standard output.
+pub fn plan(steps: &[Step]) {
+    for Step { step, state } in steps {
+        let (style, word, detail) = match state {
+            State::Done(detail) => (NEUTRAL, "done", detail),
+            State::ToDo(detail) => (GOOD, "to do", detail),
+            State::Conflict(detail) => (BAD, "conflict", detail),
+        };
+        println!("{step:<8} {style}{word:<8}{style:#} {}", detail.replace('\n', "\n                  "));
+    }
 }
 
 fn line(style: Style, verb: &str, what: &dyn Display) {

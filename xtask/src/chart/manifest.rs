@@ -111,6 +111,9 @@ impl ChartManifest {
                 .remedy("`helm lint --strict` shows where; text that looks like a number needs quotes")
         };
         let json = yaml::to_json(text).map_err(wrong)?;
+        if !json.starts_with('{') {
+            return Err(wrong("it is not a map".into()));
+        }
         let manifest: ChartManifest = serde_json::from_str(&json).map_err(|error| wrong(error.to_string()))?;
         if manifest.api_version != "v2" {
             return Err(wrong(format!("apiVersion is `{}`: only v2 is packaged", manifest.api_version)));
@@ -151,7 +154,7 @@ mod tests {
             ("apiVersion: v2\nname: a\nversion: 1.0.0\nappVersion: 1\n", "string"),
             ("apiVersion: v2\nname: a\nversion: 1.0.0\nannotations: {a: true}\n", "string"),
             ("{", "parsing a node"),
-            ("- a\n", "sequence"),
+            ("- a\n", "not a map"),
         ];
         for (text, expected) in table {
             let error = ChartManifest::parse(text).unwrap_err().to_string();

@@ -48,8 +48,8 @@ pub struct Stamp {
 pub fn collect(items: &[(String, Item)]) -> Result<ChartFiles> {
     let tree: BTreeMap<&str, &Item> = items.iter().map(|(path, item)| (path.as_str(), item)).collect();
     let mut files = ChartFiles::new();
-    for (path, item) in &tree {
-        add(path, item, &tree, 0, &mut files)?;
+    for path in tree.keys() {
+        files.extend(contents(path, &tree, 0)?.into_iter().map(|(rest, bytes)| (format!("{path}{rest}"), bytes)));
     }
     let rules = match files.get(".helmignore") {
         Some(bytes) => Rules::parse(&text(".helmignore", bytes)?)?,
@@ -145,43 +145,34 @@ fn hub_images(name: &str, stamp: &Stamp) -> Result<String> {
     serde_yaml::to_string(&images).context(Exit::Failure, || "cannot write Chart.yaml".into())
 }
 
-/// Adds what stands at a path: a file as it is, a link as what it leads to.
-fn add(path: &str, item: &Item, tree: &BTreeMap<&str, &Item>, links: usize, files: &mut ChartFiles) -> Result<()> {
+/// What stands at a path: one file (with an empty name), or the files of a folder. A link is what it leads to.
+fn contents(path: &str, tree: &BTreeMap<&str, &Item>, links: usize) -> Result<Vec<(String, Vec<u8>)>> {
     const LINKS_MAX: usize = 40;
-    let Item::Link(target) = item else {
-        if let Item::File(bytes, _) = item {
-            files.insert(path.to_owned(), bytes.clone());
+    match tree.get(path) {
+        Some(Item::File(bytes, _)) => Ok(vec![(String::new(), bytes.clone())]),
+        Some(Item::Link(target)) => {
+            let wrong = |why: &str| {
+                Error::new(Exit::Workspace, format!("the chart's link {path} -> {} cannot be packaged", target.display()))
+                    .because(why)
+                    .remedy("put the file itself there")
+            };
+            if links == LINKS_MAX {
+                return Err(wrong("it leads to itself"));
+            }
+            let inside = resolve(path, target).ok_or_else(|| wrong("it leads out of the chart"))?;
+            let found = contents(&inside, tree, links + 1)?;
+            if found.is_empty() { Err(wrong("there is nothing")) } else { Ok(found) }
         }
-        return Ok(());
-    };
-    let wrong = |why: &str| {
-        Error::new(Exit::Workspace, format!("the chart's link {path} -> {} cannot be packaged", target.display()))
-            .because(why)
-            .remedy("put the file itself there")
-    };
-    if links > LINKS_MAX {
-        return Err(wrong("it leads to itself"));
+        None => {
+            let folder = format!("{path}/");
+            let mut found = Vec::new();
+            for below in tree.keys().filter(|other| other.starts_with(&folder)) {
+                let name = &below[path.len()..];
+                found.extend(contents(below, tree, links)?.into_iter().map(|(rest, bytes)| (format!("{name}{rest}"), bytes)));
+            }
+            Ok(found)
+        }
     }
-    let inside = resolve(path, target).ok_or_else(|| wrong("it leads out of the chart"))?;
-    if let Some(item) = tree.get(inside.as_str()) {
-        return add(path, item, tree, links + 1, files);
-    }
-    let folder = format!("{inside}/");
-    let below: Vec<(String, &Item)> = tree
-        .iter()
-        .filter_map(|(other, item)| Some((format!("{path}/{}", other.strip_prefix(&folder)?), *item)))
-        .collect();
-    if below.is_empty() {
-        return Err(wrong("there is nothing"));
-    }
-    for (other, item) in below {
-        // A relative link below a linked folder is relative to where it really stands.
-        let real = format!("{folder}{}", &other[path.len() + 1..]);
-        let mut found = ChartFiles::new();
-        add(&real, item, tree, links + 1, &mut found)?;
-        files.extend(found.into_iter().map(|(name, bytes)| (name.replacen(&real, &other, 1), bytes)));
-    }
-    Ok(())
 }
 
 /// Where a link leads, as a path below the chart's folder; nothing where it leaves that.

@@ -58,7 +58,7 @@ pub fn toolchains(workspace: &Workspace) -> Result<Toolchains> {
     let compilers = compilers(workspace)?;
     let mut toolchains = Toolchains::default();
     for (platform, triple) in &workspace.platforms {
-        match toolchain(triple, &compilers, &workspace.root)? {
+        match toolchain(triple, &compilers)? {
             Ok(toolchain) => {
                 toolchains.found.insert(platform.clone(), toolchain);
             }
@@ -90,6 +90,20 @@ impl Toolchains {
         Err(error)
     }
 
+    /// As `require_any`, for every platform: what is public is whole.
+    ///
+    /// # Errors
+    /// A platform cannot be built.
+    pub fn require_all(&self) -> Result<()> {
+        match self.missing.iter().next() {
+            None => Ok(()),
+            Some((platform, missing)) => Err(missing.remedies.iter().fold(
+                Error::new(Exit::Environment, format!("{platform} cannot be built on this machine")).because(&missing.why),
+                |error, remedy| error.remedy(remedy),
+            )),
+        }
+    }
+
     /// The compilers, as a label of the image says them.
     pub fn label(&self) -> String {
         let versions: Vec<String> =
@@ -112,7 +126,7 @@ pub fn compile(
     const LIMIT: Duration = Duration::from_secs(60 * 60);
     let package = &workspace.package.name;
     let verb: &[&str] = if auditable { &["auditable", "build"] } else { &["build"] };
-    let mut call = Call::new(cargo())
+    let mut call = Call::new(tools::cargo())
         .args(verb)
         .args(["--release", "--locked", "--package", package, "--bin", package, "--target", &toolchain.triple])
         .within(source)
@@ -167,10 +181,6 @@ fn machine_paths(source: &Path, target_folder: &Path) -> impl Iterator<Item = (P
 
 fn linker_variable(triple: &str) -> String {
     format!("CARGO_TARGET_{}_LINKER", triple.to_uppercase().replace('-', "_"))
-}
-
-fn cargo() -> std::ffi::OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// A `rustc` of this machine.
@@ -234,7 +244,7 @@ fn is_at_least(compiler: &str, wanted: Option<&str>) -> bool {
     compiler.strip_prefix("rustc ").and_then(number).is_some_and(|version| version >= wanted)
 }
 
-fn toolchain(triple: &str, compilers: &[Compiler], root: &Path) -> Result<Result<Toolchain, Missing>> {
+fn toolchain(triple: &str, compilers: &[Compiler]) -> Result<Result<Toolchain, Missing>> {
     let Some(compiler) = compilers.iter().find(|compiler| compiler.has_library(triple)) else {
         return Ok(Err(Missing { why: format!("no rustc here has the standard library for {triple}"), remedies: library_remedies(triple) }));
     };
@@ -243,7 +253,7 @@ fn toolchain(triple: &str, compilers: &[Compiler], root: &Path) -> Result<Result
     };
     let toolchain =
         Toolchain { triple: triple.into(), rustc: compiler.path.clone(), version: compiler.version.clone(), linker };
-    Ok(match link_empty_program(&toolchain, root)? {
+    Ok(match link_empty_program(&toolchain)? {
         None => Ok(toolchain),
         Some(why) => Err(Missing {
             why: format!("an empty static program for {triple} cannot be linked: {why}"),
@@ -270,8 +280,8 @@ fn linker(triple: &str, host: &str) -> Option<String> {
 }
 
 /// Why an empty program cannot be linked for the target; nothing where it can.
-fn link_empty_program(toolchain: &Toolchain, root: &Path) -> Result<Option<String>> {
-    let folder = root.join("target/xtask/probe");
+fn link_empty_program(toolchain: &Toolchain) -> Result<Option<String>> {
+    let folder = disk::scratch("probe");
     let source = folder.join("empty.rs");
     disk::replace(&source, b"fn main() {}\n")?;
     let output = Call::new(&toolchain.rustc)
@@ -279,6 +289,7 @@ fn link_empty_program(toolchain: &Toolchain, root: &Path) -> Result<Option<Strin
         .args([format!("-Clinker={}", toolchain.linker)])
         .args([source.as_os_str(), "-o".as_ref(), folder.join(&toolchain.triple).as_os_str()])
         .output()?;
+    disk::remove(&folder)?;
     if output.code == Some(0) {
         return Ok(None);
     }

@@ -299,7 +299,7 @@ impl Layout {
         let [descriptor] = index.manifests.as_slice() else {
             return Err(wrong("index.json must hold exactly one descriptor"));
         };
-        collect(&descriptor.digest, &|digest| read_blob(folder, digest))
+        collect(&descriptor.digest, &|_, digest| read_blob(folder, digest))
     }
 
     /// Makes `folder` hold this image and nothing else.
@@ -322,7 +322,7 @@ impl Layout {
     /// # Errors
     /// A manifest is not what the specification asks for.
     pub fn platforms(&self) -> Result<Vec<PlatformImage>> {
-        platform_images(&self.digest, &|digest| self.blob(digest).cloned())
+        platform_images(&self.digest, &|_, digest| self.blob(digest).cloned())
     }
 
     /// The same image with one platform only, under a layout of its own.
@@ -344,6 +344,18 @@ impl Layout {
     }
 }
 
+/// What is fetched by a digest; a registry serves the two at different addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// An image index or a platform's manifest.
+    Manifest,
+    /// A configuration or a layer.
+    Blob,
+}
+
+/// A way to get the parts of an image, from wherever they are.
+pub type Fetch<'f> = dyn Fn(Part, &Digest) -> Result<Vec<u8>> + 'f;
+
 /// Where a layout keeps a blob.
 pub fn blob_path(folder: &Path, digest: &Digest) -> PathBuf {
     folder.join("blobs/sha256").join(digest.hex())
@@ -354,26 +366,35 @@ pub fn blob_path(folder: &Path, digest: &Digest) -> PathBuf {
 /// # Errors
 /// It is missing, or is not what its name says.
 pub fn read_blob(folder: &Path, digest: &Digest) -> Result<Vec<u8>> {
+    find_blob(folder, digest)?.ok_or_else(|| missing(digest))
+}
+
+/// As `read_blob`; nothing where it is missing.
+///
+/// # Errors
+/// It is not what its name says.
+pub fn find_blob(folder: &Path, digest: &Digest) -> Result<Option<Vec<u8>>> {
     let path = blob_path(folder, digest);
-    let bytes = disk::read(&path)?.ok_or_else(|| missing(digest))?;
+    let Some(bytes) = disk::read(&path)? else { return Ok(None) };
     let real = Digest::of(&bytes);
-    if real != *digest {
-        return Err(Error::new(Exit::Repository, format!("{} is damaged", path.display()))
-            .because(format!("its digest is {real}"))
-            .remedy("remove the folder it is in, and run again"));
+    if real == *digest {
+        return Ok(Some(bytes));
     }
-    Ok(bytes)
+    Err(Error::new(Exit::Repository, format!("{} is damaged", path.display()))
+        .because(format!("its digest is {real}"))
+        .remedy("remove the folder it is in, and run again"))
 }
 
 /// Gathers a whole image, blob by blob, from wherever `fetch` gets them.
 ///
 /// # Errors
 /// A blob cannot be had, or a manifest is not what the specification asks for.
-pub fn collect(digest: &Digest, fetch: &dyn Fn(&Digest) -> Result<Vec<u8>>) -> Result<Layout> {
-    let mut blobs = BTreeMap::from([(digest.clone(), fetch(digest)?)]);
+pub fn collect(digest: &Digest, fetch: &Fetch<'_>) -> Result<Layout> {
+    let mut blobs = BTreeMap::from([(digest.clone(), fetch(Part::Manifest, digest)?)]);
     for image in platform_images(digest, fetch)? {
-        for part in image.manifest.layers.iter().chain([&image.manifest.config, &image.descriptor]) {
-            blobs.insert(part.digest.clone(), fetch(&part.digest)?);
+        blobs.insert(image.descriptor.digest.clone(), fetch(Part::Manifest, &image.descriptor.digest)?);
+        for part in image.manifest.layers.iter().chain([&image.manifest.config]) {
+            blobs.insert(part.digest.clone(), fetch(Part::Blob, &part.digest)?);
         }
     }
     Ok(Layout { digest: digest.clone(), blobs })
@@ -383,11 +404,11 @@ pub fn collect(digest: &Digest, fetch: &dyn Fn(&Digest) -> Result<Vec<u8>>) -> R
 ///
 /// # Errors
 /// A blob cannot be had, or is not what the specification asks for.
-pub fn platform_images(digest: &Digest, fetch: &dyn Fn(&Digest) -> Result<Vec<u8>>) -> Result<Vec<PlatformImage>> {
-    let index: ImageIndex = parsed(digest, &fetch(digest)?)?;
+pub fn platform_images(digest: &Digest, fetch: &Fetch<'_>) -> Result<Vec<PlatformImage>> {
+    let index: ImageIndex = parsed(digest, &fetch(Part::Manifest, digest)?)?;
     let each = index.manifests.into_iter().map(|descriptor| {
-        let manifest: ImageManifest = parsed(&descriptor.digest, &fetch(&descriptor.digest)?)?;
-        let config: ImageConfig = parsed(&manifest.config.digest, &fetch(&manifest.config.digest)?)?;
+        let manifest: ImageManifest = parsed(&descriptor.digest, &fetch(Part::Manifest, &descriptor.digest)?)?;
+        let config: ImageConfig = parsed(&manifest.config.digest, &fetch(Part::Blob, &manifest.config.digest)?)?;
         let platform = Platform { os: config.os.clone(), architecture: config.architecture.clone() };
         Ok(PlatformImage { platform, descriptor, manifest, config })
     });

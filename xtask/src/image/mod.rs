@@ -5,3 +5,4 @@ pub mod embedded;
 pub mod layout;
 pub mod recipe;
 pub mod registry;
+pub mod scan;

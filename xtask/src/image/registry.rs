@@ -42,7 +42,7 @@ pub trait Registry {
     /// # Errors
     /// It is not there, or is not a multi-platform image.
     fn platforms(&self, digest: &Digest) -> Result<Vec<PlatformImage>> {
-        layout::platform_images(digest, &|part| self.blob(part))
+        layout::platform_images(digest, &|_, part| self.blob(part))
     }
 }
 

@@ -1,0 +1,102 @@
+//! Probes and metrics over HTTP: three pages, no state of its own.
+//!
+//! Hyper alone serves them; a router would be more code than the three lines it replaces.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::probes::{self, Complaint};
+use crate::serve::Context;
+
+/// A client has to send its request, or its next one, within this time, so that silent clients do not pile up.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Listens on every address of the pod, be its network IPv6, IPv4 or both.
+pub(crate) async fn listen(port: NonZeroU16) -> io::Result<TcpListener> {
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port.get())).await {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.get())).await
+        }
+        bound => bound,
+    }
+}
+
+/// Answers requests for ever.
+pub(crate) async fn answer(listener: TcpListener, context: Arc<Context>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _peer)) => {
+                tokio::spawn(converse(stream, Arc::clone(&context)));
+            }
+            Err(error) => {
+                // Such as too many open files: wait for some to close instead of spinning.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, context: Arc<Context>) {
+    let service = service_fn(async |request| Ok::<_, Infallible>(respond(&request, &context)));
+    let conversation = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(CLIENT_PATIENCE)
+        .max_buf_size(8 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = conversation.await {
+        tracing::debug!(%error, "a client left in the middle of a conversation");
+    }
+}
+
+fn respond(request: &Request<Incoming>, context: &Context) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refusal;
+    }
+    let now = context.clock.uptime();
+    let facts = context.progress.facts();
+    match request.uri().path() {
+        "/healthz" => verdict(probes::liveness(&facts, now), "OK", StatusCode::INTERNAL_SERVER_ERROR),
+        "/readyz" => {
+            let readiness = probes::readiness(&facts, now, context.config.status_interval);
+            verdict(readiness, "Ready", StatusCode::SERVICE_UNAVAILABLE)
+        }
+        "/metrics" => page(StatusCode::OK, OPEN_METRICS, context.metrics.render()),
+        _ => text(StatusCode::NOT_FOUND, "only /healthz, /readyz and /metrics"),
+    }
+}
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+fn verdict(judgement: Result<(), Complaint>, good: &str, bad: StatusCode) -> Response<Full<Bytes>> {
+    match judgement {
+        Ok(()) => text(StatusCode::OK, good),
+        Err(complaint) => text(bad, &complaint),
+    }
+}
+
+fn text(status: StatusCode, line: &str) -> Response<Full<Bytes>> {
+    page(status, "text/plain; charset=utf-8", format!("{line}\n"))
+}
+
+fn page(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,107 @@
+//! What the probes answer: pure judgements about the facts.
+//!
+//! Liveness looks only at our own loop. If it asked the API server, an outage there would make the kubelet restart
+//! every operator in the cluster, which helps nobody. Readiness is about the one thing the operator is for.
+
+use std::time::Duration;
+
+use crate::progress::Facts;
+use crate::status::REQUEST_TIMEOUT;
+
+/// How often the loop has to show that it is alive, at least.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// A loop that has not been seen for this long hangs: it beats often, and no request may take longer than its limit.
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
+
+/// What a write may take beyond the interval before the status counts as old: one request that timed out, and a retry.
+const PATIENCE: Duration = REQUEST_TIMEOUT.saturating_add(Duration::from_secs(5));
+
+/// Why something is not as it should be.
+pub(crate) type Complaint = String;
+
+pub(crate) fn liveness(facts: &Facts, now: Duration) -> Result<(), Complaint> {
+    let silence = now.saturating_sub(facts.heartbeat);
+    if silence <= LONGEST_SILENCE {
+        return Ok(());
+    }
+    Err(format!("the loop has not been seen for {} s", silence.as_secs()))
+}
+
+pub(crate) fn readiness(facts: &Facts, now: Duration, interval: Duration) -> Result<(), Complaint> {
+    if facts.stopping {
+        return Err("shutting down".to_owned());
+    }
+    let complaint = match facts.written.map(|written| now.saturating_sub(written)) {
+        Some(age) if age <= interval + PATIENCE => return Ok(()),
+        Some(age) => format!("the status was last written {} s ago", age.as_secs()),
+        None => "the status has not been written yet".to_owned(),
+    };
+    Err(match &facts.last_failure {
+        Some(failure) => format!("{complaint}; {} failures since, the last: {failure}", facts.failures),
+        None => complaint,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::{Class, Failure};
+
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_loop_is_alive_until_it_has_been_silent_for_too_long() {
+        let facts = Facts { heartbeat: seconds(100), ..Facts::default() };
+        assert_eq!(liveness(&facts, seconds(130)), Ok(()));
+        assert_eq!(liveness(&facts, seconds(131)), Err("the loop has not been seen for 31 s".to_owned()));
+    }
+
+    #[test]
+    fn failing_writes_do_not_concern_liveness() {
+        let facts = Facts { heartbeat: seconds(1000), failures: 99, ..Facts::default() };
+        assert_eq!(liveness(&facts, seconds(1000)), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_ready_before_the_first_write() {
+        assert_eq!(
+            readiness(&Facts::default(), seconds(1), INTERVAL),
+            Err("the status has not been written yet".to_owned())
+        );
+    }
+
+    #[test]
+    fn the_status_stays_fresh_for_an_interval_and_some_patience() {
+        let facts = Facts { written: Some(seconds(10)), ..Facts::default() };
+        assert_eq!(readiness(&facts, seconds(85), INTERVAL), Ok(()));
+        assert_eq!(readiness(&facts, seconds(86), INTERVAL), Err("the status was last written 76 s ago".to_owned()));
+    }
+
+    #[test]
+    fn a_complaint_ends_with_the_reason() {
+        let failure = Failure { class: Class::Forbidden, message: "no role".to_owned(), retry_after: None };
+        let facts = Facts { failures: 3, last_failure: Some(failure), ..Facts::default() };
+        assert_eq!(
+            readiness(&facts, seconds(9), INTERVAL).unwrap_err(),
+            "the status has not been written yet; 3 failures since, the last: forbidden: no role"
+        );
+    }
+
+    #[test]
+    fn one_failure_does_not_spoil_a_fresh_status() {
+        let failure = Failure { class: Class::Throttled, message: String::new(), retry_after: None };
+        let facts = Facts { written: Some(seconds(10)), failures: 1, last_failure: Some(failure), ..Facts::default() };
+        assert_eq!(readiness(&facts, seconds(72), INTERVAL), Ok(()));
+    }
+
+    #[test]
+    fn an_operator_that_stops_is_not_ready() {
+        let facts = Facts { written: Some(seconds(10)), stopping: true, ..Facts::default() };
+        assert_eq!(readiness(&facts, seconds(11), INTERVAL), Err("shutting down".to_owned()));
+    }
+}

@@ -1,0 +1,20 @@
+//! The operator as its users have it: the real program against a real API server, over real connections.
+//!
+//! `TEST_TOOLS` names a folder with the executables `etcd` and `kube-apiserver`. Without it the tests that need them
+//! are skipped, unless `TEST_TOOLS_REQUIRED=1` says that this would be a mistake. No test uses the network.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
+
+mod cluster;
+mod nowhere;
+mod operator;
+mod proxy;
+mod supervised;
+mod tenant;
+mod wait;
+
+mod failures;
+mod freshness;
+mod pages;
+mod shutdown;
+mod start;

@@ -1,0 +1,37 @@
+//! An address where an API server should be and none is, for tests that need no more.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::operator::Operator;
+
+pub(crate) struct Nowhere {
+    kubeconfig: PathBuf,
+}
+
+impl Nowhere {
+    pub(crate) fn at(port: u16) -> Self {
+        let content = json!({
+            "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+            "clusters": [{"name": "test", "cluster": {"server": format!("http://127.0.0.1:{port}")}}],
+            "users": [{"name": "test", "user": {}}],
+        });
+        let kubeconfig = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{port}.kubeconfig"));
+        fs::write(&kubeconfig, content.to_string()).unwrap();
+        Self { kubeconfig }
+    }
+
+    /// An operator that will not find what it looks for.
+    pub(crate) fn operator(&self) -> Operator {
+        Operator::new().with("KUBECONFIG", self.kubeconfig.to_str().unwrap())
+    }
+}
+
+impl Drop for Nowhere {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.kubeconfig);
+    }
+}

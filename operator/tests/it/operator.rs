@@ -1,0 +1,126 @@
+//! The operator's process, and everything that can be seen of it from outside.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use crate::cluster::free_port;
+use crate::wait::{seconds, until, until_true};
+
+/// An operator that has not been started: its environment, which is otherwise empty.
+pub(crate) struct Operator {
+    command: Command,
+    port: u16,
+}
+
+impl Operator {
+    pub(crate) fn new() -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kube9-operator"));
+        command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let port = free_port();
+        Self { command, port }.with("HEALTH_PORT", &port.to_string())
+    }
+
+    pub(crate) fn with(mut self, variable: &str, value: &str) -> Self {
+        self.command.env(variable, value);
+        self
+    }
+
+    /// The shortest interval there is, for tests that wait for the next write.
+    pub(crate) fn often(self) -> Self {
+        self.with("STATUS_UPDATE_INTERVAL_SECONDS", "10")
+    }
+
+    pub(crate) fn start(mut self) -> Running {
+        Running { process: self.command.spawn().unwrap(), port: self.port }
+    }
+
+    /// Runs it with arguments, to its own end.
+    pub(crate) fn run(mut self, arguments: &[&str]) -> Output {
+        self.command.args(arguments).output().unwrap()
+    }
+}
+
+/// One that runs, and is killed when the test is over.
+pub(crate) struct Running {
+    process: Child,
+    port: u16,
+}
+
+impl Running {
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", name, &self.id().to_string()]).status();
+        assert!(kill.unwrap().success(), "the operator is there to get a signal");
+    }
+
+    /// Waits for the end, and tells how it ended and what it printed to standard output and standard error.
+    pub(crate) fn end(&mut self, limit: Duration) -> (ExitStatus, String, String) {
+        let status = until("the operator ends", limit, || self.process.try_wait().unwrap());
+        let (mut output, mut log) = (String::new(), String::new());
+        self.process.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+        self.process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        (status, output, log)
+    }
+
+    /// The code and the text of a page, once the operator listens.
+    pub(crate) fn page(&self, path: &str) -> (u16, String) {
+        let (head, body) = self.answer("GET", path);
+        let code = head.split(' ').nth(1).unwrap();
+        (code.parse().unwrap(), body)
+    }
+
+    /// The head and the body of any answer.
+    pub(crate) fn answer(&self, method: &str, path: &str) -> (String, String) {
+        until("the operator listens", seconds(5), || self.request(method, path))
+    }
+
+    pub(crate) fn connect(&self) -> io::Result<TcpStream> {
+        TcpStream::connect(("127.0.0.1", self.port))
+    }
+
+    fn request(&self, method: &str, path: &str) -> Option<(String, String)> {
+        let mut stream = self.connect().ok()?;
+        stream.set_read_timeout(Some(seconds(5))).ok()?;
+        stream.write_all(format!("{method} {path} HTTP/1.0\r\n\r\n").as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.to_owned(), body.to_owned()))
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_until_ready(&self, limit: Duration) {
+        until_true("/readyz says 200", limit, || self.page("/readyz").0 == 200);
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_until_not_ready(&self, limit: Duration) -> String {
+        until("/readyz says 503", limit, || match self.page("/readyz") {
+            (503, complaint) => Some(complaint),
+            _ => None,
+        })
+    }
+
+    /// How many writes have had this result.
+    pub(crate) fn writes(&self, result: &str) -> u64 {
+        let (_, page) = self.page("/metrics");
+        let start = format!("kube9_operator_status_writes_total{{result=\"{result}\"}} ");
+        page.lines().find_map(|line| line.strip_prefix(&start)).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,142 @@
+//! An operator that is told to stop says so in the status, in time, and touches nothing that is not its own.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::PostParams;
+use serde_json::json;
+
+use crate::cluster::{Cluster, free_port};
+use crate::nowhere::Nowhere;
+use crate::operator::Running;
+use crate::proxy::{Answer, Proxy};
+use crate::tenant::{CONFIG_MAP, Tenant};
+use crate::wait::{seconds, until_true};
+
+/// From the signal to the end of the process.
+const IN_TIME: Duration = seconds(5);
+
+#[test]
+fn the_last_status_says_that_the_operator_shuts_down() {
+    let Some(cluster) = Cluster::shared() else { return };
+    for signal in ["TERM", "INT"] {
+        let tenant = Tenant::new(cluster);
+        let mut operator = tenant.operator().start();
+        tenant.wait_for_status();
+
+        operator.signal(signal);
+
+        let (status, output, log) = operator.end(IN_TIME);
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert_eq!(output, "", "standard output is for answers");
+        let last = tenant.status().unwrap();
+        assert_eq!((last.health(), last.0["error"].as_str()), ("unhealthy", Some("Shutting down")), "{signal}: {log}");
+    }
+}
+
+#[test]
+fn a_status_that_is_gone_is_not_brought_back_by_the_last_write() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::new(cluster);
+    let mut operator = tenant.operator().start();
+    tenant.wait_for_status();
+    tenant.delete_config_map();
+
+    terminate_well(&mut operator);
+
+    assert_eq!(tenant.config_map(), None);
+}
+
+#[test]
+fn a_status_of_somebody_else_is_not_overwritten_by_the_last_write() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::new(cluster);
+    let mut operator = tenant.operator().start();
+    tenant.wait_for_status();
+    tenant.delete_config_map();
+    let theirs: ConfigMap =
+        serde_json::from_value(json!({"metadata": {"name": CONFIG_MAP}, "data": {"status": "{}"}})).unwrap();
+    tenant.cluster.run(tenant.config_maps().create(&PostParams::default(), &theirs)).unwrap();
+
+    terminate_well(&mut operator);
+
+    assert_eq!(tenant.config_map().unwrap().data, theirs.data);
+}
+
+#[test]
+fn the_last_write_is_tried_again_when_the_server_stumbles() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::new(cluster);
+    let proxy = Proxy::start(cluster, Answer::Forwarded);
+    let mut operator = tenant.operator_through(&proxy.url).start();
+    tenant.wait_for_status();
+    proxy.answer_with(Answer::Refusal(500, "InternalError"));
+
+    let before = proxy.requests();
+
+    operator.terminate();
+    until_true("the last write has been refused", IN_TIME, || proxy.requests() > before);
+    assert_eq!(operator.page("/readyz"), (503, "shutting down\n".to_owned()));
+    proxy.answer_with(Answer::Forwarded);
+
+    assert_eq!(operator.end(IN_TIME).0.code(), Some(0));
+    assert_eq!(tenant.status().unwrap().health(), "unhealthy");
+}
+
+#[test]
+fn a_write_that_is_on_its_way_does_not_overtake_the_last_one() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::new(cluster);
+    let proxy = Proxy::start(cluster, Answer::Late(Duration::from_millis(700)));
+    let mut operator = tenant.operator_through(&proxy.url).start();
+    until_true("the first write is on its way", seconds(5), || proxy.requests() > 0);
+
+    terminate_well(&mut operator);
+
+    assert_eq!(tenant.wait_for_status().health(), "unhealthy");
+}
+
+#[test]
+fn a_server_that_does_not_answer_does_not_hold_up_the_end() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::new(cluster);
+    let proxy = Proxy::start(cluster, Answer::Forwarded);
+    let mut operator = tenant.operator_through(&proxy.url).start();
+    tenant.wait_for_status();
+    proxy.answer_with(Answer::Silence);
+
+    terminate_well(&mut operator);
+}
+
+#[test]
+fn a_signal_during_the_start_is_obeyed_though_nothing_answers() {
+    // Connections are made, and then nobody says a word.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nowhere = Nowhere::at(listener.local_addr().unwrap().port());
+    let mut operator = nowhere.operator().start();
+    assert_eq!(operator.page("/healthz").0, 200);
+
+    let log = terminate_well(&mut operator);
+
+    assert!(log.contains("no status was written"), "{log}");
+}
+
+#[test]
+fn a_signal_during_the_start_is_obeyed_though_nobody_listens() {
+    let nowhere = Nowhere::at(free_port());
+    let mut operator = nowhere.operator().start();
+    until_true("an attempt has failed", seconds(5), || operator.writes("unreachable") > 0);
+
+    terminate_well(&mut operator);
+}
+
+fn terminate_well(operator: &mut Running) -> String {
+    let start = Instant::now();
+    operator.terminate();
+    let (status, output, log) = operator.end(IN_TIME);
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(output, "");
+    assert!(start.elapsed() < IN_TIME);
+    log
+}

@@ -1,0 +1,194 @@
+//! The command line: what can be said, and nothing of what it does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::image::layout::Digest;
+use crate::release::version::{self, Word};
+
+/// Releases this workspace: image, chart, and the places they are published to.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 120, after_help = "\
+Examples:
+  cargo xtask release              rehearse the whole road into target/release-local
+  cargo xtask release minor --plan what a minor release would do, without doing it
+  cargo xtask serve                a chart repository and an image registry on one port
+  cargo xtask ci                   every check that CI makes
+
+Exit codes are listed in README.md.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build, scan, publish and verify a version; or one stretch of that road
+    Release(Box<Release>),
+    /// Fetch a published version as an anonymous user would, and compare digests
+    Verify(Verify),
+    /// Serve a rehearsed release: chart repository and read-only image registry on one port
+    Serve(Serve),
+    /// Say what this machine lacks for a target, all at once
+    Doctor(Doctor),
+    /// Check everything that CI checks
+    Ci(Ci),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `release`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true, after_help = "\
+Examples:
+  cargo xtask release              the version in the tree, to the target `local`
+  cargo xtask release 3.1.0-rc.1   a pre-release
+  cargo xtask release --plan       what would happen, without doing any of it
+  cargo xtask release yank 3.1.0 --reason 'loses events'")]
+pub struct Release {
+    /// One stretch of the road, or a repair
+    #[command(subcommand)]
+    pub stretch: Option<Stretch>,
+    /// The order
+    #[command(flatten)]
+    pub order: OrderArgs,
+    /// Print what every step would do, and do nothing
+    #[arg(long)]
+    pub plan: bool,
+}
+
+/// What every stretch takes.
+#[derive(Clone, Debug, Args)]
+pub struct OrderArgs {
+    /// patch, minor, major or X.Y.Z; the version in the tree where nothing is said
+    pub word: Option<Word>,
+    /// What the stretch is told beside the word
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// Where to, and how strictly.
+#[derive(Clone, Debug, Args)]
+pub struct PlaceArgs {
+    /// The target, one of [workspace.metadata.release.targets]
+    #[arg(long = "to", value_name = "TARGET", default_value = "local")]
+    pub target: String,
+    /// Never replace what is published, as production does
+    #[arg(long)]
+    pub strict: bool,
+    /// Print the result as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The stretches of the road, which CI calls one by one.
+#[derive(Debug, Subcommand)]
+pub enum Stretch {
+    /// Make a staging copy of the sources at the version
+    Bump(OrderArgs),
+    /// Make the image's OCI layout, or fetch the one that is published
+    Build(OrderArgs),
+    /// Scan that layout, and keep the verdict for its digest
+    Scan(OrderArgs),
+    /// Store that layout's blobs; it must have a verdict
+    Push(OrderArgs),
+    /// Point the version's tags at a pushed image
+    Tag {
+        /// The order
+        #[command(flatten)]
+        order: OrderArgs,
+        /// The image; the layout that was built last where nothing is said
+        #[arg(long)]
+        digest: Option<Digest>,
+    },
+    /// Package the chart, publish it, and list it in the index
+    Chart {
+        /// The order
+        #[command(flatten)]
+        order: OrderArgs,
+        /// The image; the one that the version's tag points at where nothing is said
+        #[arg(long)]
+        digest: Option<Digest>,
+    },
+    /// Point latest, X and X.Y at the highest listed versions
+    Promote(OrderArgs),
+    /// Take a version out of the index; its files stay
+    Yank {
+        /// The version
+        #[arg(value_parser = version::parse)]
+        version: semver::Version,
+        /// Why; kept in the index
+        #[arg(long)]
+        reason: String,
+        /// Where
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Put a yanked version back as it was
+    Unyank {
+        /// The version
+        #[arg(value_parser = version::parse)]
+        version: semver::Version,
+        /// Why; shown, not kept
+        #[arg(long)]
+        reason: Option<String>,
+        /// Where
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The version; the one in the tree where nothing is said
+    #[arg(value_parser = version::parse)]
+    pub version: Option<semver::Version>,
+    /// Where
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// `serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The port; it must be the one that the repository was released for
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// The target, one of [workspace.metadata.release.targets]
+    #[arg(long = "to", value_name = "TARGET", default_value = "local")]
+    pub target: String,
+}
+
+/// `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The target, one of [workspace.metadata.release.targets]
+    #[arg(long = "to", value_name = "TARGET", default_value = "local")]
+    pub target: String,
+    /// Print the result as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ci`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask ci                   everything, in order
+  cargo xtask ci --only lint       one part
+  cargo xtask ci --only tools      get the pinned test tools into the cache, and print where they are")]
+pub struct Ci {
+    /// Run only these parts
+    #[arg(long, value_name = "PART")]
+    pub only: Vec<String>,
+    /// Where test tools are kept between runs; the user's cache folder (XDG_CACHE_HOME) where nothing is said
+    #[arg(long, value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
+}

@@ -1,0 +1,142 @@
+//! What this machine has and lacks for a target, all at once, each with the command that cures it.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::chart::repository;
+use crate::config::{Scan, Target, Workspace};
+use crate::error::{Error, Exit, Result};
+use crate::image::compile;
+use crate::image::scan::Scanner;
+use crate::process::Call;
+use crate::release::place;
+use crate::serve::Outside;
+use crate::source::Source;
+use crate::{tools, ui};
+
+/// How something stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Standing {
+    Found,
+    /// A release works without it.
+    Optional,
+    Missing,
+}
+
+/// One thing that was looked for.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: String,
+    standing: Standing,
+    detail: String,
+    remedies: Vec<String>,
+}
+
+/// Looks for everything, and prints it.
+///
+/// # Errors
+/// Something that a release needs is missing.
+pub fn run(here: &Path, target: &str, json: bool) -> Result<()> {
+    let workspace = Workspace::find(here)?;
+    let target = workspace.target(target)?;
+    let findings = look(&workspace, &target)?;
+    if json {
+        let text = serde_json::to_string_pretty(&findings);
+        ui::result(text.map_err(|error| Error::new(Exit::Failure, "cannot write JSON").because(error))?);
+    } else {
+        findings.iter().for_each(show);
+    }
+    let missing: Vec<&Finding> = findings.iter().filter(|finding| finding.standing == Standing::Missing).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = missing.iter().map(|finding| finding.what.as_str()).collect();
+    let error = Error::new(Exit::Environment, format!("a release to `{}` needs: {}", target.name, names.join(", ")));
+    Err(missing.iter().flat_map(|finding| &finding.remedies).fold(error, Error::remedy))
+}
+
+fn look(workspace: &Workspace, target: &Target) -> Result<Vec<Finding>> {
+    let mut findings = vec![
+        checked("git", Call::new("git").args(["--version"]).read()),
+        checked("sources", Source::read(&workspace.root).map(|source| format!("revision {}", source.revision()))),
+        checked("cargo", Call::new(tools::cargo()).args(["--version"]).read()),
+    ];
+    let toolchains = compile::toolchains(workspace)?;
+    let nothing = toolchains.found.is_empty();
+    for (platform, toolchain) in &toolchains.found {
+        let detail = format!("{} at {}, linked by {}", toolchain.version, toolchain.rustc.display(), toolchain.linker);
+        findings.push(found(&platform.to_string(), detail));
+    }
+    for (platform, missing) in toolchains.missing {
+        // A rehearsal goes on with the platforms that it can build.
+        let standing = if nothing { Standing::Missing } else { Standing::Optional };
+        let (what, detail, remedies) = (platform.to_string(), missing.why, missing.remedies);
+        findings.push(Finding { what, standing, detail, remedies });
+    }
+    findings.extend(scanner(target));
+    let folder = workspace.directory(target);
+    findings.push(checked("port", Outside::reach(&folder, target).map(|_| format!("{} can be served", target.repository))));
+    findings.push(index(&folder));
+    Ok(findings)
+}
+
+fn scanner(target: &Target) -> Vec<Finding> {
+    let auditable = tools::on_path("cargo-auditable").map(|path| path.display().to_string()).ok_or_else(|| {
+        Error::new(Exit::Environment, "not installed: the image's crates cannot be scanned")
+            .remedy("cargo install cargo-auditable --locked")
+    });
+    let parts = [checked("scanner", Scanner::find().map(|scanner| scanner.label)), checked("cargo-auditable", auditable)];
+    let optional = |finding: Finding| match (target.scan, finding.standing) {
+        (Scan::IfInstalled, Standing::Missing) => Finding { standing: Standing::Optional, ..finding },
+        _ => finding,
+    };
+    parts.into_iter().map(optional).collect()
+}
+
+/// The index can be read; and whether the oldest Helm can read it.
+fn index(folder: &Path) -> Finding {
+    let store = place::store(folder);
+    let read = repository::read(&store).and_then(|snapshot| {
+        let index = snapshot.index()?;
+        Ok((index.size(), index.unknown_fields()))
+    });
+    match read {
+        Err(error) => checked("index", Err(error)),
+        Ok(((versions, charts), unknown)) if unknown.is_empty() => {
+            found("index", format!("lists {versions} versions of {charts} charts"))
+        }
+        Ok((_, unknown)) => Finding {
+            what: "index".into(),
+            standing: Standing::Optional,
+            detail: format!("Helm 3.12 refuses it for fields that it does not know: {} (newer ones read it)", unknown.join(", ")),
+            remedies: vec!["whoever wrote those fields may take them out; a release never drops them".into()],
+        },
+    }
+}
+
+fn found(what: &str, detail: String) -> Finding {
+    Finding { what: what.into(), standing: Standing::Found, detail, remedies: Vec::new() }
+}
+
+fn checked(what: &str, result: Result<String>) -> Finding {
+    match result {
+        Ok(detail) => found(what, detail),
+        Err(error) => {
+            let why = error.why.map(|why| format!(": {}", why.trim())).unwrap_or_default();
+            let detail = format!("{}{why}", error.what);
+            Finding { what: what.into(), standing: Standing::Missing, detail, remedies: error.remedies }
+        }
+    }
+}
+
+fn show(finding: &Finding) {
+    let text = format!("{}: {}", finding.what, finding.detail);
+    match finding.standing {
+        Standing::Found => ui::status("Found", text),
+        Standing::Optional => ui::note("Without", text),
+        Standing::Missing => ui::warn(text),
+    }
+    finding.remedies.iter().for_each(|remedy| ui::note("to do", remedy));
+}

@@ -1,0 +1,41 @@
+//! The one door to HTTP as an anonymous user: no credentials, no cache, no proxy for what is on this machine.
+
+use std::time::Duration;
+
+use crate::error::{Context, Exit, Result};
+
+/// What a server answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Header names in lower case, and their values.
+    pub headers: Vec<(String, String)>,
+    /// The body, whole.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The value of a header; its name is in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Fetches a URL; an answer of any status is an answer.
+///
+/// # Errors
+/// Nobody answers in time, or the answer ends early.
+pub fn get(url: &str) -> Result<Answer> {
+    const LIMIT: Duration = Duration::from_secs(30);
+    const SIZE_MAX: u64 = 1 << 30;
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(LIMIT)).proxy(None).build().into();
+    let what = || format!("cannot fetch {url}");
+    let mut response = agent.get(url).call().context(Exit::Verify, what)?;
+    let headers = response.headers().iter();
+    let headers = headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let headers = headers.collect();
+    let body = response.body_mut().with_config().limit(SIZE_MAX).read_to_vec().context(Exit::Verify, what)?;
+    Ok(Answer { status: response.status().as_u16(), headers, body })
+}

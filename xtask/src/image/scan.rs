@@ -1,0 +1,255 @@
+//! Scans an image with Trivy, one platform at a time, before anything of it is published.
+//!
+//! Trivy, given a layout of several platforms, quietly scans the machine's own (seen with 0.70.0), so each platform gets a layout of
+//! its own, and the report must name its architecture. A static binary is opaque unless `cargo auditable` embedded its dependency
+//! list, so a report without the released crate is a broken scan, not a clean one. Flags are fixed, and the child sees
+//! neither the caller's `TRIVY_*` nor any credential.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk;
+use crate::error::{Context, Error, Exit, Result};
+use crate::image::layout::{Digest, Layout, Platform, PlatformImage};
+use crate::process::Call;
+use crate::tools;
+
+/// Releases of Trivy that stole credentials (CVE-2026-33634).
+const MALICIOUS: [&str; 3] = ["0.69.4", "0.69.5", "0.69.6"];
+/// A database older than this says too little.
+const AGE_MAX_HOURS: i64 = 48;
+/// What the scanner's process may see of ours.
+const ENVIRONMENT: [&str; 5] = ["HOME", "LANG", "PATH", "TMPDIR", "XDG_CACHE_HOME"];
+
+/// What is known about one image, by its digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The image that was looked at.
+    pub digest: Digest,
+    /// The scanner and its database; nothing where the image was not scanned.
+    pub scanner: Option<String>,
+    /// Why it was not scanned.
+    pub skipped: Option<String>,
+}
+
+/// A scanner that can be used.
+#[derive(Clone, Debug)]
+pub struct Scanner {
+    program: PathBuf,
+    cache: PathBuf,
+    /// Version and age of the database, for people.
+    pub label: String,
+}
+
+impl Scanner {
+    /// Finds Trivy and its database.
+    ///
+    /// # Errors
+    /// Trivy is missing, must not be used, or has no database of the last two days.
+    pub fn find() -> Result<Self> {
+        let program = tools::on_path("trivy").ok_or_else(|| {
+            Error::new(Exit::Environment, "Trivy is not installed").remedy("install Trivy 0.70.0 or later from its official release")
+        })?;
+        let version = version(&program)?;
+        if MALICIOUS.contains(&version.as_str()) {
+            return Err(Error::new(Exit::Scanner, format!("Trivy {version} at {} must not be run", program.display()))
+                .because("releases 0.69.4 to 0.69.6 were malicious and stole credentials")
+                .remedy("remove it, rotate what this machine could reach, and install 0.70.0 or later"));
+        }
+        let cache = cache_folder();
+        let age = database_age_hours(&cache)?;
+        Ok(Scanner { program, cache, label: format!("Trivy {version}, database {age} h old") })
+    }
+
+    /// Scans every platform of an image. Reports are kept in `folder`.
+    ///
+    /// # Errors
+    /// A critical vulnerability was found, fixed upstream or not; or the scan itself went wrong.
+    pub fn scan(&self, image: &Layout, package: &str, folder: &Path) -> Result<Verdict> {
+        let mut findings = Vec::new();
+        for part in image.platforms()? {
+            let report = self.report(image, &part, folder)?;
+            check(&report, &part.platform, package)?;
+            findings.extend(report.critical().into_iter().map(|finding| format!("{}: {finding}", part.platform)));
+        }
+        if findings.is_empty() {
+            return Ok(Verdict { digest: image.digest.clone(), scanner: Some(self.label.clone()), skipped: None });
+        }
+        Err(Error::new(Exit::Findings, format!("the scan found {} critical vulnerabilities; nothing was published", findings.len()))
+            .because(findings.join("\n"))
+            .remedy("update the crate: cargo update --package CRATE")
+            .remedy(format!("the whole reports are in {}", folder.display())))
+    }
+
+    fn report(&self, image: &Layout, part: &PlatformImage, folder: &Path) -> Result<Report> {
+        let name = part.platform.to_string().replace('/', "-");
+        let input = folder.join(&name);
+        let output = folder.join(format!("{name}.json"));
+        let empty = folder.join("empty");
+        image.only(part)?.write(&input)?;
+        disk::replace(&empty, b"")?;
+        let run = Call::new(&self.program)
+            .args(["image", "--scanners", "vuln", "--format", "json", "--list-all-pkgs", "--quiet", "--exit-code", "0"])
+            .args(["--skip-db-update", "--skip-java-db-update", "--offline-scan", "--skip-version-check"])
+            .args(["--config".as_ref(), empty.as_os_str(), "--ignorefile".as_ref(), empty.as_os_str()])
+            .args(["--cache-dir".as_ref(), self.cache.as_os_str(), "--input".as_ref(), input.as_os_str()])
+            .args(["--output".as_ref(), output.as_os_str()])
+            .within(folder)
+            .with_only_env(&ENVIRONMENT)
+            .read();
+        run.map_err(|error| Error { exit: Exit::Scanner, ..error })?;
+        let bytes = disk::read(&output)?.unwrap_or_default();
+        serde_json::from_slice(&bytes).context(Exit::Scanner, || format!("Trivy wrote no report for {}", part.platform))
+    }
+}
+
+/// A report must be about the platform that was asked for, and must have seen what the binary is made of.
+fn check(report: &Report, platform: &Platform, package: &str) -> Result<()> {
+    let broken = |why: String| {
+        Error::new(Exit::Scanner, format!("the scan of {platform} cannot be trusted"))
+            .because(why)
+            .remedy("cargo xtask doctor")
+    };
+    if report.metadata.image_config.architecture != platform.architecture {
+        return Err(broken(format!("the report is about {}", report.metadata.image_config.architecture)));
+    }
+    let packages = report.results.iter().flat_map(|result| &result.packages);
+    if !packages.into_iter().any(|found| found.name == package) {
+        return Err(broken(format!("the report does not list the crate {package}: the binary carries no dependency list")));
+    }
+    Ok(())
+}
+
+fn version(program: &Path) -> Result<String> {
+    let said = Call::new(program).args(["--version"]).with_only_env(&ENVIRONMENT).read();
+    let said = said.map_err(|error| Error { exit: Exit::Scanner, ..error })?;
+    let version = said.lines().find_map(|line| line.strip_prefix("Version: "));
+    version.map(str::to_owned).ok_or_else(|| Error::new(Exit::Scanner, "Trivy does not say its version").because(said))
+}
+
+fn cache_folder() -> PathBuf {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
+    cache.unwrap_or_default().join("trivy")
+}
+
+fn database_age_hours(cache: &Path) -> Result<i64> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Metadata {
+        updated_at: String,
+    }
+    let unusable = |why: String| {
+        Error::new(Exit::Database, "Trivy has no vulnerability database that can be used")
+            .because(why)
+            .remedy("trivy image --download-db-only")
+    };
+    let folder = cache.join("db");
+    let metadata = disk::read(&folder.join("metadata.json"))?;
+    let Some(metadata) = metadata.filter(|_| folder.join("trivy.db").is_file()) else {
+        return Err(unusable(format!("there is none in {}", folder.display())));
+    };
+    let metadata: Metadata = serde_json::from_slice(&metadata).map_err(|error| unusable(error.to_string()))?;
+    let updated: jiff::Timestamp = metadata.updated_at.parse().map_err(|error: jiff::Error| unusable(error.to_string()))?;
+    let age = (jiff::Timestamp::now().as_second() - updated.as_second()) / 3600;
+    if age > AGE_MAX_HOURS {
+        return Err(unusable(format!("it is {age} h old; {AGE_MAX_HOURS} h are allowed")));
+    }
+    Ok(age)
+}
+
+/// What is read of Trivy's JSON report.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Report {
+    metadata: Metadata,
+    results: Vec<Target>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    #[serde(rename = "ImageConfig")]
+    image_config: Config,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    architecture: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Target {
+    packages: Vec<Package>,
+    vulnerabilities: Vec<Vulnerability>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Package {
+    name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Vulnerability {
+    #[serde(rename = "VulnerabilityID")]
+    id: String,
+    #[serde(rename = "PkgName")]
+    package: String,
+    #[serde(rename = "InstalledVersion")]
+    installed: String,
+    #[serde(rename = "FixedVersion")]
+    fixed: String,
+    #[serde(rename = "Severity")]
+    severity: String,
+}
+
+impl Report {
+    fn critical(&self) -> Vec<String> {
+        let all = self.results.iter().flat_map(|result| &result.vulnerabilities);
+        let critical = all.filter(|found| found.severity == "CRITICAL");
+        let shown = critical.map(|found| {
+            let fixed = if found.fixed.is_empty() { "not fixed yet".to_owned() } else { format!("fixed in {}", found.fixed) };
+            format!("{} in {} {} ({fixed})", found.id, found.package, found.installed)
+        });
+        shown.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(json: &str) -> Report {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn amd64() -> Platform {
+        "linux/amd64".to_owned().try_into().unwrap()
+    }
+
+    const CLEAN: &str = r#"{"Metadata":{"ImageConfig":{"architecture":"amd64"}},"Results":[{"Packages":[{"Name":"demo"}]}]}"#;
+
+    #[test]
+    fn a_report_about_another_platform_or_about_nothing_is_a_broken_scan() {
+        assert!(check(&report(CLEAN), &amd64(), "demo").is_ok());
+        let other = CLEAN.replace("amd64", "arm64");
+        assert_eq!(check(&report(&other), &amd64(), "demo").unwrap_err().exit, Exit::Scanner);
+        assert_eq!(check(&report(CLEAN), &amd64(), "absent").unwrap_err().exit, Exit::Scanner);
+        assert_eq!(check(&report("{}"), &amd64(), "demo").unwrap_err().exit, Exit::Scanner);
+    }
+
+    #[test]
+    fn critical_findings_count_whether_they_are_fixed_or_not() {
+        let json = r#"{"Results":[{"Vulnerabilities":[
+            {"VulnerabilityID":"CVE-1","PkgName":"a","InstalledVersion":"1.0.0","Severity":"CRITICAL"},
+            {"VulnerabilityID":"CVE-2","PkgName":"b","InstalledVersion":"1.0.0","FixedVersion":"2.0.0","Severity":"CRITICAL"},
+            {"VulnerabilityID":"CVE-3","PkgName":"c","InstalledVersion":"1.0.0","Severity":"HIGH"}]}]}"#;
+        let expected = ["CVE-1 in a 1.0.0 (not fixed yet)", "CVE-2 in b 1.0.0 (fixed in 2.0.0)"];
+        assert_eq!(report(json).critical(), expected);
+    }
+}
