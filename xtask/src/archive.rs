@@ -60,7 +60,6 @@ impl Archive {
 pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     use std::io::Write;
     const UNKNOWN_SYSTEM: u8 = 255;
-    let mut encoder =
-        GzBuilder::new().mtime(0).operating_system(UNKNOWN_SYSTEM).write(Vec::new(), Compression::best());
+    let mut encoder = GzBuilder::new().mtime(0).operating_system(UNKNOWN_SYSTEM).write(Vec::new(), Compression::best());
     encoder.write_all(bytes).and_then(|()| encoder.finish()).context(Exit::Failure, || "cannot compress".into())
 }

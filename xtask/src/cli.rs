@@ -9,14 +9,19 @@ use crate::release::version::{self, Word};
 
 /// Releases this workspace: image, chart, and the places they are published to.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 120, after_help = "\
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    max_term_width = 120,
+    after_help = "\
 Examples:
   cargo xtask release              rehearse the whole road into target/release-local
   cargo xtask release minor --plan what a minor release would do, without doing it
   cargo xtask serve                a chart repository and an image registry on one port
   cargo xtask ci                   every check that CI makes
 
-Exit codes are listed in README.md.")]
+Exit codes are listed in README.md."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -45,12 +50,16 @@ pub enum Command {
 
 /// `release`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true, after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_precedence_over_arg = true,
+    after_help = "\
 Examples:
   cargo xtask release              the version in the tree, to the target `local`
   cargo xtask release 3.1.0-rc.1   a pre-release
   cargo xtask release --plan       what would happen, without doing any of it
-  cargo xtask release yank 3.1.0 --reason 'loses events'")]
+  cargo xtask release yank 3.1.0 --reason 'loses events'"
+)]
 pub struct Release {
     /// One stretch of the road, or a repair
     #[command(subcommand)]

@@ -265,7 +265,8 @@ impl TargetTable {
             Error::new(Exit::Workspace, format!("target `{name}`: `{key}` cannot be used")).because(why)
         };
         let repository = self.repository.trim_end_matches('/');
-        let Some(host) = repository.strip_prefix("http://").filter(|host| !host.is_empty() && !host.contains('/')) else {
+        let Some(host) = repository.strip_prefix("http://").filter(|host| !host.is_empty() && !host.contains('/'))
+        else {
             return Err(wrong("repository", "a folder is served at http://HOST:PORT, without a path"));
         };
         if !host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port != 0)) {
@@ -274,7 +275,10 @@ impl TargetTable {
         match self.image.split_once('/') {
             Some((registry, path)) if registry == host && valid_image_path(path) => {}
             Some((registry, _)) if registry != host => {
-                return Err(wrong("image", "`serve` gives image and chart from one port: begin it with the repository's host and port"));
+                return Err(wrong(
+                    "image",
+                    "`serve` gives image and chart from one port: begin it with the repository's host and port",
+                ));
             }
             _ => return Err(wrong("image", "it must be HOST:PORT/NAME, the name in lower case and without a tag")),
         }

@@ -77,7 +77,8 @@ fn look(workspace: &Workspace, target: &Target) -> Result<Vec<Finding>> {
     }
     findings.extend(scanner(target));
     let folder = workspace.directory(target);
-    findings.push(checked("port", Outside::reach(&folder, target).map(|_| format!("{} can be served", target.repository))));
+    findings
+        .push(checked("port", Outside::reach(&folder, target).map(|_| format!("{} can be served", target.repository))));
     findings.push(index(&folder));
     Ok(findings)
 }
@@ -87,7 +88,8 @@ fn scanner(target: &Target) -> Vec<Finding> {
         Error::new(Exit::Environment, "not installed: the image's crates cannot be scanned")
             .remedy("cargo install cargo-auditable --locked")
     });
-    let parts = [checked("scanner", Scanner::find().map(|scanner| scanner.label)), checked("cargo-auditable", auditable)];
+    let parts =
+        [checked("scanner", Scanner::find().map(|scanner| scanner.label)), checked("cargo-auditable", auditable)];
     let optional = |finding: Finding| match (target.scan, finding.standing) {
         (Scan::IfInstalled, Standing::Missing) => Finding { standing: Standing::Optional, ..finding },
         _ => finding,
@@ -110,7 +112,10 @@ fn index(folder: &Path) -> Finding {
         Ok((_, unknown)) => Finding {
             what: "index".into(),
             standing: Standing::Optional,
-            detail: format!("Helm 3.12 refuses it for fields that it does not know: {} (newer ones read it)", unknown.join(", ")),
+            detail: format!(
+                "Helm 3.12 refuses it for fields that it does not know: {} (newer ones read it)",
+                unknown.join(", ")
+            ),
             remedies: vec!["whoever wrote those fields may take them out; a release never drops them".into()],
         },
     }

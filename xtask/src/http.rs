@@ -29,12 +29,17 @@ impl Answer {
 pub fn get(url: &str) -> Result<Answer> {
     const LIMIT: Duration = Duration::from_secs(30);
     const SIZE_MAX: u64 = 1 << 30;
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(LIMIT)).proxy(None).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(LIMIT))
+        .proxy(None)
+        .build()
+        .into();
     let what = || format!("cannot fetch {url}");
     let mut response = agent.get(url).call().context(Exit::Verify, what)?;
     let headers = response.headers().iter();
-    let headers = headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let headers =
+        headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
     let headers = headers.collect();
     let body = response.body_mut().with_config().limit(SIZE_MAX).read_to_vec().context(Exit::Verify, what)?;
     Ok(Answer { status: response.status().as_u16(), headers, body })

@@ -28,7 +28,10 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Release(release) => run_release(&here, *release),
         Command::Verify(verify) => {
-            let order = order(OrderArgs { word: verify.version.map(release::version::Word::Exact), place: verify.place.clone() });
+            let order = order(OrderArgs {
+                word: verify.version.map(release::version::Word::Exact),
+                place: verify.place.clone(),
+            });
             let road = Road::open(&here, &order)?;
             let _outside = Outside::reach(&road.folder(), &road.release.target)?;
             let proof = road.verify()?;
@@ -59,7 +62,10 @@ fn run_release(here: &Path, arguments: Release) -> Result<()> {
         None if arguments.plan => {
             let road = Road::open(here, &order(arguments.order))?;
             let steps = road.plan()?;
-            if json { print_json(true, &steps) } else { Ok(ui::plan(&steps)) }
+            if !json {
+                ui::plan(&steps);
+            }
+            print_json(json, &steps)
         }
         None => print_json(json, &release::run(here, &order(arguments.order))?),
     }
@@ -74,7 +80,10 @@ fn run_stretch(here: &Path, stretch: Stretch) -> Result<()> {
             let road = open(&arguments)?;
             let folder = road.stage()?;
             ui::status("Staged", format_args!("{} in {}", road.release.version, folder.display()));
-            print_json(arguments.place.json, &serde_json::json!({"version": road.release.version.to_string(), "folder": folder}))
+            print_json(
+                arguments.place.json,
+                &serde_json::json!({"version": road.release.version.to_string(), "folder": folder}),
+            )
         }
         Stretch::Build(arguments) => {
             let digest = open(&arguments)?.build()?;

@@ -35,12 +35,7 @@ pub struct Output {
 impl Call {
     /// A call of a program found on PATH, or at a path.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
-        Call {
-            program: program.as_ref().to_owned(),
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            folder: None,
-        }
+        Call { program: program.as_ref().to_owned(), arguments: Vec::new(), environment: Vec::new(), folder: None }
     }
 
     /// Adds arguments.
@@ -130,8 +125,7 @@ impl Call {
         announce("run", self);
         let handle = self.expression().stdout_to_stderr().start().map_err(|error| self.not_started(&error))?;
         announce("wait", self);
-        let finished =
-            handle.wait_timeout(limit).context(Exit::Failure, || format!("cannot wait for `{self}`"))?;
+        let finished = handle.wait_timeout(limit).context(Exit::Failure, || format!("cannot wait for `{self}`"))?;
         let Some(output) = finished else {
             handle.kill().ok();
             return Err(self.failed(&format!("did not finish within {} s and was ended", limit.as_secs()), ""));
@@ -191,7 +185,11 @@ impl fmt::Display for Call {
 fn quoted(argument: &OsStr) -> String {
     let text = argument.to_string_lossy();
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_=/.,:@+%^".contains(character);
-    if !text.is_empty() && text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if !text.is_empty() && text.chars().all(plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 fn last_lines(text: &str, count: usize) -> String {

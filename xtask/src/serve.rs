@@ -13,7 +13,8 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, RANGE, SERVER,
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH,
+    RANGE, SERVER,
 };
 use hyper::http::response::Builder;
 use hyper::{Method, Request, Response, StatusCode};
@@ -84,9 +85,15 @@ impl Drop for Outside {
 pub fn run(folder: &Path, target: &Target, port: u16, started: &dyn Fn()) -> Result<()> {
     if port != target.port() {
         return Err(Error::new(Exit::Usage, format!("{} was released for port {}", folder.display(), target.port()))
-            .because(format!("its index and its chart name {}; from port {port} nothing would be found", target.repository))
+            .because(format!(
+                "its index and its chart name {}; from port {port} nothing would be found",
+                target.repository
+            ))
             .remedy(format!("cargo xtask serve --port {}", target.port()))
-            .remedy(format!("or change `image` and `repository` of target `{}` in Cargo.toml, and release again", target.name)));
+            .remedy(format!(
+                "or change `image` and `repository` of target `{}` in Cargo.toml, and release again",
+                target.name
+            )));
     }
     let listeners = listen(port).map_err(|error| port_error(port, &error))?;
     started();
@@ -133,8 +140,10 @@ fn is_served(site: &Site, target: &Target) -> bool {
 }
 
 async fn accept(listeners: Vec<TcpListener>, site: Site) -> std::io::Result<()> {
-    let listeners = listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<std::io::Result<Vec<_>>>()?;
-    let mut loops: Vec<_> = listeners.into_iter().map(|listener| tokio::spawn(accept_on(listener, site.clone()))).collect();
+    let listeners =
+        listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<std::io::Result<Vec<_>>>()?;
+    let mut loops: Vec<_> =
+        listeners.into_iter().map(|listener| tokio::spawn(accept_on(listener, site.clone()))).collect();
     match loops.pop() {
         Some(last) => last.await.unwrap_or_else(|error| Err(std::io::Error::other(error))),
         None => Ok(()),
@@ -195,7 +204,12 @@ impl Site {
             },
             _ => {
                 let path = request.uri().path();
-                refuse(builder.header(ALLOW, "GET, HEAD"), StatusCode::METHOD_NOT_ALLOWED, path, "nothing is written through")
+                refuse(
+                    builder.header(ALLOW, "GET, HEAD"),
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    path,
+                    "nothing is written through",
+                )
             }
         };
         let mut response = sent.unwrap_or_default();
@@ -210,7 +224,9 @@ impl Site {
 
     fn find(&self, path: &str) -> Result<Option<Found>> {
         if path == "/" {
-            return Ok(Some(Found::json(format!("{{\"repository\":\"/{FILE}\",\"registry\":\"/v2/\"}}\n").into_bytes())));
+            return Ok(Some(Found::json(
+                format!("{{\"repository\":\"/{FILE}\",\"registry\":\"/v2/\"}}\n").into_bytes(),
+            )));
         }
         if path == "/v2" || path == "/v2/" {
             return Ok(Some(Found::json(b"{}".to_vec())));

@@ -63,7 +63,9 @@ impl Source {
     pub fn below(&self, folder: &str) -> Result<Vec<(String, Item)>> {
         let prefix = format!("{folder}/");
         let inside = self.files.iter().filter_map(|path| Some((path, path.strip_prefix(&prefix)?)));
-        inside.filter_map(|(path, name)| Some(self.item(path).transpose()?.map(|item| (name.to_owned(), item)))).collect()
+        inside
+            .filter_map(|(path, name)| Some(self.item(path).transpose()?.map(|item| (name.to_owned(), item))))
+            .collect()
     }
 
     /// The text of a file, or nothing where it does not exist.

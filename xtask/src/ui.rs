@@ -3,8 +3,6 @@
 //! Standard output is kept for results (`--json`, a table somebody asked for), so that it can be piped. Colours follow the
 //! terminal and `NO_COLOR`. A run prints a bounded number of lines, however large the repository is.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place that prints")]
-
 use std::fmt::Display;
 
 use anstream::{eprintln, println};

@@ -152,9 +152,12 @@ fn contents(path: &str, tree: &BTreeMap<&str, &Item>, links: usize) -> Result<Ve
         Some(Item::File(bytes, _)) => Ok(vec![(String::new(), bytes.clone())]),
         Some(Item::Link(target)) => {
             let wrong = |why: &str| {
-                Error::new(Exit::Workspace, format!("the chart's link {path} -> {} cannot be packaged", target.display()))
-                    .because(why)
-                    .remedy("put the file itself there")
+                Error::new(
+                    Exit::Workspace,
+                    format!("the chart's link {path} -> {} cannot be packaged", target.display()),
+                )
+                .because(why)
+                .remedy("put the file itself there")
             };
             if links == LINKS_MAX {
                 return Err(wrong("it leads to itself"));
@@ -168,7 +171,9 @@ fn contents(path: &str, tree: &BTreeMap<&str, &Item>, links: usize) -> Result<Ve
             let mut found = Vec::new();
             for below in tree.keys().filter(|other| other.starts_with(&folder)) {
                 let name = &below[path.len()..];
-                found.extend(contents(below, tree, links)?.into_iter().map(|(rest, bytes)| (format!("{name}{rest}"), bytes)));
+                found.extend(
+                    contents(below, tree, links)?.into_iter().map(|(rest, bytes)| (format!("{name}{rest}"), bytes)),
+                );
             }
             Ok(found)
         }
@@ -198,7 +203,9 @@ fn resolve(path: &str, target: &Path) -> Option<String> {
 /// What Helm itself would refuse.
 fn check(files: &ChartFiles) -> Result<()> {
     let manifest = manifest(files)?;
-    let wrong = |what: &str, why: String| Error::new(Exit::Workspace, format!("the chart's {what} cannot be used")).because(why);
+    let wrong = |what: &str, why: String| {
+        Error::new(Exit::Workspace, format!("the chart's {what} cannot be used")).because(why)
+    };
     if let Some(bytes) = files.get("values.yaml") {
         let json = yaml::to_json(&text("values.yaml", bytes)?);
         let empty = bytes.iter().all(u8::is_ascii_whitespace);
@@ -280,7 +287,8 @@ mod tests {
     }
 
     fn chart(more: Vec<(String, Item)>) -> Vec<(String, Item)> {
-        let mut items = vec![file("Chart.yaml", "apiVersion: v2\nname: demo\nversion: 1.0.0-rc.1\nappVersion: 1.0.0-rc.1\n")];
+        let mut items =
+            vec![file("Chart.yaml", "apiVersion: v2\nname: demo\nversion: 1.0.0-rc.1\nappVersion: 1.0.0-rc.1\n")];
         items.extend(more);
         items
     }

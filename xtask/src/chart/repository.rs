@@ -37,7 +37,11 @@ pub fn read(store: &dyn Store) -> Result<Snapshot> {
             return Ok(Snapshot { object: None, json: String::new() });
         }
         return Err(Error::new(Exit::Repository, format!("the repository holds archives and no {FILE}"))
-            .because(format!("{} archives, such as {}: without their index they are lost to users", archives.len(), archives[0]))
+            .because(format!(
+                "{} archives, such as {}: without their index they are lost to users",
+                archives.len(),
+                archives[0]
+            ))
             .remedy(format!("restore {FILE} from a copy; a rehearsal's whole folder may simply be removed")));
     };
     let json = index::as_json(&object.bytes)?.into_owned();

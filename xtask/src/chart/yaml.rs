@@ -19,7 +19,8 @@ const DEPTH_MAX: usize = 64;
 /// # Errors
 /// It is not YAML, or holds what JSON cannot say; the reason is given with its line where the parser knows it.
 pub(crate) fn to_json(text: &str) -> Result<String, String> {
-    let mut reader = Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), out: String::new(), size_max: 0 };
+    let mut reader =
+        Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), out: String::new(), size_max: 0 };
     reader.out.reserve(text.len());
     // Aliases may repeat what they name, but a document that grows without end is an attack, or broken.
     reader.size_max = text.len() * 16 + (1 << 20);
@@ -248,7 +249,8 @@ fn resolve_plain(text: &str) -> Result<Scalar, String> {
         "" | "~" | "null" | "Null" | "NULL" => Scalar::Null,
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Scalar::Bool(true),
         "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Scalar::Bool(false),
-        ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf" | "-.INF" => {
+        ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf"
+        | "-.INF" => {
             return Err(format!("`{text}` cannot be written in JSON"));
         }
         _ => number(text).map_or(Scalar::Text, Scalar::Number),

@@ -34,10 +34,8 @@ pub fn run(here: &Path, only: &[String], cache: Option<&Path>) -> Result<()> {
     let root = Workspace::find(here)?.root;
     let parts = wanted(parts(&root)?, only)?;
     let mut times = Vec::new();
-    let mut tools = None;
-    if only.iter().any(|name| name == "tools") {
-        tools = Some(install(&root, cache, &mut times)?);
-    }
+    let asked = only.iter().any(|name| name == "tools");
+    let mut tools = asked.then(|| install(&root, cache, &mut times)).transpose()?;
     let result = parts.iter().try_for_each(|part| {
         if part.needs_tools && tools.is_none() {
             tools = Some(install(&root, cache, &mut times)?);

@@ -107,7 +107,8 @@ fn default_cache() -> Result<PathBuf> {
 
 fn install_packages(list: &Path, took: &mut dyn FnMut(&str, Duration)) -> Result<()> {
     let list = String::from_utf8_lossy(&disk::read(list)?.unwrap_or_default()).into_owned();
-    let packages: Vec<&str> = list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let packages: Vec<&str> =
+        list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     let missing = missing_packages(&packages)?;
     if missing.is_empty() {
         return Ok(());

@@ -98,8 +98,9 @@ impl Toolchains {
         match self.missing.iter().next() {
             None => Ok(()),
             Some((platform, missing)) => Err(missing.remedies.iter().fold(
-                Error::new(Exit::Environment, format!("{platform} cannot be built on this machine")).because(&missing.why),
-                |error, remedy| error.remedy(remedy),
+                Error::new(Exit::Environment, format!("{platform} cannot be built on this machine"))
+                    .because(&missing.why),
+                Error::remedy,
             )),
         }
     }
@@ -152,7 +153,15 @@ pub fn compile(
 
 /// Settings of the caller's shell that would make another binary than anybody else's.
 fn changes_the_binary(variable: &str) -> bool {
-    let exact = ["RUSTFLAGS", "CFLAGS", "CPPFLAGS", "LDFLAGS", "CARGO_BUILD_TARGET", "CARGO_BUILD_RUSTFLAGS", "CARGO_MANIFEST_DIR"];
+    let exact = [
+        "RUSTFLAGS",
+        "CFLAGS",
+        "CPPFLAGS",
+        "LDFLAGS",
+        "CARGO_BUILD_TARGET",
+        "CARGO_BUILD_RUSTFLAGS",
+        "CARGO_MANIFEST_DIR",
+    ];
     exact.contains(&variable)
         || variable.starts_with("CARGO_PROFILE_")
         || variable.starts_with("CARGO_PKG_")
@@ -210,7 +219,8 @@ fn compiler_paths() -> Result<Vec<PathBuf>> {
     if let Some(rustup) = tools::on_path("rustup") {
         let listed = Call::new(rustup).args(["toolchain", "list", "--verbose"]).output()?;
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        let folders = listed.lines().filter_map(|line| line.split_whitespace().last()).filter(|word| word.starts_with('/'));
+        let folders =
+            listed.lines().filter_map(|line| line.split_whitespace().last()).filter(|word| word.starts_with('/'));
         paths.extend(folders.map(|folder| Path::new(folder).join("bin/rustc")));
     }
     Ok(paths)
@@ -246,7 +256,10 @@ fn is_at_least(compiler: &str, wanted: Option<&str>) -> bool {
 
 fn toolchain(triple: &str, compilers: &[Compiler]) -> Result<Result<Toolchain, Missing>> {
     let Some(compiler) = compilers.iter().find(|compiler| compiler.has_library(triple)) else {
-        return Ok(Err(Missing { why: format!("no rustc here has the standard library for {triple}"), remedies: library_remedies(triple) }));
+        return Ok(Err(Missing {
+            why: format!("no rustc here has the standard library for {triple}"),
+            remedies: library_remedies(triple),
+        }));
     };
     let Some(linker) = linker(triple, &compiler.host) else {
         return Ok(Err(Missing { why: format!("there is no linker for {triple}"), remedies: linker_remedies(triple) }));
@@ -313,7 +326,9 @@ fn linker_remedies(triple: &str) -> Vec<String> {
     let mut remedies = vec![format!("set {} to a linker that has libc's static archive", linker_variable(triple))];
     if let Some(debian) = debian_architecture(triple) {
         let gnu = triple.replace("-unknown-", "-").replace('_', "-");
-        remedies.push(format!("on Debian: apt-get install gcc-{gnu} libc6-dev-{debian}-cross (libc6-dev for the machine's own)"));
+        remedies.push(format!(
+            "on Debian: apt-get install gcc-{gnu} libc6-dev-{debian}-cross (libc6-dev for the machine's own)"
+        ));
     }
     remedies
 }
@@ -355,7 +370,9 @@ mod tests {
     #[test]
     fn a_missing_library_names_both_ways_to_get_it() {
         let remedies = library_remedies("aarch64-unknown-linux-gnu").join("\n");
-        for part in ["rustup target add aarch64-unknown-linux-gnu", "libstd-rust-web-dev:arm64", "gcc-aarch64-linux-gnu"] {
+        for part in
+            ["rustup target add aarch64-unknown-linux-gnu", "libstd-rust-web-dev:arm64", "gcc-aarch64-linux-gnu"]
+        {
             assert!(remedies.contains(part), "{remedies}");
         }
     }

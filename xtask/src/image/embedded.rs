@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use crate::archive::{Archive, gzip};
 use crate::error::{Error, Exit, Result};
 use crate::image::layout::{
-    Annotations, CONFIG, Descriptor, Digest, INDEX, ImageConfig, ImageIndex, ImageManifest, LAYER, Layout, MANIFEST, Platform,
-    RootFs, json,
+    Annotations, CONFIG, Descriptor, Digest, INDEX, ImageConfig, ImageIndex, ImageManifest, LAYER, Layout, MANIFEST,
+    Platform, RootFs, json,
 };
 use crate::image::recipe::{Copy, Recipe};
 use crate::moment::rfc3339;
@@ -34,7 +34,12 @@ pub fn assemble(recipe: &Recipe, platforms: &[Platform], context: &BuildContext,
     let built: Vec<Result<Built>> = std::thread::scope(|scope| {
         let threads: Vec<_> =
             platforms.iter().map(|platform| scope.spawn(|| build(recipe, platform, context, stamp))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Error::new(Exit::Failure, "a builder thread ended early")))).collect()
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(Error::new(Exit::Failure, "a builder thread ended early")))
+            })
+            .collect()
     });
     let mut blobs = BTreeMap::new();
     let mut descriptors = Vec::new();
@@ -118,7 +123,8 @@ mod tests {
     }
 
     fn image(time: i64) -> Layout {
-        let recipe = Recipe::parse("FROM scratch\nCOPY ${TARGETPLATFORM}/demo /usr/local/bin/demo\nUSER 1000\n").unwrap();
+        let recipe =
+            Recipe::parse("FROM scratch\nCOPY ${TARGETPLATFORM}/demo /usr/local/bin/demo\nUSER 1000\n").unwrap();
         let context = BTreeMap::from([
             ("linux/amd64/demo".to_owned(), b"amd".to_vec()),
             ("linux/arm64/demo".to_owned(), b"arm".to_vec()),

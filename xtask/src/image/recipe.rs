@@ -142,7 +142,9 @@ mod tests {
 
     #[test]
     fn an_instruction_that_would_not_be_obeyed_is_refused_with_its_line() {
-        for line in ["RUN true", "COPY a b", "COPY --from=x a /b", "COPY a /../b", "CMD serve", "EXPOSE http", "FROM debian"] {
+        for line in
+            ["RUN true", "COPY a b", "COPY --from=x a /b", "COPY a /../b", "CMD serve", "EXPOSE http", "FROM debian"]
+        {
             let error = Recipe::parse(&format!("{DOCKERFILE}{line}\n")).unwrap_err();
             assert!(error.what.contains("line 10") && error.what.contains(line), "{error}");
         }

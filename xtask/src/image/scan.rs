@@ -49,7 +49,8 @@ impl Scanner {
     /// Trivy is missing, must not be used, or has no database of the last two days.
     pub fn find() -> Result<Self> {
         let program = tools::on_path("trivy").ok_or_else(|| {
-            Error::new(Exit::Environment, "Trivy is not installed").remedy("install Trivy 0.70.0 or later from its official release")
+            Error::new(Exit::Environment, "Trivy is not installed")
+                .remedy("install Trivy 0.70.0 or later from its official release")
         })?;
         let version = version(&program)?;
         if MALICIOUS.contains(&version.as_str()) {
@@ -76,10 +77,13 @@ impl Scanner {
         if findings.is_empty() {
             return Ok(Verdict { digest: image.digest.clone(), scanner: Some(self.label.clone()), skipped: None });
         }
-        Err(Error::new(Exit::Findings, format!("the scan found {} critical vulnerabilities; nothing was published", findings.len()))
-            .because(findings.join("\n"))
-            .remedy("update the crate: cargo update --package CRATE")
-            .remedy(format!("the whole reports are in {}", folder.display())))
+        Err(Error::new(
+            Exit::Findings,
+            format!("the scan found {} critical vulnerabilities; nothing was published", findings.len()),
+        )
+        .because(findings.join("\n"))
+        .remedy("update the crate: cargo update --package CRATE")
+        .remedy(format!("the whole reports are in {}", folder.display())))
     }
 
     fn report(&self, image: &Layout, part: &PlatformImage, folder: &Path) -> Result<Report> {
@@ -116,7 +120,9 @@ fn check(report: &Report, platform: &Platform, package: &str) -> Result<()> {
     }
     let packages = report.results.iter().flat_map(|result| &result.packages);
     if !packages.into_iter().any(|found| found.name == package) {
-        return Err(broken(format!("the report does not list the crate {package}: the binary carries no dependency list")));
+        return Err(broken(format!(
+            "the report does not list the crate {package}: the binary carries no dependency list"
+        )));
     }
     Ok(())
 }
@@ -151,7 +157,8 @@ fn database_age_hours(cache: &Path) -> Result<i64> {
         return Err(unusable(format!("there is none in {}", folder.display())));
     };
     let metadata: Metadata = serde_json::from_slice(&metadata).map_err(|error| unusable(error.to_string()))?;
-    let updated: jiff::Timestamp = metadata.updated_at.parse().map_err(|error: jiff::Error| unusable(error.to_string()))?;
+    let updated: jiff::Timestamp =
+        metadata.updated_at.parse().map_err(|error: jiff::Error| unusable(error.to_string()))?;
     let age = (jiff::Timestamp::now().as_second() - updated.as_second()) / 3600;
     if age > AGE_MAX_HOURS {
         return Err(unusable(format!("it is {age} h old; {AGE_MAX_HOURS} h are allowed")));
@@ -213,7 +220,8 @@ impl Report {
         let all = self.results.iter().flat_map(|result| &result.vulnerabilities);
         let critical = all.filter(|found| found.severity == "CRITICAL");
         let shown = critical.map(|found| {
-            let fixed = if found.fixed.is_empty() { "not fixed yet".to_owned() } else { format!("fixed in {}", found.fixed) };
+            let fixed =
+                if found.fixed.is_empty() { "not fixed yet".to_owned() } else { format!("fixed in {}", found.fixed) };
             format!("{} in {} {} ({fixed})", found.id, found.package, found.installed)
         });
         shown.collect()
@@ -232,7 +240,8 @@ mod tests {
         "linux/amd64".to_owned().try_into().unwrap()
     }
 
-    const CLEAN: &str = r#"{"Metadata":{"ImageConfig":{"architecture":"amd64"}},"Results":[{"Packages":[{"Name":"demo"}]}]}"#;
+    const CLEAN: &str =
+        r#"{"Metadata":{"ImageConfig":{"architecture":"amd64"}},"Results":[{"Packages":[{"Name":"demo"}]}]}"#;
 
     #[test]
     fn a_report_about_another_platform_or_about_nothing_is_a_broken_scan() {

@@ -64,7 +64,8 @@ fn required(source: &Source, path: &str) -> Result<String> {
 }
 
 fn inherits_version(manifest: &str) -> Result<bool> {
-    let document: DocumentMut = manifest.parse().context(Exit::Workspace, || "a Cargo.toml is not valid TOML".into())?;
+    let document: DocumentMut =
+        manifest.parse().context(Exit::Workspace, || "a Cargo.toml is not valid TOML".into())?;
     let version = document.get("package").and_then(|package| package.get("version"));
     Ok(version.and_then(|version| version.get("workspace")).is_some())
 }
@@ -116,7 +117,10 @@ fn chart_manifest(text: &str, version: &Version) -> Result<String> {
         let prefix = format!("{key}:");
         let mut matching: Vec<&mut String> = lines.iter_mut().filter(|line| line.starts_with(&prefix)).collect();
         let [line] = matching.as_mut_slice() else {
-            return Err(Error::new(Exit::Workspace, format!("Chart.yaml does not say `{key}:` exactly once, on a line of its own")));
+            return Err(Error::new(
+                Exit::Workspace,
+                format!("Chart.yaml does not say `{key}:` exactly once, on a line of its own"),
+            ));
         };
         **line = with_scalar(line, &prefix, version);
     }

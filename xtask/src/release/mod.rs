@@ -177,8 +177,7 @@ impl Road {
         let version = order.word.as_ref().map_or_else(|| current.clone(), |word| version::next(current, word));
         version::check(&version, &workspace.first_version)?;
         let edits = bump::edits(&workspace, &source, &version)?;
-        let release =
-            Release { version, revision: source.revision(), time: source.commit_time, target };
+        let release = Release { version, revision: source.revision(), time: source.commit_time, target };
         let source = source.with_edits(edits);
         let files = chart_files(&workspace, &source)?;
         let folder = workspace.directory(&release.target);
@@ -307,8 +306,11 @@ impl Road {
         self.check_ours(&ImageFacts::of(digest.clone(), &self.registry.platforms(digest)?))?;
         let tags = self.registry.tags()?;
         let names = version::version_tags(&self.release.version);
-        let moving: Vec<(String, Digest)> =
-            names.into_iter().filter(|name| tags.get(name) != Some(digest)).map(|name| (name, digest.clone())).collect();
+        let moving: Vec<(String, Digest)> = names
+            .into_iter()
+            .filter(|name| tags.get(name) != Some(digest))
+            .map(|name| (name, digest.clone()))
+            .collect();
         if moving.is_empty() {
             return Ok(false);
         }
@@ -456,9 +458,12 @@ impl Road {
 
     fn check_ours(&self, facts: &ImageFacts) -> Result<()> {
         match self.judge(facts)? {
-            Judgement::Foreign(why) => Err(Error::new(Exit::Conflict, format!("{} is not the image of {}", facts.digest, self.release.version))
-                .because(why)
-                .remedy("cargo xtask release build makes the right one")),
+            Judgement::Foreign(why) => Err(Error::new(
+                Exit::Conflict,
+                format!("{} is not the image of {}", facts.digest, self.release.version),
+            )
+            .because(why)
+            .remedy("cargo xtask release build makes the right one")),
             Judgement::Ours | Judgement::Outdated(_) => Ok(()),
         }
     }
@@ -480,7 +485,10 @@ impl Road {
         let auditable = auditable();
         let mut context = BuildContext::new();
         for (platform, toolchain) in &toolchains.found {
-            ui::status("Compiling", format_args!("{} for {platform} with {}", self.workspace.package.name, toolchain.version));
+            ui::status(
+                "Compiling",
+                format_args!("{} for {platform} with {}", self.workspace.package.name, toolchain.version),
+            );
             let binary = compile::compile(&self.workspace, &source, &self.work("build"), toolchain, auditable)?;
             context.insert(format!("{platform}/{}", self.workspace.package.name), binary);
         }
@@ -590,14 +598,24 @@ impl Road {
         }
         if self.strict {
             return Err(Error::new(Exit::Conflict, format!("{name} is already published with other content"))
-                .because(format!("published: sha256 {}\nours:      sha256 {}", sha256_hex(&there.bytes), sha256_hex(bytes)))
+                .because(format!(
+                    "published: sha256 {}\nours:      sha256 {}",
+                    sha256_hex(&there.bytes),
+                    sha256_hex(bytes)
+                ))
                 .remedy("take the next version: a published one never changes"));
         }
         // The entry leaves first: at no moment does the index lead to bytes that it does not name.
         self.withdraw()?;
         match self.store.replace(name, &there.revision, bytes)? {
             Write::Done => {
-                ui::status("Replaced", format_args!("{}/{name}: its sources changed since it was rehearsed", self.release.target.repository));
+                ui::status(
+                    "Replaced",
+                    format_args!(
+                        "{}/{name}: its sources changed since it was rehearsed",
+                        self.release.target.repository
+                    ),
+                );
                 Ok(true)
             }
             Write::Refused => Err(Error::new(Exit::Busy, format!("{name} was changed by another run just now"))
@@ -611,7 +629,8 @@ impl Road {
             return Ok(());
         }
         let version = self.release.version.to_string();
-        let withdrawn = repository::update(&self.store, &|index| Ok(index.withdraw(&self.chart.name, &version).is_some()))?;
+        let withdrawn =
+            repository::update(&self.store, &|index| Ok(index.withdraw(&self.chart.name, &version).is_some()))?;
         if withdrawn {
             ui::note("Withdrawn", format_args!("{version} from {FILE}, until it is published again"));
         }
@@ -653,13 +672,19 @@ impl Road {
     fn summarise(&self, proof: &Proof, changed: bool, missing: &[Platform]) {
         ui::status("Verified", verify::shown(proof));
         if !missing.is_empty() {
-            ui::warn(format_args!("the image lacks {}: this machine cannot build it (see above, or cargo xtask doctor)", plan::list(missing)));
+            ui::warn(format_args!(
+                "the image lacks {}: this machine cannot build it (see above, or cargo xtask doctor)",
+                plan::list(missing)
+            ));
         }
         let version = &self.release.version;
         if changed {
             ui::status("Released", format_args!("{} {version}; try it: cargo xtask serve", self.chart.name));
         } else {
-            ui::note("Unchanged", format_args!("{} {version} was released before; no byte was changed", self.chart.name));
+            ui::note(
+                "Unchanged",
+                format_args!("{} {version} was released before; no byte was changed", self.chart.name),
+            );
         }
     }
 
@@ -686,10 +711,16 @@ impl Road {
             ImagePlan::Build => String::new(),
         };
         let toolchains = self.toolchains()?;
-        let found: Vec<String> =
-            toolchains.found.iter().map(|(platform, toolchain)| format!("{platform} with {}", toolchain.version)).collect();
-        let missing: Vec<String> =
-            toolchains.missing.iter().map(|(platform, missing)| format!("; {platform} is left out: {}", missing.why)).collect();
+        let found: Vec<String> = toolchains
+            .found
+            .iter()
+            .map(|(platform, toolchain)| format!("{platform} with {}", toolchain.version))
+            .collect();
+        let missing: Vec<String> = toolchains
+            .missing
+            .iter()
+            .map(|(platform, missing)| format!("; {platform} is left out: {}", missing.why))
+            .collect();
         let scan = match self.scanner()? {
             Ok(scanner) => State::ToDo(scanner.label),
             Err(reason) => State::Done(format!("skipped: {reason}")),

@@ -152,7 +152,8 @@ pub fn image(facts: Option<ImageFacts>, wanted: &Wanted<'_>) -> Result<ImagePlan
 }
 
 fn taken(wanted: &Wanted<'_>, facts: &ImageFacts, why: &str) -> Error {
-    let error = Error::new(Exit::Conflict, format!("the tag v{} belongs to another image", wanted.version)).because(why);
+    let error =
+        Error::new(Exit::Conflict, format!("the tag v{} belongs to another image", wanted.version)).because(why);
     let error = match &facts.revision {
         Some(revision) if !revision.contains("-dirty-") => {
             error.remedy(format!("finish that release: git checkout {revision}, then the same words"))

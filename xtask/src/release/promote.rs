@@ -25,7 +25,9 @@ pub fn moves(tags: &BTreeMap<String, Digest>, listed: &[Version], first: &Versio
     let wanted = version::floating_tags(listed, first);
     for (tag, leader) in &wanted {
         match tags.get(&version::version_tags(leader)[0]) {
-            None => moves.warnings.push(format!("tag {tag} stays: {leader} is listed, and the registry has no tag v{leader}")),
+            None => moves
+                .warnings
+                .push(format!("tag {tag} stays: {leader} is listed, and the registry has no tag v{leader}")),
             Some(digest) if tags.get(tag) != Some(digest) => moves.set.push((tag.clone(), digest.clone())),
             Some(_) => {}
         }

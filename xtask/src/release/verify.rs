@@ -38,9 +38,11 @@ pub fn run(target: &Target, chart: &str, wanted: &Version, first: &Version) -> R
     let proof = visit.all(chart, wanted, first)?;
     match proof {
         Some(proof) if visit.complaints.is_empty() => Ok(proof),
-        _ => Err(Error::new(Exit::Verify, format!("{chart} {wanted} is not what users get from {}", target.repository))
-            .because(visit.complaints.join("\n"))
-            .remedy("run the same release again: it does what is missing")),
+        _ => {
+            Err(Error::new(Exit::Verify, format!("{chart} {wanted} is not what users get from {}", target.repository))
+                .because(visit.complaints.join("\n"))
+                .remedy("run the same release again: it does what is missing"))
+        }
     }
 }
 
@@ -210,5 +212,12 @@ impl Visit<'_> {
 /// A proof as people read it.
 pub fn shown(proof: &Proof) -> String {
     let platforms: Vec<_> = proof.platforms.iter().filter_map(|text| text.clone().try_into().ok()).collect();
-    format!("{} (sha256 {}), {} for {}, tags {}", proof.chart, &proof.sha256[..12], proof.image, plan::list(&platforms), proof.tags.join(" "))
+    format!(
+        "{} (sha256 {}), {} for {}, tags {}",
+        proof.chart,
+        &proof.sha256[..12],
+        proof.image,
+        plan::list(&platforms),
+        proof.tags.join(" ")
+    )
 }

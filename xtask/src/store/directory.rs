@@ -96,11 +96,13 @@ mod tests {
         std::thread::scope(|scope| {
             for writer in 0..8u8 {
                 let store = store(&folder);
-                scope.spawn(move || loop {
-                    let mut seen = store.get("list").unwrap().unwrap();
-                    seen.bytes.push(writer);
-                    if store.replace("list", &seen.revision, &seen.bytes).unwrap() == Write::Done {
-                        break;
+                scope.spawn(move || {
+                    loop {
+                        let mut seen = store.get("list").unwrap().unwrap();
+                        seen.bytes.push(writer);
+                        if store.replace("list", &seen.revision, &seen.bytes).unwrap() == Write::Done {
+                            break;
+                        }
                     }
                 });
             }

@@ -15,8 +15,27 @@ use crate::chart::json::{exact, quote};
 
 /// Fields of a chart version that Helm 3.12 knows (`ChartVersion` and `Metadata` in its source).
 const ENTRY_FIELDS: [&str; 22] = [
-    "annotations", "apiVersion", "appVersion", "condition", "created", "dependencies", "deprecated", "description", "digest",
-    "engine", "home", "icon", "keywords", "kubeVersion", "maintainers", "name", "removed", "sources", "tags", "type", "urls",
+    "annotations",
+    "apiVersion",
+    "appVersion",
+    "condition",
+    "created",
+    "dependencies",
+    "deprecated",
+    "description",
+    "digest",
+    "engine",
+    "home",
+    "icon",
+    "keywords",
+    "kubeVersion",
+    "maintainers",
+    "name",
+    "removed",
+    "sources",
+    "tags",
+    "type",
+    "urls",
     "version",
 ];
 /// Further entry fields that it tolerates, and the top-level fields that it knows.
@@ -113,7 +132,7 @@ impl<'de> Visitor<'de> for IndexVisitor {
         let mut seen = Keys::default();
         let mut entries = None;
         while let Some(Text(key)) = map.next_key()? {
-            seen.add(&key)?;
+            let key = seen.add(key)?;
             match key.as_ref() {
                 "entries" => entries = Some(map.next_value_seed(Charts)?),
                 "generated" => index.generated = map.next_value::<Option<Text<'de>>>()?.map(|text| text.0),
@@ -168,10 +187,10 @@ impl<'de> Visitor<'de> for TextVisitor {
 struct Keys<'de>(Vec<Cow<'de, str>>, std::collections::HashSet<Cow<'de, str>>);
 
 impl<'de> Keys<'de> {
-    fn add<E: serde::de::Error>(&mut self, key: &Cow<'de, str>) -> Result<(), E> {
+    fn add<E: serde::de::Error>(&mut self, key: Cow<'de, str>) -> Result<Cow<'de, str>, E> {
         const FEW: usize = 32;
         let new = if self.0.len() < FEW {
-            let new = !self.0.contains(key);
+            let new = !self.0.contains(&key);
             self.0.push(key.clone());
             new
         } else {
@@ -180,7 +199,7 @@ impl<'de> Keys<'de> {
             }
             self.1.insert(key.clone())
         };
-        if new { Ok(()) } else { Err(E::custom(format_args!("the key `{key}` stands twice in one map"))) }
+        if new { Ok(key) } else { Err(E::custom(format_args!("the key `{key}` stands twice in one map"))) }
     }
 }
 
@@ -205,8 +224,7 @@ impl<'de> Visitor<'de> for Charts {
         let mut charts = Vec::new();
         let mut seen = Keys::default();
         while let Some(Text(name)) = map.next_key()? {
-            seen.add(&name)?;
-            charts.push((name, map.next_value_seed(Entries)?));
+            charts.push((seen.add(name)?, map.next_value_seed(Entries)?));
         }
         Ok(charts)
     }
@@ -259,8 +277,7 @@ impl<'de> Visitor<'de> for Texts {
         let mut texts = Vec::new();
         let mut seen = Keys::default();
         while let Some((Text(name), Text(value))) = map.next_entry()? {
-            seen.add(&name)?;
-            texts.push((name, value));
+            texts.push((seen.add(name)?, value));
         }
         Ok(texts)
     }
@@ -286,7 +303,7 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = Keys::default();
         while let Some(Text(key)) = map.next_key()? {
-            seen.add(&key)?;
+            let key = seen.add(key)?;
             match key.as_ref() {
                 "version" => self.0.version = Some(map.next_value::<Text<'de>>()?.0),
                 "digest" => self.0.digest = map.next_value::<Option<Text<'de>>>()?.map(|text| text.0),
@@ -323,7 +340,7 @@ impl<'de> Visitor<'de> for UniqueKeys {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = Keys::default();
         while let Some(Text(key)) = map.next_key()? {
-            seen.add(&key)?;
+            seen.add(key)?;
             map.next_value_seed(UniqueKeys)?;
         }
         Ok(())

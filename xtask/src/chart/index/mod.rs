@@ -151,9 +151,12 @@ impl<'a> Index<'a> {
             if listed.sha256() == entry.sha256() {
                 return Ok(Added::Already);
             }
-            return Err(Error::new(Exit::Conflict, format!("{chart} {} is already published with other content", entry.version))
-                .because(format!("listed: sha256 {}\nours:   sha256 {}", listed.shown_digest(), entry.shown_digest()))
-                .remedy("take the next version: a published one never changes"));
+            return Err(Error::new(
+                Exit::Conflict,
+                format!("{chart} {} is already published with other content", entry.version),
+            )
+            .because(format!("listed: sha256 {}\nours:   sha256 {}", listed.shown_digest(), entry.shown_digest()))
+            .remedy("take the next version: a published one never changes"));
         }
         self.insert(chart, entry);
         Ok(Added::New)
@@ -237,8 +240,10 @@ impl<'a> Index<'a> {
 
     fn not_listed(&self, chart: &str, version: &str) -> Error {
         let listed: Vec<&str> = self.entries(chart).iter().take(5).map(|entry| entry.version.as_ref()).collect();
-        Error::new(Exit::Usage, format!("{chart} {version} is not listed"))
-            .remedy(format!("newest listed versions: {}", if listed.is_empty() { "none".into() } else { listed.join(", ") }))
+        Error::new(Exit::Usage, format!("{chart} {version} is not listed")).remedy(format!(
+            "newest listed versions: {}",
+            if listed.is_empty() { "none".into() } else { listed.join(", ") }
+        ))
     }
 }
 

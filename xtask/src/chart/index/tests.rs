@@ -23,7 +23,8 @@ fn written(entries: &[Entry<'static>]) -> String {
 fn h5_versions_stand_one_a_line_newest_first() {
     let time = "2026-01-01T00:00:00Z";
     let text = written(&["3.0.0", "3.10.0", "3.9.0", "3.10.0-rc.1"].map(|version| entry(version, "d", time)));
-    let versions: Vec<&str> = text.lines().filter_map(|line| line.split("\"version\":\"").nth(1)?.split('"').next()).collect();
+    let versions: Vec<&str> =
+        text.lines().filter_map(|line| line.split("\"version\":\"").nth(1)?.split('"').next()).collect();
     assert_eq!(versions, ["3.10.0", "3.10.0-rc.1", "3.9.0", "3.0.0"]);
     assert!(text.ends_with(",\"generated\":\"2026-01-01T00:00:00Z\"}\n"));
 }
@@ -94,11 +95,23 @@ fn an_index_that_is_damaged_is_never_taken_for_empty() {
     let good = written(&[entry("3.0.0", "d", "2026-01-01T00:00:00Z")]);
     let half = &good[..good.len() / 2];
     let wrong = [
-        "", "  \n", half, "entries", "[]", "{}", "null", "{\"apiVersion\":\"v1\"}", "{\"apiVersion\":\"v1\",\"entries\":[]}",
-        "{\"entries\":{}}", "{\"apiVersion\":\"v1\",\"entries\":{\"a\":{}}}", "{\"apiVersion\":\"v1\",\"entries\":{\"a\":[1]}}",
-        "{\"apiVersion\":\"v1\",\"entries\":{\"a\":[{}]}}", "{\"apiVersion\":\"v1\",\"entries\":{\"a\":[],\"a\":[]}}",
+        "",
+        "  \n",
+        half,
+        "entries",
+        "[]",
+        "{}",
+        "null",
+        "{\"apiVersion\":\"v1\"}",
+        "{\"apiVersion\":\"v1\",\"entries\":[]}",
+        "{\"entries\":{}}",
+        "{\"apiVersion\":\"v1\",\"entries\":{\"a\":{}}}",
+        "{\"apiVersion\":\"v1\",\"entries\":{\"a\":[1]}}",
+        "{\"apiVersion\":\"v1\",\"entries\":{\"a\":[{}]}}",
+        "{\"apiVersion\":\"v1\",\"entries\":{\"a\":[],\"a\":[]}}",
         "{\"apiVersion\":\"v1\",\"entries\":{\"a\":[{\"version\":\"1.0.0\",\"x\":{\"b\":1,\"b\":1}}]}}",
-        "{\"apiVersion\":\"v1\",\"entries\":{},\"entries\":{}}", "{\"apiVersion\":\"v1\",\"entries\":{}} more",
+        "{\"apiVersion\":\"v1\",\"entries\":{},\"entries\":{}}",
+        "{\"apiVersion\":\"v1\",\"entries\":{}} more",
         "<html>not found</html>",
     ];
     for text in wrong {
@@ -111,7 +124,8 @@ fn an_index_that_is_damaged_is_never_taken_for_empty() {
 
 #[test]
 fn h6_a_file_that_was_cut_off_is_refused_although_the_rest_is_valid_yaml() {
-    let whole = "apiVersion: v1\nentries:\n  a:\n  - version: 1.0.0\n  - version: 0.9.0\ngenerated: \"2026-01-01T00:00:00Z\"\n";
+    let whole =
+        "apiVersion: v1\nentries:\n  a:\n  - version: 1.0.0\n  - version: 0.9.0\ngenerated: \"2026-01-01T00:00:00Z\"\n";
     let read = |text: &str| as_json(text.as_bytes()).and_then(|json| Index::parse(&json).map(|index| index.size()));
     assert_eq!(read(whole).unwrap(), (2, 1));
     for end in 0..whole.len() - 1 {

@@ -1,0 +1,9 @@
+//! The tool as its users run it: whole commands on whole workspaces, checked with real Helm, skopeo and qemu.
+//!
+//! Most tests release a small workspace (`fixtures/demo`), which proves on the way that no name of the real product is in the tool.
+//! What a test needs beyond this repository comes from `TEST_TOOLS`, a folder that `cargo xtask ci` fills.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
+mod road;
+mod support;

@@ -1,0 +1,273 @@
+//! What the tests share: a workspace to release, a way to run the tool in it, and the pinned programs.
+
+#![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A workspace of its own, in a git repository of its own, with a port of its own.
+pub struct Demo {
+    folder: TempDir,
+    pub port: u16,
+}
+
+impl Demo {
+    /// The workspace of `fixtures/demo`, committed once. Every call gives the same commit, the port aside.
+    pub fn new() -> Self {
+        Self::on_port(free_port())
+    }
+
+    pub fn on_port(port: u16) -> Self {
+        let demo = Demo { folder: tempfile::tempdir().unwrap(), port };
+        copy_fixture(&fixtures().join("demo"), demo.root(), port);
+        demo.git(&["init", "--quiet", "--initial-branch=main"]);
+        demo.commit("first");
+        demo
+    }
+
+    pub fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder that the target `local` publishes into.
+    pub fn published(&self) -> PathBuf {
+        self.root().join("target/published")
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://localhost:{}", self.port)
+    }
+
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.root().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.root().join(path)).unwrap()
+    }
+
+    /// Replaces a text that must stand exactly once in a file.
+    pub fn edit(&self, path: &str, from: &str, to: &str) {
+        let text = self.read(path);
+        assert_eq!(text.matches(from).count(), 1, "`{from}` in {path}");
+        self.write(path, text.replace(from, to));
+    }
+
+    /// Commits everything, at a fixed time.
+    pub fn commit(&self, message: &str) -> String {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    pub fn git(&self, arguments: &[&str]) -> String {
+        git(self.root(), arguments)
+    }
+
+    /// The tool, ready to be given more and run.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = xtask();
+        command.current_dir(self.root()).args(arguments);
+        command
+    }
+
+    pub fn xtask(&self, arguments: &[&str]) -> Run {
+        Run::of(self.command(arguments))
+    }
+
+    /// Every published file and its content.
+    pub fn snapshot(&self) -> BTreeMap<String, Vec<u8>> {
+        files_below(&self.published())
+    }
+
+    /// The published index as JSON.
+    pub fn index(&self) -> serde_json::Value {
+        serde_json::from_str(&self.read("target/published/index.yaml")).unwrap()
+    }
+
+    /// The listed versions of the chart, in the file's order.
+    pub fn versions(&self) -> Vec<String> {
+        let index = self.index();
+        let entries = index["entries"]["demo"].as_array().cloned().unwrap_or_default();
+        entries.iter().map(|entry| entry["version"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Every tag of the published image, and the digest it points at.
+    pub fn tags(&self) -> BTreeMap<String, String> {
+        let index: serde_json::Value = serde_json::from_str(&self.read("target/published/image/index.json")).unwrap();
+        let manifests = index["manifests"].as_array().unwrap();
+        let tag = |manifest: &serde_json::Value| {
+            let tag = manifest["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap().to_owned();
+            (tag, manifest["digest"].as_str().unwrap().to_owned())
+        };
+        manifests.iter().map(tag).collect()
+    }
+
+    /// `xtask serve`, running until the value is dropped.
+    pub fn serve(&self) -> Served {
+        let mut child = self.command(&["serve"]).stderr(Stdio::null()).spawn().unwrap();
+        let url = self.url();
+        let up = wait_until(Duration::from_secs(10), || http_status(&format!("{url}/")) == Some(200));
+        if !up {
+            child.kill().ok();
+        }
+        assert!(up, "serve did not start");
+        Served { child }
+    }
+}
+
+/// A running `serve`.
+pub struct Served {
+    child: Child,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// A finished run of a program.
+#[derive(Debug)]
+pub struct Run {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    pub fn of(mut command: Command) -> Self {
+        Run::from(command.stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// Asserts success.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Asserts an exit code and a text in what was said.
+    #[track_caller]
+    pub fn fails(self, code: i32, text: &str) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
+        assert!(self.stderr.contains(text), "`{text}` is not in:\n{}", self.stderr);
+        self
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+/// The tool, in an environment that holds nothing of the test run's own.
+pub fn xtask() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    for (name, _) in std::env::vars() {
+        let stray = ["CARGO_", "XTASK_", "RUSTC", "RUSTFLAGS", "TRIVY_", "GIT_", "NO_COLOR", "CLICOLOR"];
+        if name != "CARGO_HOME" && stray.iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+pub fn git(folder: &Path, arguments: &[&str]) -> String {
+    const TIME: &str = "2026-01-02T03:04:05Z";
+    let mut command = Command::new("git");
+    command.current_dir(folder).args(["-c", "user.name=Test", "-c", "user.email=test@example.com"]).args(arguments);
+    command.env("GIT_AUTHOR_DATE", TIME).env("GIT_COMMITTER_DATE", TIME);
+    Run::of(command).ok().stdout.trim().to_owned()
+}
+
+/// A pinned program, or nothing (said once a test) where `cargo xtask ci` has not installed it.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let pinned = std::env::var_os("TEST_TOOLS").map(|folder| Path::new(&folder).join(name));
+    let found = pinned.filter(|path| path.exists()).or_else(|| {
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.exists())
+    });
+    if found.is_none() {
+        assert!(std::env::var_os("TEST_TOOLS_REQUIRED").is_none(), "{name} is not in TEST_TOOLS nor on PATH");
+        println!("skipped: {name} is not in TEST_TOOLS nor on PATH (cargo xtask ci --only tools)");
+    }
+    found
+}
+
+/// A port that nobody uses, below the range that the system hands out, so that nobody is given it later.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 20_000 + u16::try_from(std::process::id() % 120).unwrap() * 100;
+    loop {
+        let port = base + NEXT.fetch_add(1, Ordering::SeqCst) % 100;
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+            && TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok();
+        if free {
+            return port;
+        }
+    }
+}
+
+pub fn http_status(url: &str) -> Option<u16> {
+    xtask::http::get(url).ok().map(|answer| answer.status)
+}
+
+pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let started = Instant::now();
+    while started.elapsed() < limit {
+        if condition() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
+/// Every file below a folder and its content. The lock, which holds nothing, is left out.
+pub fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut pending = vec![folder.to_owned()];
+    while let Some(here) = pending.pop() {
+        let Ok(entries) = std::fs::read_dir(&here) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                pending.push(path);
+            } else if path.file_name() != Some(".lock".as_ref()) {
+                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                files.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// Manifests end in `.in` in the repository, so that cargo and git do not take the fixture for a part of it.
+fn copy_fixture(from: &Path, to: &Path, port: u16) {
+    for (name, content) in files_below(from) {
+        let name = name.strip_suffix(".in").unwrap_or(&name).replace("gitignore", ".gitignore");
+        let place = to.join(name);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        let text = String::from_utf8(content).unwrap().replace("@PORT@", &port.to_string());
+        std::fs::write(place, text).unwrap();
+    }
+}
