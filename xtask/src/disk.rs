@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::effect::announce;
 use crate::error::{Context, Error, Exit, Result};
@@ -158,9 +159,11 @@ impl Lock {
     }
 }
 
-/// A path outside the workspace for things that this process needs for a moment, and removes.
+/// A path outside the workspace for things that are needed for a moment, and removed by whoever asked; each call gives another.
 pub fn scratch(name: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("xtask-{}-{name}", std::process::id()))
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("xtask-{}-{call}-{name}", std::process::id()))
 }
 
 /// The error for something that is there and cannot be read.
