@@ -81,7 +81,7 @@ impl Drop for Outside {
 /// Serves a folder until the process is ended. `started` is called once the port is open.
 ///
 /// # Errors
-/// The port is in use, or the folder was released for another port.
+/// The port is in use, the folder was released for another port, or nothing was released into it.
 pub fn run(folder: &Path, target: &Target, port: u16, started: &dyn Fn()) -> Result<()> {
     if port != target.port() {
         return Err(Error::new(Exit::Usage, format!("{} was released for port {}", folder.display(), target.port()))
@@ -94,6 +94,10 @@ pub fn run(folder: &Path, target: &Target, port: u16, started: &dyn Fn()) -> Res
                 "or change `image` and `repository` of target `{}` in Cargo.toml, and release again",
                 target.name
             )));
+    }
+    if !folder.join(FILE).is_file() {
+        return Err(Error::new(Exit::Usage, format!("nothing was released into {}", folder.display()))
+            .remedy(format!("cargo xtask release --to {}", target.name)));
     }
     let listeners = listen(port).map_err(|error| port_error(port, &error))?;
     started();

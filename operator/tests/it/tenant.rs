@@ -138,7 +138,7 @@ fn role() -> Value {
             "apiGroups": [""],
             "resources": ["configmaps"],
             "resourceNames": [CONFIG_MAP],
-            "verbs": ["get", "create", "patch", "update"],
+            "verbs": ["create", "patch"],
         }],
     })
 }
