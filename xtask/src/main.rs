@@ -8,7 +8,8 @@ use xtask::cli::{Cli, Command, OrderArgs, Release, Stretch};
 use xtask::config::Workspace;
 use xtask::error::{Context, Error, Exit, Result};
 use xtask::image::layout;
-use xtask::release::{self, Order, Road};
+use xtask::release::road::Road;
+use xtask::release::{self, Order};
 use xtask::serve::{self, Outside};
 use xtask::{ci, doctor, ui};
 
@@ -57,24 +58,24 @@ fn run(command: Command) -> Result<()> {
 
 fn run_release(here: &Path, arguments: Release) -> Result<()> {
     let json = arguments.order.place.json;
+    let root = &Workspace::find(here)?.root;
     match arguments.stretch {
-        Some(stretch) => run_stretch(here, stretch),
+        Some(stretch) => run_stretch(root, stretch),
         None if arguments.plan => {
-            let road = Road::open(here, &order(arguments.order))?;
+            let road = Road::open(root, &order(arguments.order))?;
             let steps = road.plan()?;
             if !json {
                 ui::plan(&steps);
             }
             print_json(json, &steps)
         }
-        None => print_json(json, &release::run(here, &order(arguments.order))?),
+        None => print_json(json, &release::run(root, &order(arguments.order))?),
     }
 }
 
-fn run_stretch(here: &Path, stretch: Stretch) -> Result<()> {
-    let root = Workspace::find(here)?.root;
-    let _turn = release::take_turn(&root)?;
-    let open = |arguments: &OrderArgs| Road::open(here, &order(arguments.clone()));
+fn run_stretch(root: &Path, stretch: Stretch) -> Result<()> {
+    let _turn = release::take_turn(root)?;
+    let open = |arguments: &OrderArgs| Road::open(root, &order(arguments.clone()));
     match stretch {
         Stretch::Bump(arguments) => {
             let road = open(&arguments)?;

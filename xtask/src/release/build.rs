@@ -1,0 +1,231 @@
+//! The image's part of the road: compile, assemble, scan, push, and tag by version.
+
+use std::path::PathBuf;
+
+use crate::config::Scan;
+use crate::disk;
+use crate::error::{Error, Exit, Result};
+use crate::image::compile::{self, Toolchains};
+use crate::image::embedded::{self, BuildContext, Stamp};
+use crate::image::layout::{self, Annotations, Digest, Layout, Platform};
+use crate::image::recipe::Recipe;
+use crate::image::registry::Registry;
+use crate::image::scan::{Scanner, Verdict};
+use crate::moment::rfc3339;
+use crate::release::plan::{self, ImageFacts, ImagePlan};
+use crate::release::road::{Road, auditable};
+use crate::release::version;
+use crate::tools;
+use crate::ui;
+
+impl Road {
+    /// Makes the image's layout, without publishing it: the one that is published already, or a new one. Gives its digest.
+    ///
+    /// # Errors
+    /// The image cannot be built, or the version's tag belongs to something else.
+    pub fn build(&self) -> Result<Digest> {
+        self.refuse_yanked()?;
+        let layout = match self.look()?.image {
+            ImagePlan::Conflict(error) => return Err(error),
+            ImagePlan::Adopt(facts) => {
+                ui::note("Adopted", format_args!("image {}", facts.digest));
+                layout::collect(&facts.digest, &|_, digest| self.registry.blob(digest))?
+            }
+            ImagePlan::Build | ImagePlan::Replace(_) => return self.build_new().map(|layout| layout.digest),
+        };
+        layout.write(&self.work("image"))?;
+        Ok(layout.digest)
+    }
+
+    /// Scans the layout that `build` made, and keeps the verdict for its digest.
+    ///
+    /// # Errors
+    /// There is no layout; the scanner finds something or fails.
+    pub fn scan(&self) -> Result<Verdict> {
+        self.scan_layout(&Layout::read(&self.work("image"))?)
+    }
+
+    /// Stores the blobs of the layout that `build` made: exactly the bytes that have a verdict.
+    ///
+    /// # Errors
+    /// There is no layout, no verdict for its digest, or it is of another release.
+    pub fn push(&self) -> Result<Digest> {
+        let layout = Layout::read(&self.work("image"))?;
+        let verdict = disk::read(&self.verdict_file(&layout.digest))?;
+        let verdict = verdict.and_then(|bytes| serde_json::from_slice::<Verdict>(&bytes).ok());
+        if verdict.is_none_or(|verdict| verdict.digest != layout.digest) {
+            return Err(Error::new(Exit::Scanner, format!("{} has no verdict", layout.digest))
+                .because("only what went through the scan is pushed")
+                .remedy("cargo xtask release scan"));
+        }
+        self.check_ours(&ImageFacts::of(layout.digest.clone(), &layout.platforms()?))?;
+        self.registry.push(&layout)?;
+        ui::status("Pushed", format_args!("{}@{}", self.release.target.image, layout.digest));
+        Ok(layout.digest)
+    }
+
+    /// Points the version's tags at a pushed image. True where one moved.
+    ///
+    /// # Errors
+    /// The image is not there, or is of another release; a tag belongs to something else and may not move.
+    pub fn tag(&self, digest: &Digest) -> Result<bool> {
+        self.check_ours(&ImageFacts::of(digest.clone(), &self.registry.platforms(digest)?))?;
+        let tags = self.registry.tags()?;
+        let names = version::version_tags(&self.release.version);
+        let moving: Vec<(String, Digest)> = names
+            .into_iter()
+            .filter(|name| tags.get(name) != Some(digest))
+            .map(|name| (name, digest.clone()))
+            .collect();
+        if moving.is_empty() {
+            return Ok(false);
+        }
+        if moving.iter().any(|(name, _)| tags.contains_key(name)) {
+            let found = self.look()?;
+            if let ImagePlan::Conflict(error) = found.image {
+                return Err(error);
+            }
+            let named = found.archive.and_then(|bytes| self.named_image(&bytes));
+            if named.is_some_and(|facts| facts.digest != *digest) {
+                self.withdraw()?;
+            }
+        }
+        self.registry.tag(&moving)?;
+        ui::status("Tagged", moving.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "));
+        Ok(true)
+    }
+
+    /// The digest that the version's tag points at.
+    ///
+    /// # Errors
+    /// There is no such tag.
+    pub fn tagged(&self) -> Result<Digest> {
+        let tag = &version::version_tags(&self.release.version)[0];
+        self.registry.tags()?.remove(tag).ok_or_else(|| {
+            Error::new(Exit::Usage, format!("there is no image {}:{tag}", self.release.target.image))
+                .remedy("cargo xtask release build, scan, push and tag come first")
+        })
+    }
+
+    /// Makes the staging copy of the sources, at the release's version, and gives its folder.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn stage(&self) -> Result<PathBuf> {
+        let folder = self.work("source");
+        self.source.copy_to(&folder)?;
+        Ok(folder)
+    }
+
+    pub(super) fn make_image(&self) -> Result<Digest> {
+        let layout = self.build_new()?;
+        self.scan_layout(&layout)?;
+        self.push()
+    }
+
+    fn build_new(&self) -> Result<Layout> {
+        let toolchains = self.toolchains()?;
+        toolchains.require_any()?;
+        if self.strict {
+            toolchains.require_all()?;
+        }
+        compile::tell_missing(toolchains);
+        let source = self.stage()?;
+        let auditable = auditable();
+        let mut context = BuildContext::new();
+        for (platform, toolchain) in &toolchains.found {
+            ui::status(
+                "Compiling",
+                format_args!("{} for {platform} with {}", self.workspace.package.name, toolchain.version),
+            );
+            let binary = compile::compile(&self.workspace, &source, &self.work("build"), toolchain, auditable)?;
+            context.insert(format!("{platform}/{}", self.workspace.package.name), binary);
+        }
+        let dockerfile = format!("{}/Dockerfile", self.workspace.package.folder);
+        let recipe = self.source.text(&dockerfile)?.ok_or_else(|| {
+            Error::new(Exit::Workspace, format!("{dockerfile} is missing")).because("it says what is in the image")
+        })?;
+        let platforms: Vec<Platform> = toolchains.found.keys().cloned().collect();
+        let stamp = Stamp { labels: self.labels(toolchains, auditable)?, time: self.release.time };
+        let layout = embedded::assemble(&Recipe::parse(&recipe)?, &platforms, &context, &stamp)?;
+        layout.write(&self.work("image"))?;
+        ui::status("Built", format_args!("image {} for {}", layout.digest, plan::list(&platforms)));
+        Ok(layout)
+    }
+
+    /// The labels of I8, and what else can be read from the image: the compilers, and whether it can be scanned.
+    fn labels(&self, toolchains: &Toolchains, auditable: bool) -> Result<Annotations> {
+        let package = &self.workspace.package;
+        let about = &package.about;
+        let mut labels = Annotations::new();
+        let fields = [
+            ("created", rfc3339(self.release.time)?),
+            ("description", about.description.clone()),
+            ("documentation", about.documentation.clone()),
+            ("licenses", about.license.clone()),
+            ("revision", self.release.revision.clone()),
+            ("source", about.repository.clone()),
+            ("title", package.name.clone()),
+            ("vendor", about.vendor.clone()),
+            ("version", self.release.version.to_string()),
+        ];
+        for (name, value) in fields {
+            labels.insert(format!("org.opencontainers.image.{name}"), value);
+        }
+        labels.insert("rustc".into(), toolchains.label());
+        if auditable {
+            labels.insert(plan::AUDITABLE_LABEL.into(), "true".into());
+        }
+        Ok(labels)
+    }
+
+    fn scan_layout(&self, layout: &Layout) -> Result<Verdict> {
+        let verdict = match self.scanner()? {
+            Ok(scanner) => {
+                ui::status("Scanning", format_args!("{} with {}", layout.digest, scanner.label));
+                scanner.scan(layout, &self.workspace.package.name, &self.work("scan"))?
+            }
+            Err(reason) => {
+                ui::note("Not scanned", &reason);
+                Verdict { digest: layout.digest.clone(), scanner: None, skipped: Some(reason) }
+            }
+        };
+        disk::replace(&self.verdict_file(&layout.digest), &layout::json(&verdict)?)?;
+        Ok(verdict)
+    }
+
+    /// An adopted image was pushed by somebody else, perhaps unscanned: it is scanned here unless it was.
+    pub(super) fn scan_adopted(&self, digest: &Digest) -> Result<()> {
+        let known = disk::read(&self.verdict_file(digest))?;
+        let known = known.and_then(|bytes| serde_json::from_slice::<Verdict>(&bytes).ok());
+        let scanner_is_there = tools::on_path("trivy").is_some();
+        if known.is_some_and(|verdict| verdict.digest == *digest && (verdict.scanner.is_some() || !scanner_is_there)) {
+            return Ok(());
+        }
+        let layout = layout::collect(digest, &|_, part| self.registry.blob(part))?;
+        self.scan_layout(&layout).map(drop)
+    }
+
+    /// The scanner, or why there is none where the target does not insist.
+    pub(super) fn scanner(&self) -> Result<Result<Scanner, String>> {
+        let reason = match Scanner::find() {
+            Ok(scanner) if auditable() => return Ok(Ok(scanner)),
+            Ok(_) => Error::new(Exit::Environment, "cargo-auditable is not installed")
+                .remedy("cargo install cargo-auditable --locked"),
+            // Never ignored: a malicious scanner may have run on this machine.
+            Err(error) if error.exit == Exit::Scanner => return Err(error),
+            Err(error) => error,
+        };
+        match self.release.target.scan {
+            Scan::Required => Err(reason),
+            Scan::IfInstalled => Ok(Err(match reason.why {
+                Some(why) => format!("{} ({why})", reason.what),
+                None => reason.what,
+            })),
+        }
+    }
+
+    fn verdict_file(&self, digest: &Digest) -> PathBuf {
+        self.work("verdicts").join(format!("{}.json", digest.hex()))
+    }
+}

@@ -1,0 +1,118 @@
+//! What every step would do, decided without doing any.
+
+use crate::chart::index::FILE;
+use crate::chart::repository;
+use crate::error::Result;
+use crate::image::layout::sha256_hex;
+use crate::image::registry::Registry;
+use crate::release::plan::{ImagePlan, State, Step};
+use crate::release::road::Road;
+use crate::release::version;
+
+impl Road {
+    /// What every step would do, decided without doing any.
+    ///
+    /// # Errors
+    /// The repository cannot be read.
+    pub fn plan(&self) -> Result<Vec<Step>> {
+        let found = self.look()?;
+        let snapshot = repository::read(&self.store)?;
+        let index = snapshot.index()?;
+        let version = self.release.version.to_string();
+        let adopted = match &found.image {
+            ImagePlan::Adopt(facts) => Some(facts.digest.clone()),
+            _ => None,
+        };
+        let name = self.chart.archive_name();
+        let packed = adopted.as_ref().map(|digest| self.pack(digest)).transpose()?.map(|(_, bytes)| bytes);
+        let archive = match (&found.archive, &packed) {
+            (None, _) => State::ToDo(name.clone()),
+            (Some(there), Some(packed)) if there == packed => State::Done(name.clone()),
+            _ => self.other_content(&name),
+        };
+        let entry = match (index.yanked(&self.chart.name, &version)?, index.find(&self.chart.name, &version)) {
+            (Some(yanked), _) => State::Conflict(format!("{version} was yanked: {}", yanked.reason)),
+            (None, None) => State::ToDo(format!("list {version} in {FILE}")),
+            (None, Some(entry)) if packed.as_ref().map(|bytes| sha256_hex(bytes)).as_deref() == entry.sha256() => {
+                State::Done(format!("{version} is listed in {FILE}"))
+            }
+            _ => self.other_content(FILE),
+        };
+        let mut listed = index.versions(&self.chart.name);
+        listed.push(self.release.version.clone());
+        let floating = version::floating_tags(&listed, &self.workspace.first_version);
+        let ours: Vec<String> =
+            floating.into_iter().filter(|(_, leader)| *leader == self.release.version).map(|(tag, _)| tag).collect();
+        let tags = self.registry.tags()?;
+        let right = |tag: &String| adopted.is_some() && tags.get(tag) == adopted.as_ref();
+        let tag_state = |tags: &[String]| {
+            let text = if tags.is_empty() { "none".into() } else { tags.join(" ") };
+            if tags.iter().all(right) { State::Done(text) } else { State::ToDo(text) }
+        };
+        let [compile, build, scan] = self.plan_image(&found.image)?;
+        let states = [
+            ("bump", self.plan_bump()),
+            ("compile", compile),
+            ("build", build),
+            ("scan", scan),
+            ("push", tag_state(&version::version_tags(&self.release.version))),
+            ("package", archive),
+            ("publish", entry),
+            ("promote", tag_state(&ours)),
+            ("verify", State::ToDo(format!("fetch all of it from {}", self.release.target.repository))),
+        ];
+        Ok(states.into_iter().map(|(step, state)| Step { step, state }).collect())
+    }
+
+    fn plan_bump(&self) -> State {
+        let version = &self.release.version;
+        if *version == self.workspace.package.version {
+            State::Done(format!("{version} is the tree's version"))
+        } else {
+            State::ToDo(format!("{} becomes {version}, in a staging copy", self.workspace.package.version))
+        }
+    }
+
+    fn plan_image(&self, image: &ImagePlan) -> Result<[State; 3]> {
+        let why = match image {
+            ImagePlan::Adopt(facts) => {
+                let done = State::Done(format!("image {} is of this source state", facts.digest));
+                return Ok([done.clone(), done.clone(), done]);
+            }
+            ImagePlan::Conflict(error) => {
+                let conflict = State::Conflict(error.to_string());
+                return Ok([conflict.clone(), conflict.clone(), conflict]);
+            }
+            ImagePlan::Replace(why) => format!(" again: {why}"),
+            ImagePlan::Build => String::new(),
+        };
+        let toolchains = self.toolchains()?;
+        let found: Vec<String> = toolchains
+            .found
+            .iter()
+            .map(|(platform, toolchain)| format!("{platform} with {}", toolchain.version))
+            .collect();
+        let missing: Vec<String> = toolchains
+            .missing
+            .iter()
+            .map(|(platform, missing)| format!("; {platform} is left out: {}", missing.why))
+            .collect();
+        let scan = match self.scanner()? {
+            Ok(scanner) => State::ToDo(scanner.label),
+            Err(reason) => State::Done(format!("skipped: {reason}")),
+        };
+        Ok([
+            State::ToDo(format!("{}{}", found.join(", "), missing.concat())),
+            State::ToDo(format!("an image for {} platforms{why}", found.len())),
+            scan,
+        ])
+    }
+
+    fn other_content(&self, what: &str) -> State {
+        if self.strict {
+            State::Conflict(format!("{what} is already published with other content"))
+        } else {
+            State::ToDo(format!("{what}, again: its sources changed since it was rehearsed"))
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! A release with everything it is made of and published to, and what the world holds of it.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use crate::chart::manifest::ChartManifest;
+use crate::chart::package::{self, ChartFiles, RELEASED_IMAGE};
+use crate::config::Workspace;
+use crate::error::{Error, Exit, Result};
+use crate::image::compile::{self, Toolchains};
+use crate::image::layout::{Digest, Platform};
+use crate::image::registry::{LayoutFolder, Registry};
+use crate::release::plan::{self, ImageFacts, ImagePlan, Judgement, Wanted};
+use crate::release::{Order, Release, bump, place, version};
+use crate::source::Source;
+use crate::store::Store;
+use crate::store::directory::Directory;
+use crate::tools;
+
+/// A release, and everything it is made of and published to.
+pub struct Road {
+    /// The release.
+    pub release: Release,
+    pub(super) workspace: Workspace,
+    pub(super) source: Source,
+    pub(super) chart: ChartManifest,
+    files: ChartFiles,
+    pub(super) registry: LayoutFolder,
+    pub(super) store: Directory,
+    pub(super) strict: bool,
+    toolchains: OnceCell<Toolchains>,
+}
+
+/// What the world holds of a release.
+pub(super) struct Found {
+    pub(super) image: ImagePlan,
+    /// The archive that is there.
+    pub(super) archive: Option<Vec<u8>>,
+}
+
+impl Road {
+    /// Reads the sources and decides what the release is. Changes nothing.
+    ///
+    /// # Errors
+    /// A file of the workspace is malformed, files disagree, or the version can never be released.
+    pub fn open(root: &Path, order: &Order) -> Result<Self> {
+        let workspace = Workspace::find(root)?;
+        let target = workspace.target(&order.target)?;
+        let source = Source::read(&workspace.root)?;
+        let tree_files = chart_files(&workspace, &source)?;
+        bump::check_agreement(&workspace, &package::manifest(&tree_files)?)?;
+        let current = &workspace.package.version;
+        let version = order.word.as_ref().map_or_else(|| current.clone(), |word| version::next(current, word));
+        version::check(&version, &workspace.first_version)?;
+        let edits = bump::edits(&workspace, &source, &version)?;
+        let release = Release { version, revision: source.revision(), time: source.commit_time, target };
+        let source = source.with_edits(edits);
+        let files = chart_files(&workspace, &source)?;
+        let folder = workspace.directory(&release.target);
+        Ok(Road {
+            chart: package::manifest(&files)?,
+            registry: place::registry(&folder),
+            store: place::store(&folder),
+            strict: order.strict,
+            toolchains: OnceCell::new(),
+            release,
+            workspace,
+            source,
+            files,
+        })
+    }
+
+    /// The folder that is published into.
+    pub fn folder(&self) -> PathBuf {
+        self.workspace.directory(&self.release.target)
+    }
+
+    /// Looks at what is published of this version. An archive that is there decides which image is ours: two machines with
+    /// two compilers may have met, and the chart that users get names one of their images.
+    pub(super) fn look(&self) -> Result<Found> {
+        let archive = self.store.get(&self.chart.archive_name())?.map(|object| object.bytes);
+        if let Some(facts) = archive.as_ref().and_then(|bytes| self.named_image(bytes)) {
+            let ours = self.judge(&facts)? == Judgement::Ours;
+            if ours && Some(&self.pack(&facts.digest)?.1) == archive.as_ref() {
+                return Ok(Found { image: ImagePlan::Adopt(facts), archive });
+            }
+        }
+        let tag = &version::version_tags(&self.release.version)[0];
+        let tagged = self.registry.tags()?.remove(tag);
+        let facts = tagged.map(|digest| Ok(ImageFacts::of(digest.clone(), &self.registry.platforms(&digest)?)));
+        let image = self.with_wanted(|wanted| plan::image(facts.transpose()?, wanted))?;
+        Ok(Found { image, archive })
+    }
+
+    /// The image that an archive names, where the registry has it.
+    pub(super) fn named_image(&self, archive: &[u8]) -> Option<ImageFacts> {
+        let manifest = package::manifest(&package::unpack(archive).ok()?).ok()?;
+        let digest: Digest = manifest.annotations.get(RELEASED_IMAGE)?.rsplit_once('@')?.1.parse().ok()?;
+        let parts = self.registry.platforms(&digest).ok()?;
+        Some(ImageFacts::of(digest, &parts))
+    }
+
+    fn judge(&self, facts: &ImageFacts) -> Result<Judgement> {
+        self.with_wanted(|wanted| plan::judge(facts, wanted))
+    }
+
+    fn with_wanted<T>(&self, decide: impl FnOnce(&Wanted<'_>) -> Result<T>) -> Result<T> {
+        let platforms: Vec<Platform> = self.workspace.platforms.keys().cloned().collect();
+        decide(&Wanted {
+            version: &self.release.version.to_string(),
+            revision: &self.release.revision,
+            platforms: &platforms,
+            strict: self.strict,
+            buildable: &|| Ok(self.toolchains()?.found.keys().cloned().collect()),
+            auditable: auditable(),
+        })
+    }
+
+    /// Refuses an image that is not of this release.
+    pub(super) fn check_ours(&self, facts: &ImageFacts) -> Result<()> {
+        match self.judge(facts)? {
+            Judgement::Foreign(why) => Err(Error::new(
+                Exit::Conflict,
+                format!("{} is not the image of {}", facts.digest, self.release.version),
+            )
+            .because(why)
+            .remedy("cargo xtask release build makes the right one")),
+            Judgement::Ours | Judgement::Outdated(_) => Ok(()),
+        }
+    }
+
+    /// The chart as it is released with an image: its manifest and its archive.
+    pub(super) fn pack(&self, digest: &Digest) -> Result<(ChartManifest, Vec<u8>)> {
+        let platforms = self.registry.platforms(digest)?.into_iter().map(|part| part.platform).collect();
+        let stamp = package::Stamp {
+            image: format!("{}:{}@{digest}", self.release.target.image, self.release.version),
+            platforms,
+            repository: self.release.target.repository.clone(),
+        };
+        let (files, manifest) = package::stage(self.files.clone(), &stamp)?;
+        Ok((manifest, package::pack(&files, self.release.time)?))
+    }
+
+    /// What this machine can build: looked for once, and only where it matters.
+    pub(super) fn toolchains(&self) -> Result<&Toolchains> {
+        if let Some(known) = self.toolchains.get() {
+            return Ok(known);
+        }
+        let found = compile::toolchains(&self.workspace)?;
+        Ok(self.toolchains.get_or_init(|| found))
+    }
+
+    /// The platforms that the image lacks.
+    pub(super) fn missing_platforms(&self, digest: &Digest) -> Result<Vec<Platform>> {
+        let there: Vec<Platform> = self.registry.platforms(digest)?.into_iter().map(|part| part.platform).collect();
+        Ok(self.workspace.platforms.keys().filter(|platform| !there.contains(platform)).cloned().collect())
+    }
+
+    /// A folder for what is made on the way.
+    pub(super) fn work(&self, name: &str) -> PathBuf {
+        self.workspace.root.join("target/xtask").join(name)
+    }
+}
+
+fn chart_files(workspace: &Workspace, source: &Source) -> Result<ChartFiles> {
+    let items = source.below(&workspace.chart)?;
+    if items.is_empty() {
+        return Err(Error::new(Exit::Workspace, format!("there is no chart in {}", workspace.chart))
+            .because("[workspace.metadata.release] names that folder as `chart`"));
+    }
+    package::collect(&items)
+}
+
+/// Whether binaries built now would carry their dependency list.
+pub(super) fn auditable() -> bool {
+    tools::on_path("cargo-auditable").is_some()
+}
