@@ -1,14 +1,15 @@
 //! The pinned programs that tests run, installed once for each user and kept by the digest of their lock.
 //!
-//! Go programs are built from locks in the repository (`xtask/test-tools`), whose checksums Go enforces. Everything else comes
-//! from Debian: installed here where we are root on Debian, and asked for in one line elsewhere.
+//! Go programs are built from locks in the repository (`xtask/test-tools`), whose checksums Go enforces; a Rust program by its own
+//! lock; a Python wheel by its hash. Everything else comes from Debian: installed here where we are root on Debian, and asked
+//! for in one line elsewhere.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::disk;
+use crate::disk::{self, Lock};
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::layout::sha256_hex;
 use crate::process::Call;
@@ -22,19 +23,52 @@ pub(super) struct Toolbox {
     pub(super) folder: PathBuf,
 }
 
+/// `xtask/test-tools/tools.toml`.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Lists {
-    tool: Vec<GoTool>,
+    go: Vec<Go>,
+    cargo: Vec<Cargo>,
+    python: Vec<Python>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct GoTool {
+struct Go {
+    name: String,
     folder: String,
     installed: String,
-    name: String,
+    #[serde(default = "tool_of_the_lock")]
+    package: String,
     #[serde(default)]
     link: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cargo {
+    name: String,
+    version: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Python {
+    name: String,
+    requirements: String,
+}
+
+fn tool_of_the_lock() -> String {
+    "tool".into()
+}
+
+/// How one tool is made: into an empty folder, by some calls, one of which leaves the program at a path below that folder.
+struct Recipe<'l> {
+    name: &'l str,
+    /// Everything that the result depends on.
+    key: Vec<u8>,
+    calls: Vec<Call>,
+    program: String,
 }
 
 impl Toolbox {
@@ -49,50 +83,92 @@ impl Toolbox {
         let lists = disk::read(&locks.join("tools.toml"))?.unwrap_or_default();
         let lists: Lists = toml_edit::de::from_str(&String::from_utf8_lossy(&lists))
             .context(Exit::Workspace, || "xtask/test-tools/tools.toml cannot be used".into())?;
+        // Another run of the same user may be installing.
+        let _turn = Lock::wait(&cache.join(".lock"))?;
         let mut installed = Vec::new();
-        for tool in &lists.tool {
-            installed.push((&tool.name, tool.install(&locks, &cache, took)?));
+        let unfinished = cache.join("unfinished");
+        for recipe in lists.recipes(&locks, &unfinished)? {
+            installed.push((recipe.name.to_owned(), recipe.make(&cache, &unfinished, took)?));
         }
         let key: String = installed.iter().map(|(_, path)| path.display().to_string()).collect();
         let folder = cache.join(format!("all-{}", &sha256_hex(key.as_bytes())[..12]));
         for (name, path) in installed {
-            if std::fs::read_link(folder.join(name)).ok().as_ref() != Some(&path) {
-                disk::symlink(&path, &folder.join(name))?;
+            if std::fs::read_link(folder.join(&name)).ok().as_ref() != Some(&path) {
+                disk::symlink(&path, &folder.join(&name))?;
             }
         }
         Ok(Toolbox { folder })
     }
 }
 
-impl GoTool {
-    fn install(&self, locks: &Path, cache: &Path, took: &mut dyn FnMut(&str, Duration)) -> Result<PathBuf> {
+impl Lists {
+    fn recipes(&self, locks: &Path, unfinished: &Path) -> Result<Vec<Recipe<'_>>> {
+        let go = self.go.iter().map(|tool| tool.recipe(locks, unfinished));
+        let cargo = self.cargo.iter().map(|tool| Ok(tool.recipe(unfinished)));
+        let python = self.python.iter().map(|tool| tool.recipe(locks, unfinished));
+        go.chain(cargo).chain(python).collect()
+    }
+}
+
+impl Go {
+    fn recipe(&self, locks: &Path, unfinished: &Path) -> Result<Recipe<'_>> {
         let lock = locks.join(&self.folder);
         let link: Vec<String> = self.link.iter().map(|setting| format!("-X {setting}")).collect();
-        let mut key = Vec::new();
-        for name in ["go.mod", "go.sum"] {
+        let mut key = link.join(" ").into_bytes();
+        for name in ["go.mod", "go.sum", "main.go"] {
             key.extend(disk::read(&lock.join(name))?.unwrap_or_default());
         }
-        key.extend(link.join(" ").bytes());
-        let folder = cache.join(format!("{}-{}", self.name, &sha256_hex(&key)[..12]));
-        let program = folder.join(&self.name);
+        let call = Call::new("go")
+            .args(["install", "-trimpath", "-ldflags", &link.join(" "), &self.package])
+            .within(&lock)
+            .env("GOFLAGS", "-mod=readonly")
+            .env("GOBIN", unfinished)
+            .env("GOTOOLCHAIN", "local");
+        Ok(Recipe { name: &self.name, key, calls: vec![call], program: self.installed.clone() })
+    }
+}
+
+impl Cargo {
+    fn recipe(&self, unfinished: &Path) -> Recipe<'_> {
+        let call = Call::new(tools::cargo())
+            .args(["install", &self.name, "--version", &self.version, "--locked", "--root"])
+            .args([unfinished])
+            .env("CARGO_TARGET_DIR", unfinished.join("target"));
+        let program = format!("bin/{}", self.name);
+        Recipe { name: &self.name, key: self.version.clone().into_bytes(), calls: vec![call], program }
+    }
+}
+
+impl Python {
+    fn recipe(&self, locks: &Path, unfinished: &Path) -> Result<Recipe<'_>> {
+        let requirements = locks.join(&self.requirements);
+        let environment = unfinished.join("venv");
+        let make = Call::new("python3").args(["-m", "venv"]).args([&environment]);
+        let install = Call::new(environment.join("bin/pip"))
+            .args(["install", "--quiet", "--no-deps", "--require-hashes", "--requirement"])
+            .args([&requirements]);
+        let key = disk::read(&requirements)?.unwrap_or_default();
+        Ok(Recipe { name: &self.name, key, calls: vec![make, install], program: format!("venv/bin/{}", self.name) })
+    }
+}
+
+impl Recipe<'_> {
+    /// Gives the program, made now if it is not in the cache.
+    fn make(&self, cache: &Path, unfinished: &Path, took: &mut dyn FnMut(&str, Duration)) -> Result<PathBuf> {
+        let program = cache.join(format!("{}-{}", self.name, &sha256_hex(&self.key)[..12])).join(self.name);
         if program.is_file() {
             return Ok(program);
         }
         let started = Instant::now();
-        ui::status("Building", format_args!("{} from xtask/test-tools/{}", self.name, self.folder));
-        // Built under a name of its own, so that what was interrupted is never taken for done.
-        let unfinished = folder.join("unfinished");
-        disk::create_folder(&unfinished)?;
-        Call::new("go")
-            .args(["install", "-trimpath", "-ldflags", &link.join(" "), "tool"])
-            .within(&lock)
-            .env("GOFLAGS", "-mod=readonly")
-            .env("GOBIN", &unfinished)
-            .env("GOTOOLCHAIN", "local")
-            .watch(LIMIT)?;
-        disk::rename(&unfinished.join(&self.installed), &program)?;
-        disk::remove(&unfinished)?;
-        took(&self.name, started.elapsed());
+        ui::status("Installing", format_args!("{} for tests", self.name));
+        // Made in a folder of its own, so that what was interrupted is never taken for done.
+        disk::remove(unfinished)?;
+        disk::create_folder(unfinished)?;
+        self.calls.iter().try_for_each(|call| call.watch(LIMIT))?;
+        disk::create_folder(program.parent().unwrap_or(cache))?;
+        disk::rename(&unfinished.join(&self.program), &program)?;
+        disk::remove(unfinished)?;
+        took(self.name, started.elapsed());
         Ok(program)
     }
 }

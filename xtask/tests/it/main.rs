@@ -7,4 +7,5 @@
 
 mod product;
 mod road;
+mod scan;
 mod support;

@@ -1,0 +1,171 @@
+//! The scan gate with the real Trivy, on a database of the test's own.
+
+#![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::{Demo, Run, tool};
+
+/// A database, and the programs that a scan needs, on a PATH of their own.
+struct Laboratory {
+    folder: tempfile::TempDir,
+    programs: PathBuf,
+}
+
+impl Laboratory {
+    /// Nothing where a tool is missing.
+    fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let programs = folder.path().join("programs");
+        std::fs::create_dir_all(&programs).unwrap();
+        for name in ["trivy", "cargo-auditable"] {
+            std::os::unix::fs::symlink(tool(name)?, programs.join(name)).unwrap();
+        }
+        tool("trivy-database")?;
+        Some(Laboratory { folder, programs })
+    }
+
+    /// Makes the database know these findings, each CRATE=CVE=SEVERITY, as of `age_hours` ago.
+    fn know(&self, findings: &[&str], age_hours: i64) {
+        let folder = self.cache().join("trivy/db");
+        std::fs::remove_dir_all(&folder).ok();
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut write = Command::new(tool("trivy-database").unwrap());
+        write.arg(folder.join("trivy.db")).args(findings);
+        Run::of(write).ok();
+        let updated = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(age_hours);
+        let metadata = serde_json::json!({
+            "Version": 2, "UpdatedAt": updated.to_string(), "DownloadedAt": updated.to_string(), "NextUpdate": updated.to_string(),
+        });
+        std::fs::write(folder.join("metadata.json"), metadata.to_string()).unwrap();
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    fn command(&self, demo: &Demo, arguments: &[&str]) -> Command {
+        let mut command = demo.command(arguments);
+        let path = std::env::var_os("PATH").unwrap();
+        let folders = std::iter::once(self.programs.clone()).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(folders).unwrap()).env("XDG_CACHE_HOME", self.cache());
+        command
+    }
+
+    fn release(&self, demo: &Demo) -> Run {
+        Run::of(self.command(demo, &["release", "--json"]))
+    }
+}
+
+fn report(demo: &Demo, platform: &str) -> serde_json::Value {
+    serde_json::from_str(&demo.read(&format!("target/xtask/scan/{platform}.json"))).unwrap()
+}
+
+fn nothing_is_published(demo: &Demo) {
+    assert!(demo.snapshot().is_empty(), "{:?}", demo.snapshot().keys());
+}
+
+#[test]
+fn i9_every_platform_is_scanned_on_its_own_and_its_crates_are_seen() {
+    let Some(laboratory) = Laboratory::new() else { return };
+    laboratory.know(&["absent=CVE-2026-0001=CRITICAL", "demo=CVE-2026-0002=HIGH"], 1);
+    let demo = Demo::new();
+    let released = laboratory.release(&demo).ok();
+    assert!(released.stderr.contains("Scanning"), "{}", released.stderr);
+    for (platform, architecture) in [("linux-amd64", "amd64"), ("linux-arm64", "arm64")] {
+        let report = report(&demo, platform);
+        assert_eq!(report["Metadata"]["ImageConfig"]["architecture"], architecture);
+        assert!(report["Results"].to_string().contains("CVE-2026-0002"), "{report}");
+    }
+}
+
+#[test]
+fn i9_i7_x4_a_critical_finding_stops_the_release_with_nothing_published() {
+    let Some(laboratory) = Laboratory::new() else { return };
+    laboratory.know(&["demo=CVE-2026-0003=CRITICAL"], 1);
+    let demo = Demo::new();
+    let stopped = laboratory.release(&demo).fails(10, "CVE-2026-0003 in demo 1.0.0");
+    assert!(stopped.stderr.contains("linux/amd64") && stopped.stderr.contains("linux/arm64"), "{}", stopped.stderr);
+    nothing_is_published(&demo);
+}
+
+#[test]
+fn i9_a_critical_finding_on_one_platform_only_is_enough() {
+    let Some(laboratory) = Laboratory::new() else { return };
+    laboratory.know(&["only-arm=CVE-2026-0004=CRITICAL"], 1);
+    let demo = Demo::new();
+    demo.edit(
+        "operator/Cargo.toml",
+        "[package]",
+        "[target.'cfg(target_arch = \"aarch64\")'.dependencies]\nonly-arm = { path = \"../only-arm\" }\n\n[package]",
+    );
+    demo.write("only-arm/Cargo.toml", "[package]\nname = \"only-arm\"\nversion = \"1.0.0\"\nedition = \"2024\"\n");
+    demo.write("only-arm/src/lib.rs", "");
+    demo.edit("Cargo.toml", "members = [\"operator\"]", "members = [\"operator\", \"only-arm\"]");
+    demo.edit("Cargo.lock", "name = \"demo\"\nversion = \"1.0.0\"", "name = \"demo\"\nversion = \"1.0.0\"\ndependencies = [\n \"only-arm\",\n]\n\n[[package]]\nname = \"only-arm\"\nversion = \"1.0.0\"");
+    demo.commit("a crate for arm64 alone");
+    let stopped = laboratory.release(&demo).fails(10, "linux/arm64: CVE-2026-0004 in only-arm");
+    assert!(!stopped.stderr.contains("linux/amd64: CVE"), "{}", stopped.stderr);
+    nothing_is_published(&demo);
+}
+
+#[test]
+fn settings_of_the_callers_shell_and_folder_do_not_weaken_the_scan() {
+    let Some(laboratory) = Laboratory::new() else { return };
+    laboratory.know(&["demo=CVE-2026-0005=CRITICAL"], 1);
+    let demo = Demo::new();
+    demo.write("trivy.yaml", "severity: [LOW]\nscan:\n  scanners: [secret]\n");
+    demo.write(".trivyignore", "CVE-2026-0005\n");
+    demo.commit("stray settings");
+    let mut command = laboratory.command(&demo, &["release"]);
+    command
+        .env("TRIVY_SEVERITY", "LOW")
+        .env("TRIVY_SCANNERS", "secret")
+        .env("TRIVY_IGNOREFILE", demo.root().join(".trivyignore"));
+    command.env("TRIVY_IGNORE_UNFIXED", "true").env("TRIVY_SKIP_FILES", "**/demo");
+    Run::of(command).fails(10, "CVE-2026-0005");
+    nothing_is_published(&demo);
+}
+
+#[test]
+fn a_rehearsal_without_a_usable_database_says_so_and_goes_on_where_the_target_allows_it() {
+    let Some(laboratory) = Laboratory::new() else { return };
+    let demo = Demo::new();
+    laboratory.know(&["demo=CVE-2026-0006=CRITICAL"], 49);
+    let released = laboratory.release(&demo).ok();
+    assert!(released.stderr.contains("Not scanned") && released.stderr.contains("49 h old"), "{}", released.stderr);
+    demo.edit("Cargo.toml", "scan = \"if-installed\"", "scan = \"required\"");
+    demo.commit("insist");
+    let before = demo.snapshot();
+    laboratory.release(&demo).fails(12, "no vulnerability database");
+    assert!(before == demo.snapshot(), "something was published without a scan");
+}
+
+#[test]
+fn a_release_of_trivy_that_stole_credentials_is_refused_even_where_a_scan_is_not_required() {
+    let Some(laboratory) = Laboratory::new() else { return };
+    laboratory.know(&[], 1);
+    let fake = laboratory.programs.join("trivy");
+    for version in ["0.69.4", "0.69.5", "0.69.6"] {
+        std::fs::remove_file(&fake).unwrap();
+        std::fs::write(&fake, format!("#!/bin/sh\necho 'Version: {version}'\n")).unwrap();
+        std::fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let demo = Demo::new();
+        laboratory.release(&demo).fails(11, "must not be run");
+        nothing_is_published(&demo);
+    }
+}
+
+#[test]
+fn an_image_without_dependency_list_is_made_again_once_cargo_auditable_is_there() {
+    let Some(laboratory) = Laboratory::new() else { return };
+    laboratory.know(&[], 1);
+    let demo = Demo::new();
+    let first = demo.xtask(&["release", "--json"]).ok().json();
+    let second = laboratory.release(&demo).ok();
+    assert!(second.stderr.contains("carry no dependency list"), "{}", second.stderr);
+    assert_ne!(first["digest"], second.json()["digest"]);
+    assert_eq!(demo.versions(), ["1.0.0"]);
+    assert_eq!(laboratory.release(&demo).ok().json()["changed"], false);
+}
