@@ -8,5 +8,6 @@
 mod helms;
 mod http;
 mod images;
+mod packaging;
 mod road;
 mod support;
