@@ -1,6 +1,6 @@
 //! `Chart.yaml` as data: the fields that Helm knows, in Helm's order, as they appear in an index entry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -114,7 +114,9 @@ impl ChartManifest {
         if !json.starts_with('{') {
             return Err(wrong("it is not a map".into()));
         }
-        let manifest: ChartManifest = serde_json::from_str(&json).map_err(|error| wrong(error.to_string()))?;
+        let mut fields: Value = serde_json::from_str(&json).map_err(|error| wrong(error.to_string()))?;
+        as_helm_reads(&mut fields);
+        let manifest: ChartManifest = serde_json::from_value(fields).map_err(|error| wrong(error.to_string()))?;
         if manifest.api_version != "v2" {
             return Err(wrong(format!("apiVersion is `{}`: only v2 is packaged", manifest.api_version)));
         }
@@ -124,12 +126,65 @@ impl ChartManifest {
         }
         semver::Version::parse(&manifest.version)
             .map_err(|error| wrong(format!("the version `{}` is not semver ({error})", manifest.version)))?;
+        if !matches!(manifest.kind.as_deref(), None | Some("application" | "library")) {
+            return Err(wrong("the type is neither `application` nor `library`".into()));
+        }
+        manifest.check_dependencies().map_err(wrong)?;
         Ok(manifest)
+    }
+
+    fn check_dependencies(&self) -> Result<(), String> {
+        let mut names = BTreeSet::new();
+        for dependency in &self.dependencies {
+            let plain = |alias: &str| alias.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+            if !plain(&dependency.alias) {
+                return Err(format!("the alias is `{}`: say letters, digits, `_` and `-`", dependency.alias));
+            }
+            let name = if dependency.alias.is_empty() { &dependency.name } else { &dependency.alias };
+            if !names.insert(name) {
+                return Err(format!("two dependencies are called `{name}`: give one an alias"));
+            }
+        }
+        Ok(())
     }
 
     /// The name of the chart's archive: `NAME-VERSION.tgz`.
     pub fn archive_name(&self) -> String {
         format!("{}-{}.tgz", self.name, self.version)
+    }
+}
+
+/// A field without a value is one that is not there, and outside of annotations a text is one line of printable characters.
+fn as_helm_reads(fields: &mut Value) {
+    for (name, field) in fields.as_object_mut().into_iter().flatten() {
+        match field {
+            Value::Object(texts) if name == "annotations" => {
+                texts.values_mut().filter(|text| text.is_null()).for_each(|text| *text = "".into());
+            }
+            field => tidy(field),
+        }
+    }
+    drop_empty(fields);
+}
+
+fn tidy(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+            let kept = text.chars().filter(|c| c.is_whitespace() || !c.is_control());
+            *text = kept.map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
+        }
+        Value::Array(values) => values.iter_mut().for_each(tidy),
+        Value::Object(members) => {
+            members.values_mut().for_each(tidy);
+            drop_empty(value);
+        }
+        _ => {}
+    }
+}
+
+fn drop_empty(value: &mut Value) {
+    if let Value::Object(members) = value {
+        members.retain(|_, member| !member.is_null() && member.as_str() != Some(""));
     }
 }
 

@@ -207,8 +207,9 @@ fn check(files: &ChartFiles) -> Result<()> {
         Error::new(Exit::Workspace, format!("the chart's {what} cannot be used")).because(why)
     };
     if let Some(bytes) = files.get("values.yaml") {
-        let json = yaml::to_json(&text("values.yaml", bytes)?);
-        let empty = bytes.iter().all(u8::is_ascii_whitespace);
+        let values = text("values.yaml", bytes)?;
+        let json = yaml::to_json(&values);
+        let empty = values.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
         let json = json.or_else(|why| if empty { Ok("{}".into()) } else { Err(why) });
         let json = json.map_err(|why| wrong("values.yaml", why))?;
         if !json.starts_with('{') && json != "null" {

@@ -5,6 +5,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
+mod helms;
+mod http;
+mod images;
+mod packaging;
 mod product;
 mod road;
 mod scan;

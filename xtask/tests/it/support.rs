@@ -178,7 +178,12 @@ impl From<Output> for Run {
 
 /// The tool, in an environment that holds nothing of the test run's own.
 pub fn xtask() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    scrubbed(env!("CARGO_BIN_EXE_xtask"))
+}
+
+/// A program in an environment that holds nothing of the test run's own.
+fn scrubbed(program: &str) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars() {
         let stray = ["CARGO_", "XTASK_", "RUSTC", "RUSTFLAGS", "TRIVY_", "GIT_", "NO_COLOR", "CLICOLOR"];
         if name != "CARGO_HOME" && stray.iter().any(|prefix| name.starts_with(prefix)) {
@@ -197,6 +202,7 @@ pub fn git(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// A pinned program, or nothing (said once a test) where `cargo xtask ci` has not installed it.
+#[expect(clippy::print_stdout, reason = "a test that proves nothing says so")]
 pub fn tool(name: &str) -> Option<PathBuf> {
     let pinned = std::env::var_os("TEST_TOOLS").map(|folder| Path::new(&folder).join(name));
     let found = pinned.filter(|path| path.exists()).or_else(|| {
@@ -269,5 +275,88 @@ fn copy_fixture(from: &Path, to: &Path, port: u16) {
         std::fs::create_dir_all(place.parent().unwrap()).unwrap();
         let text = String::from_utf8(content).unwrap().replace("@PORT@", &port.to_string());
         std::fs::write(place, text).unwrap();
+    }
+}
+
+/// A released workspace and its `serve`, for all tests of a module at once.
+///
+/// It lives in a `LazyLock`, which is never dropped: a shell waits until this program has ended, however it ends, and then stops the
+/// server and removes the folder.
+pub struct World {
+    pub demo: Demo,
+    _guard: Child,
+}
+
+impl World {
+    pub fn new(demo: Demo) -> Self {
+        const GUARD: &str = r#"trap '' INT; "$1" serve & read _; kill $!; wait; cd /; rm -rf "$2""#;
+        let mut guard = scrubbed("sh");
+        guard.args(["-c", GUARD, "sh", env!("CARGO_BIN_EXE_xtask")]).arg(demo.root()).current_dir(demo.root());
+        let guard = guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let url = demo.url();
+        assert!(wait_until(Duration::from_secs(10), || http_status(&format!("{url}/")) == Some(200)), "{url}");
+        World { demo, _guard: guard }
+    }
+}
+
+/// A pinned Helm with configuration, cache and data of its own, and nothing else in its environment.
+pub struct Helm {
+    pub name: &'static str,
+    program: PathBuf,
+    home: TempDir,
+}
+
+impl Helm {
+    /// Every Helm that the distribution promises to work with: the oldest, and the newest of both major versions.
+    pub fn all() -> Vec<Self> {
+        ["helm-3.12", "helm-3", "helm-4"].into_iter().filter_map(Helm::find).collect()
+    }
+
+    pub fn find(name: &'static str) -> Option<Self> {
+        Some(Helm { name, program: tool(name)?, home: tempfile::tempdir().unwrap() })
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).current_dir(self.home()).env_clear().env("HOME", self.home());
+        for (name, folder) in [("CONFIG", "config"), ("CACHE", "cache"), ("DATA", "data")] {
+            command.env(format!("HELM_{name}_HOME"), self.home().join(folder));
+        }
+        Run::of(command)
+    }
+
+    /// A folder of its own.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub fn add(&self, name: &str, url: &str) {
+        self.run(&["repo", "add", name, url]).ok();
+    }
+
+    /// What `helm search repo` finds, as it prints it.
+    pub fn search(&self, arguments: &[&str]) -> Vec<serde_json::Value> {
+        let arguments = [&["search", "repo", "--output", "json"], arguments].concat();
+        serde_json::from_str(&self.run(&arguments).ok().stdout).unwrap()
+    }
+}
+
+/// The documents of a YAML stream.
+pub fn yaml_documents(text: &str) -> Vec<serde_json::Value> {
+    use serde::Deserialize;
+    let documents = serde_yaml::Deserializer::from_str(text);
+    let values = documents.map(|document| serde_json::Value::deserialize(document).unwrap());
+    values.filter(|value| !value.is_null()).collect()
+}
+
+/// Writes files and links below a folder.
+pub fn write_items(folder: &Path, items: &[(String, xtask::source::Item)]) {
+    for (path, item) in items {
+        let place = folder.join(path);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        match item {
+            xtask::source::Item::File(bytes, _) => std::fs::write(place, bytes).unwrap(),
+            xtask::source::Item::Link(target) => std::os::unix::fs::symlink(target, place).unwrap(),
+        }
     }
 }
