@@ -175,7 +175,9 @@ fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
     create_folder(parent(path))?;
     let temporary = temporary_beside(path);
     announce("write", &temporary.display());
-    let written = File::create(&temporary).and_then(|mut file| {
+    // What a killed run left there may be a second name of a file that is in place: it must not be written into.
+    fs::remove_file(&temporary).ok();
+    let written = File::create_new(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
@@ -202,4 +204,22 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x3_a_temporary_name_that_a_killed_run_left_linked_is_never_written_into() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index.yaml");
+        create_new(&path, b"old").unwrap();
+        fs::hard_link(&path, temporary_beside(&path)).unwrap();
+        let reader = File::open(&path).unwrap();
+        replace(&path, b"new").unwrap();
+        assert_eq!(io::read_to_string(reader).unwrap(), "old", "who reads the old file reads all of it");
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert!(!temporary_beside(&path).exists());
+    }
 }

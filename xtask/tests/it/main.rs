@@ -8,6 +8,7 @@
 mod helms;
 mod http;
 mod images;
+mod kill;
 mod packaging;
 mod product;
 mod road;

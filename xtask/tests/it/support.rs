@@ -111,6 +111,23 @@ impl Demo {
         manifests.iter().map(tag).collect()
     }
 
+    /// A copy of the whole folder, build output included, to come back to.
+    pub fn keep(&self) -> TempDir {
+        let kept = tempfile::tempdir().unwrap();
+        copy_tree(self.root(), kept.path());
+        kept
+    }
+
+    /// Makes the folder what it was when the copy was taken, times of files included.
+    pub fn restore(&self, kept: &TempDir) {
+        for entry in std::fs::read_dir(self.root()).unwrap() {
+            let path = entry.unwrap().path();
+            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.unwrap();
+        }
+        copy_tree(kept.path(), self.root());
+    }
+
     /// `xtask serve`, running until the value is dropped.
     pub fn serve(&self) -> Served {
         let mut child = self.command(&["serve"]).stderr(Stdio::null()).spawn().unwrap();
@@ -205,10 +222,7 @@ pub fn git(folder: &Path, arguments: &[&str]) -> String {
 #[expect(clippy::print_stdout, reason = "a test that proves nothing says so")]
 pub fn tool(name: &str) -> Option<PathBuf> {
     let pinned = std::env::var_os("TEST_TOOLS").map(|folder| Path::new(&folder).join(name));
-    let found = pinned.filter(|path| path.exists()).or_else(|| {
-        let path = std::env::var_os("PATH")?;
-        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.exists())
-    });
+    let found = pinned.filter(|path| path.exists()).or_else(|| on_path(name));
     if found.is_none() {
         assert!(std::env::var_os("TEST_TOOLS_REQUIRED").is_none(), "{name} is not in TEST_TOOLS nor on PATH");
         println!("skipped: {name} is not in TEST_TOOLS nor on PATH (cargo xtask ci --only tools)");
@@ -243,6 +257,30 @@ pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
         std::thread::sleep(Duration::from_millis(20));
     }
     false
+}
+
+/// Copies all that is in a folder into another one, with modes, times and links.
+pub fn copy_tree(from: &Path, to: &Path) {
+    let mut command = Command::new("cp");
+    command.arg("--archive").arg(from.join(".")).arg(to);
+    Run::of(command).ok();
+}
+
+/// A folder that holds these programs of PATH and no others; what is not there is left out.
+pub fn programs(names: &[&str]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in names {
+        if let Some(program) = on_path(name) {
+            std::os::unix::fs::symlink(program, folder.path().join(name)).unwrap();
+        }
+    }
+    folder
+}
+
+/// The first program of that name on PATH.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.exists())
 }
 
 /// Every file below a folder and its content. The lock, which holds nothing, is left out.
