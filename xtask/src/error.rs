@@ -36,6 +36,23 @@ pub enum Exit {
     Database = 12,
 }
 
+impl Exit {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Exit; 11] = [
+        Exit::Failure,
+        Exit::Usage,
+        Exit::Workspace,
+        Exit::Environment,
+        Exit::Conflict,
+        Exit::Repository,
+        Exit::Busy,
+        Exit::Verify,
+        Exit::Findings,
+        Exit::Scanner,
+        Exit::Database,
+    ];
+}
+
 /// An error for people: one sentence on what failed, the reason below it, and the ways out.
 #[derive(Debug)]
 pub struct Error {

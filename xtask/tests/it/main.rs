@@ -11,6 +11,7 @@ mod images;
 mod kill;
 mod packaging;
 mod product;
+mod readme;
 mod road;
 mod scan;
 mod support;

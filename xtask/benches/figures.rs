@@ -1,0 +1,258 @@
+//! Measures what the README promises, and writes the figures and the README's table. `cargo bench --package xtask`.
+//!
+//! Each figure is the best of several runs: a busy machine makes every time longer and none shorter. What takes minutes is measured
+//! only when asked for, and keeps its earlier figure otherwise: `cargo bench --package xtask -- --slow`.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark's own files and words"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use xtask::chart::index::{self, Entry, Index};
+use xtask::chart::manifest::ChartManifest;
+use xtask::chart::package;
+use xtask::image::embedded::{self, BuildContext, Stamp};
+use xtask::image::layout::{Layout, Platform, sha256_hex};
+use xtask::image::recipe::Recipe;
+use xtask::source::Source;
+
+mod table;
+
+use table::Figure;
+
+const CHART: &str = "kube9-operator";
+
+fn main() {
+    if let Ok(path) = std::env::var("MEASURE_MEMORY_OF") {
+        // A process of its own: what it needs at the most is what adding one version needs.
+        let bytes = std::fs::read(path).unwrap();
+        println!("{}", resident_peak());
+        drop(add_one(&bytes));
+        println!("{}", resident_peak());
+        return;
+    }
+    let slow = std::env::args().any(|argument| argument == "--slow");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut figures = Figures { known: table::read(&root.join("figures/xtask.json")), measured: Vec::new() };
+    index_rows(&mut figures, slow);
+    chart_row(&mut figures, root);
+    release_rows(&mut figures, root);
+    fresh_clone_row(&mut figures, root, slow);
+    let json = serde_json::to_string_pretty(&figures.measured).unwrap();
+    std::fs::write(root.join("figures/xtask.json"), format!("{json}\n")).unwrap();
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    std::fs::write(root.join("README.md"), table::with_table(&readme, root).unwrap()).unwrap();
+}
+
+struct Figures {
+    known: Vec<Figure>,
+    measured: Vec<Figure>,
+}
+
+impl Figures {
+    fn add(&mut self, what: &str, measured: f64, unit: &str, reach: Option<f64>, others: Option<String>) {
+        println!("{what}: {measured:.3} {unit}{}", reach.map(|reach| format!(" (goal {reach})")).unwrap_or_default());
+        let others = others.or_else(|| self.earlier(what)?.others.clone());
+        self.measured.push(Figure { what: what.into(), measured, unit: unit.into(), reach, others });
+    }
+
+    fn earlier(&self, what: &str) -> Option<&Figure> {
+        self.known.iter().find(|figure| figure.what == what)
+    }
+
+    fn keep(&mut self, what: &str) {
+        self.measured.extend(self.earlier(what).cloned());
+    }
+}
+
+fn index_rows(figures: &mut Figures, slow: bool) {
+    let mut times = Vec::new();
+    for (count, reach, runs) in [(1_000, 15.0, 20), (10_000, 150.0, 5), (100_000, 1_500.0, 3)] {
+        let bytes = ours(count).into_bytes();
+        let time = best_of(runs, || add_one(&bytes));
+        times.push(time);
+        let what = format!("add a version to an index of ours with {count}");
+        let merged = helm_merge(count, slow).map(|time| format!("`helm repo index --merge`: {time:.2} s"));
+        figures.add(&what, time, "ms", Some(reach), merged);
+    }
+    println!("ten times the versions take {:.1} and {:.1} times as long", times[1] / times[0], times[2] / times[1]);
+    for (count, reach, runs) in [(1_000, 60.0, 10), (10_000, 600.0, 3), (100_000, 5_000.0, 1)] {
+        let yaml = foreign(count).into_bytes();
+        let what = format!("the same, reading {count} versions of others' YAML");
+        figures.add(&what, best_of(runs, || add_one(&yaml)), "ms", Some(reach), None);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.yaml");
+    let text = ours(100_000);
+    std::fs::write(&path, &text).unwrap();
+    let output = Command::new(std::env::current_exe().unwrap()).env("MEASURE_MEMORY_OF", &path).output().unwrap();
+    let peaks: Vec<f64> = String::from_utf8(output.stdout).unwrap().lines().map(|line| line.parse().unwrap()).collect();
+    // The file itself is in memory before the first reading.
+    let needed = (peaks[1] - peaks[0] + text.len() as f64) / text.len() as f64;
+    figures.add("memory for that, in sizes of the file", needed, "x", Some(10.0), None);
+}
+
+/// The whole change, from the bytes of the old file to those of the new one.
+fn add_one(bytes: &[u8]) -> String {
+    let json = index::as_json(bytes).unwrap();
+    let mut index = Index::parse(&json).unwrap();
+    index.add(CHART, entry("999.0.0")).unwrap();
+    index.write()
+}
+
+/// An entry of the size of our real ones.
+fn entry(version: &str) -> Entry<'static> {
+    let chart = include_str!("../../charts/kube9-operator/Chart.yaml");
+    let mut manifest = ChartManifest::parse(chart).unwrap();
+    manifest.version = version.into();
+    let digest = sha256_hex(version.as_bytes());
+    manifest
+        .annotations
+        .insert(package::RELEASED_IMAGE.into(), format!("ghcr.io/alto9/{CHART}:{version}@sha256:{digest}"));
+    let mut fields = serde_json::to_value(&manifest).unwrap();
+    fields["urls"] = serde_json::json!([format!("https://charts.kube9.io/{CHART}-{version}.tgz")]);
+    fields["created"] = "2026-01-01T00:00:00Z".into();
+    fields["digest"] = digest.into();
+    Entry::of(&fields).unwrap()
+}
+
+/// An index with that many versions, as we write it.
+fn ours(count: usize) -> String {
+    let json = format!(
+        "{{\"apiVersion\":\"v1\",\"entries\":{{\"{CHART}\":[{}]}},\"generated\":\"2026-01-01T00:00:00Z\"}}",
+        (0..count)
+            .rev()
+            .map(|n| entry(&format!("{}.{}.{}", 3 + n / 1000, n / 100 % 10, n % 100)).json().to_owned())
+            .collect::<Vec<_>>()
+            .join(",")
+    );
+    Index::parse(&json).unwrap().write()
+}
+
+/// The same as YAML, in the layout of Helm's own.
+fn foreign(count: usize) -> String {
+    let value: serde_json::Value = serde_json::from_str(&ours(count)).unwrap();
+    serde_yaml::to_string(&value).unwrap()
+}
+
+/// What Helm takes to add one version to as many, in seconds. At 10,000 that is more than a minute, and it never ended at 100,000.
+fn helm_merge(count: usize, slow: bool) -> Option<f64> {
+    let measured = count == 1_000 || (slow && count == 10_000);
+    let helm = helm().filter(|_| measured)?;
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old.yaml"), folder.path().join("new"));
+    std::fs::write(&old, foreign(count)).unwrap();
+    std::fs::create_dir(&new).unwrap();
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("charts").join(CHART);
+    run(Command::new(&helm).args(["package", "--version", "999.0.0", "--destination"]).arg(&new).arg(chart));
+    let started = Instant::now();
+    run(Command::new(&helm).args(["repo", "index", "--merge"]).arg(&old).arg(&new));
+    Some(started.elapsed().as_secs_f64())
+}
+
+fn chart_row(figures: &mut Figures, root: &Path) {
+    let source = Source::read(root).unwrap();
+    let items = source.below(&format!("charts/{CHART}")).unwrap();
+    let platform = Platform::try_from("linux/amd64".to_owned()).unwrap();
+    let image = format!("ghcr.io/alto9/{CHART}:3.0.0@sha256:{}", sha256_hex(b""));
+    let stamp = package::Stamp { image, platforms: vec![platform], repository: "https://charts.kube9.io".into() };
+    let time = best_of(50, || {
+        let files = package::collect(&items).unwrap();
+        package::pack(&package::stage(files, &stamp).unwrap().0, source.commit_time).unwrap()
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let others = helm().map(|helm| {
+        let chart = root.join("charts").join(CHART);
+        let time =
+            best_of(5, || run(Command::new(&helm).args(["package", "--destination"]).arg(folder.path()).arg(&chart)));
+        format!("`helm package`: {time:.0} ms")
+    });
+    figures.add("package the chart", time, "ms", Some(10.0), others);
+}
+
+/// What needs a release of this workspace: it is made first, which compiles the operator where that has not happened.
+fn release_rows(figures: &mut Figures, root: &Path) {
+    run(cargo(root).args(["build", "--package", "xtask", "--locked"]));
+    let xtask = root.join("target/debug/xtask");
+    run(Command::new(&xtask).arg("release").current_dir(root));
+    let nothing = best_of(5, || run(Command::new(&xtask).arg("release").current_dir(root)));
+    figures.add("`cargo xtask release` where all is done (debug build)", nothing / 1000.0, "s", Some(0.3), None);
+    let image = Layout::read(&root.join("target/xtask/image")).unwrap();
+    let recipe = Recipe::parse(&std::fs::read_to_string(root.join("operator/Dockerfile")).unwrap()).unwrap();
+    let parts = image.platforms().unwrap();
+    let platforms: Vec<Platform> = parts.iter().map(|part| part.platform.clone()).collect();
+    let mut context = BuildContext::new();
+    for part in &parts {
+        let layer = &image.blobs[&part.manifest.layers[0].digest];
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(layer.as_slice()));
+        let mut binary = Vec::new();
+        let mut entry = archive.entries().unwrap().map(Result::unwrap).find(|entry| entry.size() > 0).unwrap();
+        std::io::Read::read_to_end(&mut entry, &mut binary).unwrap();
+        context.insert(recipe.copies[0].source(&part.platform), binary);
+    }
+    let stamp = Stamp { labels: parts[0].config.config.labels.clone(), time: 0 };
+    let built = best_of(5, || embedded::assemble(&recipe, &platforms, &context, &stamp).unwrap());
+    let what = format!("an image from ready binaries, {} platforms", platforms.len());
+    figures.add(&what, built / 1000.0, "s", Some(0.5), Some("buildx: 0.6-0.7 s".into()));
+    for part in &parts {
+        let size: u64 = part.manifest.layers.iter().map(|layer| layer.size).sum();
+        let what = format!("the image for {}, compressed", part.platform);
+        figures.add(&what, size as f64 / 1e6, "MB", Some(3.0), None);
+    }
+}
+
+/// A newcomer's first command: everything is compiled, the crates are there.
+fn fresh_clone_row(figures: &mut Figures, root: &Path, slow: bool) {
+    let what = "`cargo xtask release` in a fresh clone, crates fetched";
+    if !slow {
+        return figures.keep(what);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let clone = folder.path().join("clone");
+    run(Command::new("git").args(["clone", "--quiet"]).arg(root).arg(&clone));
+    run(cargo(&clone).args(["fetch", "--locked"]));
+    let started = Instant::now();
+    run(cargo(&clone).args(["xtask", "release"]));
+    figures.add(what, started.elapsed().as_secs_f64(), "s", None, None);
+}
+
+fn cargo(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(folder).env_remove("CARGO_TARGET_DIR");
+    command
+}
+
+fn helm() -> Option<PathBuf> {
+    let helm = Path::new(&std::env::var_os("TEST_TOOLS")?).join("helm-3");
+    helm.exists().then_some(helm)
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The shortest of some runs, in milliseconds.
+fn best_of<T>(runs: usize, mut work: impl FnMut() -> T) -> f64 {
+    let mut best = f64::INFINITY;
+    for _ in 0..runs {
+        let started = Instant::now();
+        let result = work();
+        best = best.min(started.elapsed().as_secs_f64() * 1000.0);
+        drop(result);
+    }
+    best
+}
+
+/// The most memory that this process ever had resident, in bytes.
+fn resident_peak() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() * 1024.0
+}

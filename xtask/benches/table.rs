@@ -1,0 +1,61 @@
+//! The README's table of figures: the files in `figures/`, as Markdown. Used by the benchmark, which writes it, and by the test that
+//! holds the README to it.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// Where the table begins in the README.
+pub(crate) const BEGIN: &str = "<!-- figures -->\n";
+/// Where it ends.
+pub(crate) const END: &str = "<!-- /figures -->";
+
+/// One measured thing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Figure {
+    /// What was measured.
+    pub(crate) what: String,
+    /// How much it is.
+    pub(crate) measured: f64,
+    /// Of what.
+    pub(crate) unit: String,
+    /// How much it may be; nothing where it is only told.
+    pub(crate) reach: Option<f64>,
+    /// What others take for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) others: Option<String>,
+}
+
+/// The figures of one file, in its order; none where there is no such file.
+pub(crate) fn read(path: &Path) -> Vec<Figure> {
+    std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+/// The README with the table that the figures below `root` make.
+pub(crate) fn with_table(readme: &str, root: &Path) -> Option<String> {
+    let (before, rest) = readme.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}{}{END}{after}", table(root)))
+}
+
+fn table(root: &Path) -> String {
+    let files = ["xtask.json", "operator.json"].map(|name| read(&root.join("figures").join(name)));
+    let rows = files.into_iter().flatten().map(|figure| {
+        let reach = figure.reach.map_or_else(String::new, |reach| format!("{} {}", shown(reach), figure.unit));
+        let others = figure.others.unwrap_or_default();
+        format!("| {} | {} {} | {reach} | {others} |\n", figure.what, shown(figure.measured), figure.unit)
+    });
+    let head = "| what (2 cores) | measured | goal | others |\n|---|---|---|---|\n";
+    format!("{head}{}", rows.collect::<String>())
+}
+
+/// Three digits say enough.
+fn shown(number: f64) -> String {
+    match number {
+        _ if number >= 100.0 => format!("{number:.0}"),
+        _ if number >= 10.0 => format!("{number:.1}"),
+        _ => format!("{number:.2}"),
+    }
+    .trim_end_matches(".0")
+    .to_owned()
+}
