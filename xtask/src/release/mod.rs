@@ -332,9 +332,10 @@ impl Road {
     /// Packages the chart for an image, puts the archive, and lists it. True where anything was changed.
     ///
     /// # Errors
-    /// The image cannot be pulled; the version is published with other content, or was yanked.
+    /// The image is of another release, or cannot be pulled; the version is published with other content, or was yanked.
     pub fn publish(&self, digest: &Digest) -> Result<bool> {
         let target = &self.release.target;
+        self.check_ours(&ImageFacts::of(digest.clone(), &self.registry.platforms(digest)?))?;
         verify::image(target, &version::version_tags(&self.release.version)[0], digest)?;
         let (manifest, bytes) = self.pack(digest)?;
         let name = manifest.archive_name();
