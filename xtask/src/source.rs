@@ -187,8 +187,9 @@ fn tree_hash(root: &Path) -> Result<String> {
     Ok(tree)
 }
 
+/// Git, without what it does on the side: `status` would write what it learned about files into the index.
 fn git(root: &Path, arguments: &[&str]) -> Result<String> {
-    Call::new("git").args(arguments).within(root).read()
+    Call::new("git").args(["--no-optional-locks"]).args(arguments).within(root).read()
 }
 
 fn item_at(path: &Path) -> Result<Option<Item>> {
