@@ -58,11 +58,11 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 /// The contents of a file, or nothing where it does not exist.
 ///
 /// # Errors
-/// The file is there and cannot be read.
+/// The file is there and cannot be read; it is a link that leads nowhere.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => Ok(None),
         Err(error) => Err(unreadable(path, &error)),
     }
 }

@@ -109,6 +109,10 @@ impl Source {
                 None => disk::remove(&place)?,
                 Some(Item::Link(target)) => disk::symlink(&target, &place)?,
                 Some(Item::File(bytes, executable)) => {
+                    if place.is_dir() {
+                        // A folder, or a link to one, until now.
+                        disk::remove(&place)?;
+                    }
                     disk::replace(&place, &bytes)?;
                     disk::set_executable(&place, executable)?;
                 }
@@ -150,9 +154,15 @@ fn files(root: &Path) -> Result<Vec<String>> {
         return Err(Error::new(Exit::Workspace, format!("build output is part of the sources: {output}"))
             .remedy("add a line `/target/` to .gitignore, and git rm -r --cached what is tracked of it"));
     }
-    files.retain(|path| std::fs::symlink_metadata(root.join(path)).is_ok());
+    files.retain(|path| is_there(root, path));
     files.sort();
     Ok(files)
+}
+
+/// Whether something stands at a path. What is only reached through a link to a folder stands elsewhere, as git sees it.
+fn is_there(root: &Path, path: &str) -> bool {
+    let is_link = |folder: &Path| std::fs::symlink_metadata(root.join(folder)).is_ok_and(|at| at.is_symlink());
+    std::fs::symlink_metadata(root.join(path)).is_ok() && !Path::new(path).ancestors().skip(1).any(is_link)
 }
 
 fn utf8_name(name: &[u8]) -> Result<String> {
@@ -187,8 +197,9 @@ fn tree_hash(root: &Path) -> Result<String> {
     Ok(tree)
 }
 
+/// Git, without what it does on the side: `status` would write what it learned about files into the index.
 fn git(root: &Path, arguments: &[&str]) -> Result<String> {
-    Call::new("git").args(arguments).within(root).read()
+    Call::new("git").args(["--no-optional-locks"]).args(arguments).within(root).read()
 }
 
 fn item_at(path: &Path) -> Result<Option<Item>> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::disk::{self, Lock};
-use crate::error::{Context, Exit, Result};
+use crate::error::{Context, Error, Exit, Result};
 use crate::image::layout::{
     self, Annotations, Descriptor, Digest, ImageIndex, Layout, PlatformImage, REF_NAME, blob_path, read_blob,
 };
@@ -61,7 +61,8 @@ impl LayoutFolder {
 
     fn index(&self) -> Result<ImageIndex> {
         let path = self.folder.join("index.json");
-        let Some(bytes) = disk::read(&path)? else { return Ok(ImageIndex::new(Vec::new())) };
+        let read = disk::read(&path).map_err(|error| Error { exit: Exit::Repository, ..error });
+        let Some(bytes) = read? else { return Ok(ImageIndex::new(Vec::new())) };
         serde_json::from_slice(&bytes).context(Exit::Repository, || format!("{} is damaged", path.display()))
     }
 }

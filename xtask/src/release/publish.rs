@@ -8,8 +8,10 @@ use crate::chart::manifest::ChartManifest;
 use crate::chart::repository;
 use crate::error::{Error, Exit, Result};
 use crate::image::layout::{Digest, sha256_hex};
+use crate::image::registry::Registry;
 use crate::moment::rfc3339;
 use crate::release::Release;
+use crate::release::plan::ImageFacts;
 use crate::release::road::Road;
 use crate::release::verify::{self, Proof};
 use crate::release::{promote, version};
@@ -20,9 +22,10 @@ impl Road {
     /// Packages the chart for an image, puts the archive, and lists it. True where anything was changed.
     ///
     /// # Errors
-    /// The image cannot be pulled; the version is published with other content, or was yanked.
+    /// The image is of another release, or cannot be pulled; the version is published with other content, or was yanked.
     pub fn publish(&self, digest: &Digest) -> Result<bool> {
         let target = &self.release.target;
+        self.check_ours(&ImageFacts::of(digest.clone(), &self.registry.platforms(digest)?))?;
         verify::image(target, &version::version_tags(&self.release.version)[0], digest)?;
         let (manifest, bytes) = self.pack(digest)?;
         let name = manifest.archive_name();

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::disk::{self, Lock};
-use crate::error::Result;
+use crate::error::{Error, Exit, Result};
 use crate::image::layout::sha256_hex;
 use crate::store::{Object, Revision, Store, Write};
 
@@ -22,16 +22,21 @@ impl Directory {
     }
 }
 
+/// What cannot be read here is the repository, whatever the reason.
+fn of_the_repository(error: Error) -> Error {
+    Error { exit: Exit::Repository, ..error }
+}
+
 impl Store for Directory {
     fn get(&self, name: &str) -> Result<Option<Object>> {
-        let bytes = disk::read(&self.folder.join(name))?;
+        let bytes = disk::read(&self.folder.join(name)).map_err(of_the_repository)?;
         Ok(bytes.map(|bytes| Object { revision: Revision(sha256_hex(&bytes)), bytes }))
     }
 
     fn list(&self, suffix: &str) -> Result<Vec<String>> {
         let entries = match std::fs::read_dir(&self.folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(|error| disk::unreadable(&self.folder, &error))?,
+            entries => entries.map_err(|error| of_the_repository(disk::unreadable(&self.folder, &error)))?,
         };
         let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
         let mut names: Vec<String> = names.filter(|name| name.ends_with(suffix) && !name.starts_with('.')).collect();

@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufRead;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -19,20 +20,17 @@ use xtask::chart::package::{self, RELEASED_IMAGE};
 use xtask::image::layout::{self, Digest, sha256_hex};
 use xtask::release::version;
 
-use crate::support::{Demo, Run, files_below, programs, wait_until};
+use crate::support::{Demo, Run, build_programs, files_below, pretended_programs, script, wait_until};
 
 /// Longer than any run takes on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
-/// What a release starts. Further compilers are left out: asking them all is much of a small run's time.
-const PROGRAMS: [&str; 7] = ["aarch64-linux-gnu-gcc", "as", "cc", "gcc", "git", "ld", "rustc"];
 
 type Files = BTreeMap<String, Vec<u8>>;
 
 #[test]
 fn x3_x4_h6_a_minor_release_survives_a_kill_at_every_effect() {
-    let demo = Demo::new();
-    let scene = Scene::new(demo, &["release"], &["release", "minor"]);
-    let kinds = scene.survives();
+    let scene = Scene::new(&["release"], &["release", "minor"]);
+    let kinds = scene.survives(&|_| true);
     let expected = ["link", "mkdir", "remove", "rename", "run", "wait", "write"];
     assert!(expected.iter().all(|kind| kinds.contains(*kind)), "{kinds:?}");
     assert_eq!(scene.demo.versions(), ["1.1.0", "1.0.0"]);
@@ -40,12 +38,8 @@ fn x3_x4_h6_a_minor_release_survives_a_kill_at_every_effect() {
 
 #[test]
 fn x3_x4_the_first_release_survives_a_kill_at_every_effect() {
-    let demo = Demo::new();
-    // One platform: the other scenes have two, and compiling is most of this one's time.
-    demo.edit("Cargo.toml", "\"linux/arm64\" = \"aarch64-unknown-linux-gnu\"\n", "");
-    demo.commit("one platform");
-    let scene = Scene::new(demo, &[], &["release"]);
-    let kinds = scene.survives();
+    let scene = Scene::new(&[], &["release"]);
+    let kinds = scene.survives(&|_| true);
     let expected = ["link", "lock", "mkdir", "remove", "rename", "run", "wait", "write"];
     assert!(expected.iter().all(|kind| kinds.contains(*kind)), "{kinds:?}");
     assert_eq!(scene.demo.versions(), ["1.0.0"]);
@@ -53,27 +47,115 @@ fn x3_x4_the_first_release_survives_a_kill_at_every_effect() {
 
 #[test]
 fn x3_x4_a_rehearsal_that_is_replaced_survives_a_kill_at_every_effect() {
-    let demo = Demo::new();
-    demo.xtask(&["release", "1.0.0-rc.1"]).ok();
-    let mut scene = Scene::new(demo, &["release"], &["release"]);
-    scene.demo.edit("chart/values.yaml", "An image", "Perhaps an image");
+    let mut scene = Scene::new(&["release", "1.0.0-rc.1"], &["release"]);
+    Run::of(scene.command(&["release"])).ok();
+    scene.demo.edit("operator/src/main.rs", "demo {}", "this is demo {}");
     scene.demo.commit("other sources");
     scene.prepared();
-    scene.survives();
+    scene.survives(&|_| true);
     assert_eq!(scene.demo.versions(), ["1.0.0", "1.0.0-rc.1"]);
 }
 
 #[test]
+fn x3_x4_a_release_of_uncommitted_sources_survives_a_kill_at_every_effect() {
+    let mut scene = Scene::new(&["release"], &["release"]);
+    scene.demo.edit("operator/src/main.rs", "demo {}", "this is demo {}");
+    std::fs::remove_file(scene.demo.root().join("chart/values.yaml")).unwrap();
+    scene.prepared();
+    scene.survives(&|_| true);
+    assert_eq!(scene.demo.versions(), ["1.0.0"]);
+}
+
+#[test]
+fn x3_a_real_build_survives_a_kill_before_and_while_cargo_runs() {
+    let scene = Scene { programs: build_programs(), cargo: env!("CARGO").into(), ..Scene::new(&[], &["release"]) };
+    let kinds = scene.survives(&|effect| effect.contains(" cargo build ") || effect.contains("/cargo build "));
+    assert!(kinds.contains("run") && kinds.contains("wait"), "{kinds:?}");
+}
+
+#[test]
 fn x3_h6_yank_and_unyank_survive_a_kill_at_every_effect() {
-    let demo = Demo::new();
-    demo.xtask(&["release"]).ok();
-    let mut scene = Scene::new(demo, &["release", "minor"], &["release", "yank", "1.1.0", "--reason", "wrong"]);
-    scene.survives();
+    let mut scene = Scene::new(&["release"], &["release", "yank", "1.1.0", "--reason", "wrong"]);
+    Run::of(scene.command(&["release", "minor"])).ok();
+    scene.prepared();
+    scene.survives(&|_| true);
     assert_eq!(scene.demo.versions(), ["1.0.0"]);
     scene.words = vec!["release", "unyank", "1.1.0"];
     scene.prepared();
-    scene.survives();
+    scene.survives(&|_| true);
     assert_eq!(scene.demo.versions(), ["1.1.0", "1.0.0"]);
+}
+
+#[test]
+fn x3_a_run_that_is_killed_while_a_child_runs_is_finished_by_the_next_one() {
+    let demo = Demo::new();
+    let (hold, held) = (demo.root().join("target/hold"), demo.root().join("target/held"));
+    demo.write("target/hold", "");
+    let programs = tempfile::tempdir().unwrap();
+    let slow = programs.path().join("cargo");
+    let text = format!(
+        "echo $$ > {held}.new && mv {held}.new {held}\n\
+         for _ in $(seq 600); do [ -e {hold} ] || break; sleep 0.1; done\nexec {cargo} \"$@\"\n",
+        held = held.display(),
+        hold = hold.display(),
+        cargo = env!("CARGO")
+    );
+    script(&slow, &text);
+    let mut command = demo.command(&["release"]);
+    command.env("CARGO", slow);
+    let halted = Halted::start(command);
+    assert!(wait_until(LIMIT, || held.exists()), "cargo was not started");
+    let group = halted.child.id();
+    drop(halted);
+    assert!(is_alive(group), "the child outlives the tool");
+    // The next run does not wait for that child, and the child then builds the same sources into the same folder.
+    let report = demo.xtask(&["release", "--json"]).ok().json();
+    let published = demo.snapshot();
+    std::fs::remove_file(hold).unwrap();
+    assert!(wait_until(LIMIT, || !is_alive(group)), "the child of the killed run did not end");
+    let again = demo.xtask(&["release", "--json"]).ok().json();
+    assert_eq!((again["changed"].as_bool(), &again["digest"]), (Some(false), &report["digest"]));
+    assert!(demo.snapshot() == published && demo.versions() == ["1.0.0"]);
+    let undisturbed = Demo::on_port(demo.port);
+    assert_eq!(undisturbed.xtask(&["release", "--json"]).ok().json()["digest"], report["digest"]);
+}
+
+#[test]
+fn x5_of_two_runs_in_one_folder_one_waits_and_both_succeed() {
+    let demo = Demo::new();
+    let runs: Vec<Run> = std::thread::scope(|scope| {
+        let run = || demo.xtask(&["release", "minor", "--json"]);
+        let threads = [scope.spawn(run), scope.spawn(run)];
+        threads.into_iter().map(|thread| thread.join().unwrap().ok()).collect()
+    });
+    let changed: Vec<bool> = runs.iter().map(|run| run.json()["changed"].as_bool().unwrap()).collect();
+    assert_eq!(changed.iter().filter(|changed| **changed).count(), 1, "one releases, the other finds it done");
+    assert_eq!(runs[0].json()["digest"], runs[1].json()["digest"]);
+    let waited = runs.iter().filter(|run| run.stderr.contains("Waiting for another run in this folder to end"));
+    assert_eq!(waited.count(), 1, "{runs:?}");
+    assert_eq!(demo.versions(), ["1.1.0"]);
+}
+
+#[test]
+fn x3_a_lock_does_not_outlive_its_killed_holder() {
+    let scene = Scene::new(&[], &["release"]);
+    Run::of(scene.recorded(0)).ok();
+    // The folder's own lock and that of what is published are both held while a blob is put there.
+    let at =
+        scene.effects().iter().position(|effect| effect.contains(" link ") && effect.contains("/published/image/"));
+    scene.demo.restore(&scene.start);
+    let at = at.unwrap() + 1;
+    let holder = Halted::start(scene.recorded(at));
+    assert!(wait_until(LIMIT, || scene.effects().len() == at));
+    let mut second = scene.command(&["release"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = std::io::BufReader::new(second.stderr.take().unwrap()).lines();
+    assert!(said.next().unwrap().unwrap().contains("Waiting for another run"));
+    assert!(second.try_wait().unwrap().is_none(), "it waits while the holder lives");
+    holder.kill();
+    let ended = wait_until(LIMIT, || second.try_wait().unwrap().is_some());
+    second.kill().ok();
+    assert!(ended && second.wait().unwrap().success(), "{:?}", said.collect::<Vec<_>>());
+    assert_eq!(scene.demo.versions(), ["1.0.0"]);
 }
 
 /// A prepared folder, and the words that are said in it.
@@ -84,13 +166,17 @@ struct Scene {
     /// Where effects are recorded, and where the runs keep what they need for a moment.
     beside: TempDir,
     programs: TempDir,
+    cargo: PathBuf,
 }
 
 impl Scene {
     /// Runs `before` (where it says anything), and keeps what that made as the state from which `words` are said.
-    fn new(demo: Demo, before: &[&str], words: &[&'static str]) -> Self {
-        let (beside, programs) = (tempfile::tempdir().unwrap(), programs(&PROGRAMS));
-        let mut scene = Scene { start: tempfile::tempdir().unwrap(), demo, words: words.to_vec(), beside, programs };
+    /// Compilers are pretended: a run with real ones takes ten times as long, in children that a kill does not reach.
+    fn new(before: &[&str], words: &[&'static str]) -> Self {
+        let (demo, programs) = (Demo::in_memory(), pretended_programs());
+        let [start, beside] = [(), ()].map(|()| tempfile::tempdir_in(demo.root().parent().unwrap()).unwrap());
+        let cargo = programs.path().join("cargo");
+        let mut scene = Scene { demo, words: words.to_vec(), start, beside, programs, cargo };
         if !before.is_empty() {
             Run::of(scene.command(before)).ok();
         }
@@ -109,7 +195,7 @@ impl Scene {
 
     fn command(&self, words: &[&str]) -> Command {
         let mut command = self.demo.command(words);
-        command.env("PATH", self.programs.path()).env("CARGO", env!("CARGO")).env("TMPDIR", self.beside.path());
+        command.env("PATH", self.programs.path()).env("CARGO", &self.cargo).env("TMPDIR", self.beside.path());
         command
     }
 
@@ -139,16 +225,17 @@ impl Scene {
         files
     }
 
-    /// Kills a run at each of its effects. Gives the kinds of effects.
-    fn survives(&self) -> BTreeSet<String> {
+    /// Kills a run at each of its effects that is wanted. Gives their kinds.
+    fn survives(&self, wanted: &dyn Fn(&str) -> bool) -> BTreeSet<String> {
         let started = Instant::now();
         let before = Public::of(&self.demo);
         self.demo.restore(&self.start);
         Run::of(self.recorded(0)).ok();
         let (effects, outcome) = (self.effects(), self.outcome());
         let scanned = effects.iter().position(|effect| effect.contains(" rename ") && effect.contains("/verdicts/"));
-        for number in 1..=effects.len() {
-            let doing = &effects[number - 1];
+        let numbered = effects.iter().enumerate().map(|(before, effect)| (before + 1, effect));
+        let killed: Vec<(usize, &String)> = numbered.filter(|(_, effect)| wanted(effect)).collect();
+        for (number, doing) in killed.iter().copied() {
             self.demo.restore(&self.start);
             let halted = Halted::start(self.recorded(number));
             let reached = wait_until(LIMIT, || self.effects().len() == number);
@@ -170,8 +257,9 @@ impl Scene {
         self.demo.restore(&self.start);
         let whole = Run::of(self.recorded(effects.len() + 1)).ok();
         assert_eq!(self.effects(), effects, "{}", whole.stderr);
-        println!("{:?}: {} effects, {:.0} s", self.words, effects.len(), started.elapsed().as_secs_f64());
-        effects.iter().map(|effect| effect.split(' ').nth(1).unwrap().to_owned()).collect()
+        let seconds = started.elapsed().as_secs_f64();
+        println!("{}: {} effects, killed at {}, {seconds:.0} s", self.words.join(" "), effects.len(), killed.len());
+        killed.into_iter().map(|(_, effect)| effect.split(' ').nth(1).unwrap().to_owned()).collect()
     }
 }
 

@@ -4,7 +4,9 @@
 //! What a test needs beyond this repository comes from `TEST_TOOLS`, a folder that `cargo xtask ci` fills.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+#![expect(clippy::print_stdout, reason = "a test says what it skips and what it counted")]
 
+mod bad_input;
 mod foreign;
 mod helms;
 mod http;
@@ -13,6 +15,8 @@ mod kill;
 mod packaging;
 mod product;
 mod readme;
+mod rehearsals;
+mod reproducible;
 mod road;
 mod scan;
 mod support;

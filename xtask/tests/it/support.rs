@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -24,7 +25,17 @@ impl Demo {
     }
 
     pub fn on_port(port: u16) -> Self {
-        let demo = Demo { folder: tempfile::tempdir().unwrap(), port };
+        Self::within(tempfile::tempdir().unwrap(), port)
+    }
+
+    /// In memory, where that is possible: every file of a release is synced, and a busy disk makes each wait.
+    pub fn in_memory() -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::within(folder.unwrap(), free_port())
+    }
+
+    fn within(folder: TempDir, port: u16) -> Self {
+        let demo = Demo { folder, port };
         copy_fixture(&fixtures().join("demo"), demo.root(), port);
         demo.git(&["init", "--quiet", "--initial-branch=main"]);
         demo.commit("first");
@@ -113,7 +124,7 @@ impl Demo {
 
     /// A copy of the whole folder, build output included, to come back to.
     pub fn keep(&self) -> TempDir {
-        let kept = tempfile::tempdir().unwrap();
+        let kept = tempfile::tempdir_in(self.root().parent().unwrap()).unwrap();
         copy_tree(self.root(), kept.path());
         kept
     }
@@ -279,8 +290,64 @@ pub fn programs(names: &[&str]) -> TempDir {
 
 /// The first program of that name on PATH.
 pub fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.exists())
+    all_on_path(name).into_iter().next()
+}
+
+fn all_on_path(name: &str) -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(name)).filter(|path| path.exists()).collect()
+}
+
+/// What a build for two platforms needs, in a folder, with one compiler: the first on PATH that can build for both, so that
+/// no test spends its time on asking others. Where there is none (said once a test), the first one.
+pub fn build_programs() -> TempDir {
+    let folder = programs(&["aarch64-linux-gnu-gcc", "as", "cc", "gcc", "git", "ld"]);
+    let rustc = cross_rustc().or_else(|| on_path("rustc")).unwrap();
+    std::os::unix::fs::symlink(rustc, folder.path().join("rustc")).unwrap();
+    folder
+}
+
+/// A cargo and a rustc that answer at once, and git. The "binary" they make for a platform is the crate's sources, so that it is
+/// another one where those are; all that the tool itself does is as in any other build.
+pub fn pretended_programs() -> TempDir {
+    let folder = programs(&["cat", "git", "mkdir"]);
+    let root = folder.path().display();
+    for triple in ["aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"] {
+        let library = folder.path().join("sysroot/lib/rustlib").join(triple).join("lib");
+        std::fs::create_dir_all(&library).unwrap();
+        std::fs::write(library.join("libstd-0.rlib"), "").unwrap();
+    }
+    let rustc = format!(
+        "case \"$*\" in\n'--version --verbose') echo 'rustc 1.95.0 (pretended)'; echo 'host: x86_64-unknown-linux-gnu';;\n\
+         '--print sysroot') echo '{root}/sysroot';;\nesac\n"
+    );
+    let cargo = "for word; do triple=$word; done\nout=$CARGO_TARGET_DIR/$triple/release\nmkdir -p \"$out\"\n\
+                 { echo \"$triple\"; cat operator/Cargo.toml operator/src/*; } >\"$out/demo\"\n";
+    for (name, text) in [("rustc", rustc.as_str()), ("cargo", cargo), ("cc", ""), ("aarch64-linux-gnu-gcc", "")] {
+        script(&folder.path().join(name), text);
+    }
+    folder
+}
+
+/// Writes a program that a shell runs.
+pub fn script(path: &Path, text: &str) {
+    std::fs::write(path, format!("#!/bin/sh\n{text}")).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// The first compiler on PATH that has the standard library for arm64, where the linker is there, too.
+pub fn cross_rustc() -> Option<PathBuf> {
+    let has_library = |rustc: &PathBuf| {
+        let mut ask = Command::new(rustc);
+        ask.args(["--print", "target-libdir", "--target", "aarch64-unknown-linux-gnu"]);
+        Path::new(Run::of(ask).stdout.trim()).is_dir()
+    };
+    let found = on_path("aarch64-linux-gnu-gcc").and_then(|_| all_on_path("rustc").into_iter().find(has_library));
+    if found.is_none() {
+        assert!(std::env::var_os("TEST_TOOLS_REQUIRED").is_none(), "nothing here can build for arm64");
+        println!("skipped: nothing here can build for arm64 (cargo xtask ci --only tools)");
+    }
+    found
 }
 
 /// Every file below a folder and its content. The lock, which holds nothing, is left out.
