@@ -97,28 +97,27 @@ fn scanner(target: &Target) -> Vec<Finding> {
     parts.into_iter().map(optional).collect()
 }
 
-/// The index can be read; and whether the oldest Helm can read it.
+/// The index can be read, and by which Helm.
 fn index(folder: &Path) -> Finding {
     let store = place::store(folder);
     let read = repository::read(&store).and_then(|snapshot| {
         let index = snapshot.index()?;
-        Ok((index.size(), index.unknown_fields()))
+        Ok((index.size(), index.complaints()))
     });
-    match read {
-        Err(error) => checked("index", Err(error)),
-        Ok(((versions, charts), unknown)) if unknown.is_empty() => {
-            found("index", format!("lists {versions} versions of {charts} charts"))
-        }
-        Ok((_, unknown)) => Finding {
-            what: "index".into(),
-            standing: Standing::Optional,
-            detail: format!(
-                "Helm 3.12 refuses it for fields that it does not know: {} (newer ones read it)",
-                unknown.join(", ")
-            ),
-            remedies: vec!["whoever wrote those fields may take them out; a release never drops them".into()],
-        },
-    }
+    let ((versions, charts), complaints) = match read {
+        Ok(read) => read,
+        Err(error) => return checked("index", Err(error)),
+    };
+    let refused = if !complaints.not_text.is_empty() {
+        format!("every Helm refuses it for fields that are not texts: {}", complaints.not_text.join(", "))
+    } else if !complaints.unknown.is_empty() {
+        let fields = complaints.unknown.join(", ");
+        format!("Helm 3.12 refuses it for fields that it does not know: {fields} (newer ones read it once it is JSON)")
+    } else {
+        return found("index", format!("lists {versions} versions of {charts} charts"));
+    };
+    let remedies = vec!["whoever wrote those fields may correct them; a release never drops or changes them".into()];
+    Finding { what: "index".into(), standing: Standing::Optional, detail: refused, remedies }
 }
 
 fn found(what: &str, detail: String) -> Finding {

@@ -4,13 +4,14 @@
 //! 100,000 versions is read in a second.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::chart::index::{Entry, Index};
+use crate::chart::index::{Complaints, Entry, Index};
 use crate::chart::json::{exact, quote};
 
 /// Fields of a chart version that Helm 3.12 knows (`ChartVersion` and `Metadata` in its source).
@@ -41,6 +42,9 @@ const ENTRY_FIELDS: [&str; 22] = [
 /// Further entry fields that it tolerates, and the top-level fields that it knows.
 const TOLERATED_FIELDS: [&str; 3] = ["checksum", "tillerVersion", "url"];
 const INDEX_FIELDS: [&str; 3] = ["apiVersion", "publicKeys", "serverInfo"];
+/// Entry fields that must be texts.
+const TEXT_FIELDS: [&str; 10] =
+    ["apiVersion", "appVersion", "condition", "description", "home", "icon", "kubeVersion", "name", "tags", "type"];
 
 /// Reads an index.
 pub(super) fn read(text: &str) -> Result<Index<'_>, String> {
@@ -100,22 +104,22 @@ pub(super) fn write(index: &Index<'_>) -> String {
     out
 }
 
-/// Names of fields that the oldest Helm does not know.
-pub(super) fn unknown_fields(index: &Index<'_>) -> Vec<String> {
-    let mut unknown: Vec<String> = Vec::new();
+/// What Helms refuse the file for.
+pub(super) fn complaints(index: &Index<'_>) -> Complaints {
     let own = index.fields.iter().map(|(name, _)| name.as_ref()).filter(|name| !INDEX_FIELDS.contains(name));
-    unknown.extend(own.map(str::to_owned));
+    let mut unknown: BTreeSet<String> = own.map(str::to_owned).collect();
+    let mut not_text = BTreeSet::new();
     for entry in index.charts.iter().flat_map(|(_, entries)| entries) {
-        let names: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&entry.json).unwrap_or_default();
-        let known = |name: &str| ENTRY_FIELDS.contains(&name) || TOLERATED_FIELDS.contains(&name);
-        for name in names.into_iter().map(|(name, _)| name).filter(|name| !known(name)) {
-            let name = format!("entries.*.{name}");
-            if !unknown.contains(&name) {
-                unknown.push(name);
+        let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&entry.json).unwrap_or_default();
+        for (name, value) in fields {
+            if !ENTRY_FIELDS.contains(&name.as_str()) && !TOLERATED_FIELDS.contains(&name.as_str()) {
+                unknown.insert(format!("entries.*.{name}"));
+            } else if TEXT_FIELDS.contains(&name.as_str()) && !value.is_string() && !value.is_null() {
+                not_text.insert(format!("{name} of {}", entry.version));
             }
         }
     }
-    unknown
+    Complaints { unknown: unknown.into_iter().collect(), not_text: not_text.into_iter().collect() }
 }
 
 struct IndexVisitor;
@@ -179,6 +183,53 @@ impl<'de> Visitor<'de> for TextVisitor {
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
         Ok(Cow::Owned(text.to_owned()))
+    }
+}
+
+/// A text, or what Helm makes a text of where one must be.
+struct Scalar<'de>(Cow<'de, str>);
+
+impl<'de> serde::Deserialize<'de> for Scalar<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor).map(Scalar)
+    }
+}
+
+struct ScalarVisitor;
+
+impl<'de> Visitor<'de> for ScalarVisitor {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a text")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(value.to_string().into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(value.to_string().into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(value.to_string().into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(value.to_string().into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(""))
     }
 }
 
@@ -276,7 +327,7 @@ impl<'de> Visitor<'de> for Texts {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut texts = Vec::new();
         let mut seen = Keys::default();
-        while let Some((Text(name), Text(value))) = map.next_entry()? {
+        while let Some((Text(name), Scalar(value))) = map.next_entry()? {
             texts.push((seen.add(name)?, value));
         }
         Ok(texts)

@@ -58,6 +58,15 @@ pub struct Yanked {
     pub entry: String,
 }
 
+/// What Helms refuse an index for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Complaints {
+    /// Fields that Helm 3.12 does not know, and refuses; newer ones forgive them in JSON.
+    pub unknown: Vec<String>,
+    /// Fields of versions that every Helm wants to be texts, and are not.
+    pub not_text: Vec<String>,
+}
+
 /// What adding an entry did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
@@ -214,9 +223,9 @@ impl<'a> Index<'a> {
         self.annotations.keys().filter_map(|key| key.strip_prefix(&prefix)).map(str::to_owned).collect()
     }
 
-    /// Fields that Helm 3.12 does not know, and for which it refuses the whole file: top-level ones, and those of entries.
-    pub fn unknown_fields(&self) -> Vec<String> {
-        json::unknown_fields(self)
+    /// What Helms refuse the whole file for, and a release keeps nevertheless.
+    pub fn complaints(&self) -> Complaints {
+        json::complaints(self)
     }
 
     fn insert(&mut self, chart: &str, entry: Entry<'a>) {

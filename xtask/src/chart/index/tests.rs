@@ -87,7 +87,7 @@ fn h6_everything_in_a_foreign_index_survives() {
     });
     assert_eq!(read, expected);
     assert_eq!(Index::parse(&text).unwrap().write(), text, "written once, it stays as it is");
-    assert_eq!(index.unknown_fields(), ["mystery", "entries.*.extra", "entries.*.x"]);
+    assert_eq!(index.complaints().unknown, ["entries.*.extra", "entries.*.x", "mystery"]);
 }
 
 #[test]
@@ -131,6 +131,18 @@ fn h6_a_file_that_was_cut_off_is_refused_although_the_rest_is_valid_yaml() {
     for end in 0..whole.len() - 1 {
         assert!(read(&whole[..end]).is_err(), "cut after {end} bytes");
     }
+}
+
+#[test]
+fn what_no_helm_reads_is_kept_and_named() {
+    let yaml = "apiVersion: v1\nannotations: {team: no, size: 10}\nentries:\n  demo:\n  - version: 2.0.0\n    appVersion: 1.10\n\
+        generated: \"2025-01-01T00:00:00Z\"\n";
+    let json = as_json(yaml.as_bytes()).unwrap();
+    let index = Index::parse(&json).unwrap();
+    assert_eq!(index.complaints().not_text, ["appVersion of 2.0.0"]);
+    let text = index.write();
+    assert!(text.contains("\"appVersion\":1.10"), "{text}");
+    assert!(text.contains("\"team\":\"false\"") && text.contains("\"size\":\"10\""), "as Helm reads them: {text}");
 }
 
 fn entries_strategy() -> impl Strategy<Value = Vec<Entry<'static>>> {
