@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::support::{Demo, World};
+use crate::support::{Demo, World, skipped};
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let demo = Demo::new();
@@ -294,7 +294,7 @@ fn h11_one_connection_carries_many_requests() {
 fn h3_localhost_is_served_under_both_of_its_addresses() {
     assert_eq!(get("/index.yaml").status, 200);
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
-        println!("skipped: this machine has no IPv6");
+        skipped("this machine has no IPv6");
         return;
     }
     let mut connection = connect((Ipv6Addr::LOCALHOST, WORLD.demo.port).into());

@@ -243,7 +243,8 @@ pub fn tool(name: &str) -> Option<PathBuf> {
 /// Says that a test proves nothing here, past the capture of a passing test's output; in CI that is a failure.
 pub fn skipped(reason: &str) {
     assert!(std::env::var_os("TEST_TOOLS_REQUIRED").is_none(), "this may not be skipped: {reason}");
-    writeln!(std::io::stderr(), "skipped: {reason} (cargo xtask ci --only tools)").unwrap();
+    let mut past_the_capture = std::io::stderr();
+    writeln!(past_the_capture, "skipped: {reason} (cargo xtask ci --only tools)").unwrap();
 }
 
 /// A port that nobody uses, below the range that the system hands out, so that nobody is given it later.
