@@ -32,7 +32,8 @@ const SETTINGS: [(&str, &str); 14] = [
 fn i15_one_commit_gives_the_same_bytes_in_another_folder_for_another_user_with_other_settings() {
     let plain = Demo::new();
     let other = Demo::on_port(plain.port);
-    [&plain, &other].map(with_generated_code);
+    with_generated_code(&plain);
+    with_generated_code(&other);
     assert_eq!(plain.git(&["rev-parse", "HEAD"]), other.git(&["rev-parse", "HEAD"]), "one commit");
     let programs = build_programs();
     let report = Run::of(fixed(plain.command(&["release", "--json"]), programs.path())).ok().json();
