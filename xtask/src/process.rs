@@ -122,18 +122,17 @@ impl Call {
     /// # Errors
     /// The program cannot be started, takes longer than `limit` (it is then ended), or exits with a code other than 0.
     pub fn watch(&self, limit: Duration) -> Result<()> {
+        self.start()?.finish(limit)
+    }
+
+    /// Starts a long call, and goes on.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn start(&self) -> Result<Running> {
         announce("run", self);
         let handle = self.expression().stdout_to_stderr().start().map_err(|error| self.not_started(&error))?;
-        announce("wait", self);
-        let finished = handle.wait_timeout(limit).context(Exit::Failure, || format!("cannot wait for `{self}`"))?;
-        let Some(output) = finished else {
-            handle.kill().ok();
-            return Err(self.failed(&format!("did not finish within {} s and was ended", limit.as_secs()), ""));
-        };
-        match output.status.code() {
-            Some(0) => Ok(()),
-            code => Err(self.failed(&Self::ending(code), "")),
-        }
+        Ok(Running { handle, call: self.clone() })
     }
 
     fn expression(&self) -> duct::Expression {
@@ -171,6 +170,37 @@ impl Call {
 
     fn ending(code: Option<i32>) -> String {
         code.map_or_else(|| "was ended by a signal".into(), |code| format!("exited with code {code}"))
+    }
+}
+
+/// A call that was started. It is ended where nobody waits for its end any more.
+pub struct Running {
+    handle: duct::Handle,
+    call: Call,
+}
+
+impl Running {
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// The call takes longer than `limit` (it is then ended), or exits with a code other than 0.
+    pub fn finish(self, limit: Duration) -> Result<()> {
+        let call = &self.call;
+        announce("wait", call);
+        let finished =
+            self.handle.wait_timeout(limit).context(Exit::Failure, || format!("cannot wait for `{call}`"))?;
+        match finished.map(|output| output.status.code()) {
+            Some(Some(0)) => Ok(()),
+            Some(code) => Err(call.failed(&Call::ending(code), "")),
+            None => Err(call.failed(&format!("did not finish within {} s and was ended", limit.as_secs()), "")),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended is not there to be ended.
+        self.handle.kill().ok();
     }
 }
 

@@ -56,6 +56,20 @@ impl Source {
         self.dirty_tree.as_ref().map_or_else(|| self.commit.clone(), |tree| format!("{}-dirty-{tree}", self.commit))
     }
 
+    /// Whether git leaves a path of the work tree out of account. A path elsewhere is none of git's business.
+    ///
+    /// # Errors
+    /// Git cannot be asked.
+    pub fn ignores(&self, path: &Path) -> Result<bool> {
+        if !self.root.join(path).starts_with(&self.root) {
+            return Ok(true);
+        }
+        // A slash at the end: the folder may not be there yet, and a rule may be for folders only.
+        let folder = format!("{}/", path.display());
+        let asked = Call::new("git").args(["check-ignore", "--quiet", "--", &folder]).within(&self.root).output()?;
+        Ok(asked.code == Some(0))
+    }
+
     /// The paths below `folder`, and what stands there.
     ///
     /// # Errors

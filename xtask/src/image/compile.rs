@@ -16,6 +16,7 @@ use crate::disk;
 use crate::error::{Error, Exit, Result};
 use crate::image::layout::Platform;
 use crate::process::Call;
+use crate::release::plan;
 use crate::tools;
 use crate::ui;
 
@@ -113,41 +114,88 @@ impl Toolchains {
     }
 }
 
-/// Compiles the crate in `source` with one toolchain and gives the binary.
+/// Compiles the crate in `source` for every platform that can be built.
+///
+/// Platforms that share a compiler share one call of cargo, which builds what runs on this machine (build scripts, macros) once.
+/// Different compilers run side by side: the last step of each, linking, keeps one core busy only.
 ///
 /// # Errors
-/// The build fails; cargo has said why by then.
+/// A build fails; cargo has said why by then.
 pub fn compile(
     workspace: &Workspace,
     source: &Path,
-    target_folder: &Path,
-    toolchain: &Toolchain,
+    build_folder: &Path,
+    toolchains: &Toolchains,
     auditable: bool,
-) -> Result<Vec<u8>> {
+) -> Result<BTreeMap<Platform, Vec<u8>>> {
     const LIMIT: Duration = Duration::from_secs(60 * 60);
+    let mut groups: BTreeMap<&Path, Vec<(&Platform, &Toolchain)>> = BTreeMap::new();
+    for (platform, toolchain) in &toolchains.found {
+        groups.entry(&toolchain.rustc).or_default().push((platform, toolchain));
+    }
+    let alone = groups.len() == 1;
+    let mut running = Vec::new();
+    for (number, group) in groups.into_values().enumerate() {
+        let platforms: Vec<Platform> = group.iter().map(|(platform, _)| (*platform).clone()).collect();
+        let (name, version) = (&workspace.package.name, &group[0].1.version);
+        ui::status("Compiling", format_args!("{name} for {} with {version}", plan::list(&platforms)));
+        let target_folder = build_folder.join(number.to_string());
+        let mut call = cargo_call(workspace, source, &target_folder, &group, auditable);
+        if !alone {
+            // Two progress bars on one terminal would overwrite each other.
+            call = call.env("CARGO_TERM_PROGRESS_WHEN", "never");
+        }
+        running.push((call.start()?, target_folder, group));
+    }
+    let mut binaries = BTreeMap::new();
+    for (call, target_folder, group) in running {
+        let what = || format!("the sources that were built: {}", source.display());
+        call.finish(LIMIT).map_err(|error| error.remedy(what()))?;
+        for (platform, toolchain) in group {
+            binaries.insert(platform.clone(), binary(workspace, &target_folder, &toolchain.triple)?);
+        }
+    }
+    Ok(binaries)
+}
+
+fn cargo_call(
+    workspace: &Workspace,
+    source: &Path,
+    target_folder: &Path,
+    group: &[(&Platform, &Toolchain)],
+    auditable: bool,
+) -> Call {
     let package = &workspace.package.name;
     let verb: &[&str] = if auditable { &["auditable", "build"] } else { &["build"] };
     let mut call = Call::new(tools::cargo())
         .args(verb)
-        .args(["--release", "--locked", "--package", package, "--bin", package, "--target", &toolchain.triple])
+        .args(["--release", "--locked", "--package", package, "--bin", package])
         .within(source)
         .env("CARGO_TARGET_DIR", target_folder)
-        .env("RUSTC", &toolchain.rustc)
-        .env(&linker_variable(&toolchain.triple), &toolchain.linker)
-        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(source, target_folder).join("\u{1f}"))
-        .env(&format!("CFLAGS_{}", toolchain.triple.replace('-', "_")), c_flags(source, target_folder));
+        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(source, target_folder).join("\u{1f}"));
+    for (_, toolchain) in group {
+        call = call
+            .args(["--target", &toolchain.triple])
+            .env("RUSTC", &toolchain.rustc)
+            .env(&linker_variable(&toolchain.triple), &toolchain.linker)
+            .env(&format!("CFLAGS_{}", toolchain.triple.replace('-', "_")), c_flags(source, target_folder));
+    }
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if changes_the_binary(&name) {
             call = call.without_env(&name);
         }
     }
-    call.watch(LIMIT).map_err(|error| error.remedy(format!("the sources that were built: {}", source.display())))?;
-    let binary = target_folder.join(&toolchain.triple).join("release").join(package);
-    disk::read(&binary)?.ok_or_else(|| {
-        Error::new(Exit::Failure, format!("cargo built no binary `{package}`"))
-            .because(format!("{} is not there", binary.display()))
-            .remedy(format!("give the package a binary of its own name: {}/src/main.rs", workspace.package.folder))
+    call
+}
+
+fn binary(workspace: &Workspace, target_folder: &Path, triple: &str) -> Result<Vec<u8>> {
+    let package = &workspace.package;
+    let path = target_folder.join(triple).join("release").join(&package.name);
+    disk::read(&path)?.ok_or_else(|| {
+        Error::new(Exit::Failure, format!("cargo built no binary `{}`", package.name))
+            .because(format!("{} is not there", path.display()))
+            .remedy(format!("give the package a binary of its own name: {}/src/main.rs", package.folder))
     })
 }
 

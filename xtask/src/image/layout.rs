@@ -28,6 +28,8 @@ pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The content of the file `oci-layout`.
 pub const LAYOUT_FILE: &str = "{\"imageLayoutVersion\":\"1.0.0\"}";
+/// What to do about a published folder that is damaged.
+pub const MADE_AGAIN: &str = "remove the whole published folder: a rehearsal is made again by the same words";
 
 /// `sha256:` and 64 lower-case hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -382,7 +384,7 @@ pub fn find_blob(folder: &Path, digest: &Digest) -> Result<Option<Vec<u8>>> {
     }
     Err(Error::new(Exit::Repository, format!("{} is damaged", path.display()))
         .because(format!("its digest is {real}"))
-        .remedy("remove the folder it is in, and run again"))
+        .remedy(MADE_AGAIN))
 }
 
 /// Gathers a whole image, blob by blob, from wherever `fetch` gets them.
@@ -429,8 +431,7 @@ fn parsed<T: serde::de::DeserializeOwned>(digest: &Digest, bytes: &[u8]) -> Resu
 }
 
 fn missing(digest: &Digest) -> Error {
-    Error::new(Exit::Repository, format!("the image lacks its part {digest}"))
-        .remedy("remove the folder it is in, and run again")
+    Error::new(Exit::Repository, format!("the image lacks its part {digest}")).remedy(MADE_AGAIN)
 }
 
 #[cfg(test)]

@@ -132,15 +132,10 @@ impl Road {
         compile::tell_missing(toolchains);
         let source = self.stage()?;
         let auditable = auditable();
-        let mut context = BuildContext::new();
-        for (platform, toolchain) in &toolchains.found {
-            ui::status(
-                "Compiling",
-                format_args!("{} for {platform} with {}", self.workspace.package.name, toolchain.version),
-            );
-            let binary = compile::compile(&self.workspace, &source, &self.work("build"), toolchain, auditable)?;
-            context.insert(format!("{platform}/{}", self.workspace.package.name), binary);
-        }
+        let name = &self.workspace.package.name;
+        let binaries = compile::compile(&self.workspace, &source, &self.work("build"), toolchains, auditable)?;
+        let context: BuildContext =
+            binaries.into_iter().map(|(platform, binary)| (format!("{platform}/{name}"), binary)).collect();
         let dockerfile = format!("{}/Dockerfile", self.workspace.package.folder);
         let recipe = self.source.text(&dockerfile)?.ok_or_else(|| {
             Error::new(Exit::Workspace, format!("{dockerfile} is missing")).because("it says what is in the image")

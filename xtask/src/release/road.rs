@@ -47,6 +47,14 @@ impl Road {
         let workspace = Workspace::find(root)?;
         let target = workspace.target(&order.target)?;
         let source = Source::read(&workspace.root)?;
+        if !source.ignores(&target.directory)? {
+            return Err(Error::new(
+                Exit::Workspace,
+                format!("what is published would be part of the sources: {}", target.directory.display()),
+            )
+            .because("every release would change them, and none would ever be finished")
+            .remedy(format!("add a line `/{}/` to .gitignore", target.directory.display())));
+        }
         let tree_files = chart_files(&workspace, &source)?;
         bump::check_agreement(&workspace, &package::manifest(&tree_files)?)?;
         let current = &workspace.package.version;

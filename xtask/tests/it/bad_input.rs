@@ -485,6 +485,13 @@ fn sources_that_cannot_be_built_or_copied() {
             &["build output is part of the sources: target/", "/target/", ".gitignore"],
         ),
         (
+            "what is published is not ignored",
+            edited("Cargo.toml", "directory = \"target/published\"", "directory = \"out\""),
+            &["release"],
+            WORKSPACE,
+            &["would be part of the sources: out", "/out/", ".gitignore"],
+        ),
+        (
             "no workspace",
             removed("Cargo.toml"),
             &["release"],

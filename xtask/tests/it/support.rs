@@ -327,8 +327,8 @@ pub fn pretended_programs() -> TempDir {
         "case \"$*\" in\n'--version --verbose') echo 'rustc 1.95.0 (pretended)'; echo 'host: x86_64-unknown-linux-gnu';;\n\
          '--print sysroot') echo '{root}/sysroot';;\nesac\n"
     );
-    let cargo = "for word; do triple=$word; done\nout=$CARGO_TARGET_DIR/$triple/release\nmkdir -p \"$out\"\n\
-                 { echo \"$triple\"; cat operator/Cargo.toml operator/src/*; } >\"$out/demo\"\n";
+    let cargo = "while [ $# -gt 0 ]; do\n[ \"$1\" != --target ] || {\nout=$CARGO_TARGET_DIR/$2/release\nmkdir -p \"$out\"\n\
+                 { echo \"$2\"; cat operator/Cargo.toml operator/src/*; } >\"$out/demo\"\n}\nshift\ndone\n";
     for (name, text) in [("rustc", rustc.as_str()), ("cargo", cargo), ("cc", ""), ("aarch64-linux-gnu-gcc", "")] {
         script(&folder.path().join(name), text);
     }
