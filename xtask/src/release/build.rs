@@ -51,9 +51,7 @@ impl Road {
     /// There is no layout, no verdict for its digest, or it is of another release.
     pub fn push(&self) -> Result<Digest> {
         let layout = Layout::read(&self.work("image"))?;
-        let verdict = disk::read(&self.verdict_file(&layout.digest))?;
-        let verdict = verdict.and_then(|bytes| serde_json::from_slice::<Verdict>(&bytes).ok());
-        if verdict.is_none_or(|verdict| verdict.digest != layout.digest) {
+        if self.verdict(&layout.digest)?.is_none() {
             return Err(Error::new(Exit::Scanner, format!("{} has no verdict", layout.digest))
                 .because("only what went through the scan is pushed")
                 .remedy("cargo xtask release scan"));
@@ -191,14 +189,21 @@ impl Road {
 
     /// An adopted image was pushed by somebody else, perhaps unscanned: it is scanned here unless it was.
     pub(super) fn scan_adopted(&self, digest: &Digest) -> Result<()> {
-        let known = disk::read(&self.verdict_file(digest))?;
-        let known = known.and_then(|bytes| serde_json::from_slice::<Verdict>(&bytes).ok());
-        let scanner_is_there = tools::on_path("trivy").is_some();
-        if known.is_some_and(|verdict| verdict.digest == *digest && (verdict.scanner.is_some() || !scanner_is_there)) {
+        let known = self.verdict(digest)?;
+        let could_be_scanned = tools::on_path("trivy").is_some();
+        if known.is_some_and(|verdict| verdict.scanner.is_some() || !could_be_scanned) {
             return Ok(());
         }
         let layout = layout::collect(digest, &|_, part| self.registry.blob(part))?;
         self.scan_layout(&layout).map(drop)
+    }
+
+    /// What was found out about an image, where that is enough for the target: one that insists on a scan takes no excuse.
+    fn verdict(&self, digest: &Digest) -> Result<Option<Verdict>> {
+        let kept = disk::read(&self.verdict_file(digest))?;
+        let verdict = kept.and_then(|bytes| serde_json::from_slice::<Verdict>(&bytes).ok());
+        let excuse_allowed = self.release.target.scan == Scan::IfInstalled;
+        Ok(verdict.filter(|verdict| verdict.digest == *digest && (verdict.scanner.is_some() || excuse_allowed)))
     }
 
     /// The scanner, or why there is none where the target does not insist.

@@ -143,6 +143,26 @@ fn a_rehearsal_without_a_usable_database_says_so_and_goes_on_where_the_target_al
 }
 
 #[test]
+fn i9_an_image_that_went_unscanned_is_not_taken_for_scanned_by_a_target_that_insists() {
+    let Some(laboratory) = Laboratory::new() else { return };
+    laboratory.know(&[], 1);
+    let demo = Demo::new();
+    let (table, insisting) =
+        ("[workspace.metadata.release.targets.local]", "[workspace.metadata.release.targets.careful]");
+    let manifest = demo.read("Cargo.toml");
+    let careful = manifest.split_once(table).unwrap().1.replace("if-installed", "required");
+    demo.write("Cargo.toml", format!("{manifest}\n{insisting}{careful}"));
+    demo.commit("the same place, with a scan");
+    demo.xtask(&["release"]).ok();
+    let before = demo.snapshot();
+    demo.xtask(&["release", "--to", "careful"]).fails(4, "Trivy is not installed");
+    demo.xtask(&["release", "push", "--to", "careful"]).fails(11, "has no verdict");
+    Run::of(laboratory.command(&demo, &["release", "--to", "careful", "--strict"]))
+        .fails(11, "carries no dependency list");
+    assert!(before == demo.snapshot(), "something was published without a scan");
+}
+
+#[test]
 fn a_release_of_trivy_that_stole_credentials_is_refused_even_where_a_scan_is_not_required() {
     let Some(laboratory) = Laboratory::new() else { return };
     laboratory.know(&[], 1);
