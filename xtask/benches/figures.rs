@@ -1,7 +1,8 @@
 //! Measures what the README promises, and writes the figures and the README's table. `cargo bench --package xtask`.
 //!
 //! Each figure is the best of several runs: a busy machine makes every time longer and none shorter. What takes minutes is measured
-//! only when asked for, and keeps its earlier figure otherwise: `cargo bench --package xtask -- --slow`.
+//! only when asked for, and keeps its earlier figure otherwise: `cargo bench --package xtask -- --slow`. Groups can be named, too
+//! (`index`, `chart`, `release`, `fresh`): the others keep theirs.
 
 #![expect(
     clippy::disallowed_methods,
@@ -37,37 +38,40 @@ fn main() {
         println!("{}", resident_peak());
         return;
     }
-    let slow = std::env::args().any(|argument| argument == "--slow");
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let slow = words.iter().any(|word| word == "--slow");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut figures = Figures { known: table::read(&root.join("figures/xtask.json")), measured: Vec::new() };
-    index_rows(&mut figures, slow);
-    chart_row(&mut figures, root);
-    release_rows(&mut figures, root);
-    fresh_clone_row(&mut figures, root, slow);
-    let json = serde_json::to_string_pretty(&figures.measured).unwrap();
+    let mut figures = Figures { rows: table::read(&root.join("figures/xtask.json")) };
+    const GROUPS: [&str; 4] = ["index", "chart", "release", "fresh"];
+    let named = GROUPS.iter().any(|group| words.iter().any(|word| word == group));
+    for group in GROUPS.into_iter().filter(|group| !named || words.iter().any(|word| word == group)) {
+        match group {
+            "index" => index_rows(&mut figures, slow),
+            "chart" => chart_row(&mut figures, root),
+            "release" => release_rows(&mut figures, root),
+            _ if slow => fresh_clone_row(&mut figures, root),
+            _ => {}
+        }
+    }
+    let json = serde_json::to_string_pretty(&figures.rows).unwrap();
     std::fs::write(root.join("figures/xtask.json"), format!("{json}\n")).unwrap();
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
     std::fs::write(root.join("README.md"), table::with_table(&readme, root).unwrap()).unwrap();
 }
 
 struct Figures {
-    known: Vec<Figure>,
-    measured: Vec<Figure>,
+    rows: Vec<Figure>,
 }
 
 impl Figures {
+    /// Puts a figure in place of the earlier one. What others take is kept where it was not measured again.
     fn add(&mut self, what: &str, measured: f64, unit: &str, reach: Option<f64>, others: Option<String>) {
         println!("{what}: {measured:.3} {unit}{}", reach.map(|reach| format!(" (goal {reach})")).unwrap_or_default());
-        let others = others.or_else(|| self.earlier(what)?.others.clone());
-        self.measured.push(Figure { what: what.into(), measured, unit: unit.into(), reach, others });
-    }
-
-    fn earlier(&self, what: &str) -> Option<&Figure> {
-        self.known.iter().find(|figure| figure.what == what)
-    }
-
-    fn keep(&mut self, what: &str) {
-        self.measured.extend(self.earlier(what).cloned());
+        let figure = |others| Figure { what: what.into(), measured, unit: unit.into(), reach, others };
+        match self.rows.iter_mut().find(|row| row.what == what) {
+            Some(row) => *row = figure(others.or(row.others.take())),
+            None => self.rows.push(figure(others)),
+        }
     }
 }
 
@@ -208,17 +212,14 @@ fn release_rows(figures: &mut Figures, root: &Path) {
 }
 
 /// A newcomer's first command: everything is compiled, the crates are there.
-fn fresh_clone_row(figures: &mut Figures, root: &Path, slow: bool) {
-    let what = "`cargo xtask release` in a fresh clone, crates fetched";
-    if !slow {
-        return figures.keep(what);
-    }
+fn fresh_clone_row(figures: &mut Figures, root: &Path) {
     let folder = tempfile::tempdir().unwrap();
     let clone = folder.path().join("clone");
     run(Command::new("git").args(["clone", "--quiet"]).arg(root).arg(&clone));
     run(cargo(&clone).args(["fetch", "--locked"]));
     let started = Instant::now();
     run(cargo(&clone).args(["xtask", "release"]));
+    let what = "`cargo xtask release` in a fresh clone, crates fetched";
     figures.add(what, started.elapsed().as_secs_f64(), "s", None, None);
 }
 
