@@ -107,11 +107,10 @@ pub fn run(folder: &Path, target: &Target, port: u16, started: &dyn Fn()) -> Res
 
 /// Prints where a folder is served, and the three commands to try.
 pub fn tell(folder: &Path, target: &Target) {
-    let name = target.image_path().rsplit('/').next().unwrap_or_default();
     ui::status("Serving", format_args!("{} at {} (Ctrl-C ends it)", folder.display(), target.repository));
     ui::note("try", format_args!("helm repo add rehearsal {}", target.repository));
     ui::note("try", "helm search repo rehearsal --versions");
-    ui::note("try", format_args!("docker run --rm {}:latest --version    # {name}", target.image));
+    ui::note("try", format_args!("docker run --rm {}:latest --version", target.image));
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -2,8 +2,8 @@
 
 pub mod ignore;
 pub mod index;
-mod json;
 pub mod manifest;
 pub mod package;
 pub mod repository;
-mod yaml;
+
+use chart_text::{json, yaml};

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::chart::index::{Entry, FILE};
 use crate::chart::manifest::ChartManifest;
 use crate::chart::repository;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Context, Error, Exit, Result};
 use crate::image::layout::{Digest, sha256_hex};
 use crate::image::registry::Registry;
 use crate::moment::rfc3339;
@@ -86,14 +86,7 @@ impl Road {
 
     pub(super) fn refuse_yanked(&self) -> Result<()> {
         let version = self.release.version.to_string();
-        let snapshot = repository::read(&self.store)?;
-        match snapshot.index()?.yanked(&self.chart.name, &version)? {
-            None => Ok(()),
-            Some(yanked) => Err(Error::new(Exit::Conflict, format!("{version} was yanked"))
-                .because(yanked.reason)
-                .remedy(format!("cargo xtask release unyank {version}"))
-                .remedy("or take the next version: cargo xtask release patch")),
-        }
+        repository::read(&self.store)?.index()?.refuse_yanked(&self.chart.name, &version)
     }
 
     fn put_archive(&self, name: &str, bytes: &[u8]) -> Result<bool> {
@@ -164,10 +157,11 @@ fn entry(manifest: &ChartManifest, sha256: &str, release: &Release) -> Result<En
         created: String,
         digest: &'a str,
     }
-    Entry::of(&ChartVersion {
+    let entry = Entry::of(&ChartVersion {
         manifest,
         urls: [format!("{}/{}", release.target.repository, manifest.archive_name())],
         created: rfc3339(release.time)?,
         digest: sha256,
-    })
+    });
+    entry.context(Exit::Failure, || format!("cannot list {} {}", manifest.name, manifest.version))
 }

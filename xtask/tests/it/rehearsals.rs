@@ -313,7 +313,7 @@ fn x7_a_plan_shows_every_step_and_touches_nothing() {
     demo.git(&["checkout", "--quiet", "HEAD~1"]);
     demo.xtask(&["release", "yank", "1.0.0", "--reason", "wrong"]).ok();
     let yanked = plan(demo.root(), &[]);
-    assert!(yanked.stdout.contains("conflict 1.0.0 was yanked: wrong"), "{}", yanked.stdout);
+    assert!(yanked.stdout.contains("conflict demo 1.0.0 was yanked: wrong"), "{}", yanked.stdout);
 }
 
 #[test]

@@ -1,18 +1,17 @@
-//! Reading and writing an index as exact JSON.
+//! `index.yaml` of a chart repository as exact JSON: what stands in it, and nothing of what it means.
 //!
 //! Reading refuses what JSON parsers usually forgive (a key that stands twice) and copies nothing that it need not: an index of
 //! 100,000 versions is read in a second.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserializer as _, Serialize};
 use serde_json::value::RawValue;
 
-use crate::chart::index::{Complaints, Entry, Index};
-use crate::chart::json::{exact, quote};
+use crate::json::{exact, quote};
 
 /// Fields of a chart version that Helm 3.12 knows (`ChartVersion` and `Metadata` in its source).
 const ENTRY_FIELDS: [&str; 22] = [
@@ -46,25 +45,98 @@ const INDEX_FIELDS: [&str; 3] = ["apiVersion", "publicKeys", "serverInfo"];
 const TEXT_FIELDS: [&str; 10] =
     ["apiVersion", "appVersion", "condition", "description", "home", "icon", "kubeVersion", "name", "tags", "type"];
 
-/// Reads an index.
-pub(super) fn read(text: &str) -> Result<Index<'_>, String> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let index = deserializer.deserialize_map(IndexVisitor).map_err(|error| error.to_string())?;
-    deserializer.end().map_err(|error| error.to_string())?;
-    Ok(index)
+/// An index file. Borrows the text that it was read from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listing<'a> {
+    /// Every top-level field but `entries`, `generated` and `annotations`, as it was written.
+    pub fields: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// The versions of each chart, as they stand.
+    pub charts: Vec<(Cow<'a, str>, Vec<Entry<'a>>)>,
+    /// When it was last changed.
+    pub generated: Option<Cow<'a, str>>,
+    /// The file's own annotations.
+    pub annotations: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
 }
 
-/// Reads one entry.
-pub(super) fn entry(text: &str) -> Result<Entry<'_>, String> {
-    let mut header = Header::default();
+/// One version of one chart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry<'a> {
+    /// The whole entry, as one line of JSON.
+    json: Cow<'a, str>,
+    /// Its version, exactly as it is written.
+    pub version: Cow<'a, str>,
+    /// The SHA-256 of the archive as it is written, with or without `sha256:`.
+    pub digest: Option<Cow<'a, str>>,
+    /// When it was made, RFC 3339.
+    pub created: Option<Cow<'a, str>>,
+}
+
+/// What Helms refuse an index for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Complaints {
+    /// Fields that Helm 3.12 does not know, and refuses; newer ones forgive them in JSON.
+    pub unknown: Vec<String>,
+    /// Fields of versions that every Helm wants to be texts, and are not.
+    pub not_text: Vec<String>,
+}
+
+impl<'a> Entry<'a> {
+    /// Reads an entry from its JSON.
+    ///
+    /// # Errors
+    /// It is not an object, or a key stands twice.
+    pub fn read(text: &'a str) -> Result<Self, String> {
+        let mut header = Header::default();
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        deserializer.deserialize_map(HeaderVisitor(&mut header)).map_err(|error| error.to_string())?;
+        let version = header.version.ok_or("an entry has no version")?;
+        Ok(Entry { json: exact(text)?, version, digest: header.digest, created: header.created })
+    }
+
+    /// Makes an entry of something that serialises to an object.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn of(value: &impl Serialize) -> Result<Entry<'static>, String> {
+        let text = serde_json::to_string(value).map_err(|error| error.to_string())?;
+        Entry::read(&text).map(Entry::into_owned)
+    }
+
+    /// The digest's 64 hex digits, however it is written.
+    pub fn sha256(&self) -> Option<&str> {
+        self.digest.as_deref().map(|digest| digest.strip_prefix("sha256:").unwrap_or(digest))
+    }
+
+    /// The whole entry as JSON.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Entry<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Entry {
+            json: owned(self.json),
+            version: owned(self.version),
+            digest: self.digest.map(owned),
+            created: self.created.map(owned),
+        }
+    }
+}
+
+/// Reads an index.
+///
+/// # Errors
+/// It is not JSON, not of an index's shape, or a key stands twice.
+pub fn read(text: &str) -> Result<Listing<'_>, String> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    deserializer.deserialize_map(HeaderVisitor(&mut header)).map_err(|error| error.to_string())?;
-    let version = header.version.ok_or("an entry has no version")?;
-    Ok(Entry { json: exact(text)?, version, digest: header.digest, created: header.created })
+    let listing = deserializer.deserialize_map(IndexVisitor).map_err(|error| error.to_string())?;
+    deserializer.end().map_err(|error| error.to_string())?;
+    Ok(listing)
 }
 
 /// Writes an index, one version a line.
-pub(super) fn write(index: &Index<'_>) -> String {
+pub fn write(index: &Listing<'_>) -> String {
     let size: usize = index.charts.iter().flat_map(|(_, entries)| entries).map(|entry| entry.json.len() + 2).sum();
     let mut out = String::with_capacity(size + 4096);
     out.push('{');
@@ -105,7 +177,7 @@ pub(super) fn write(index: &Index<'_>) -> String {
 }
 
 /// What Helms refuse the file for.
-pub(super) fn complaints(index: &Index<'_>) -> Complaints {
+pub fn complaints(index: &Listing<'_>) -> Complaints {
     let own = index.fields.iter().map(|(name, _)| name.as_ref()).filter(|name| !INDEX_FIELDS.contains(name));
     let mut unknown: BTreeSet<String> = own.map(str::to_owned).collect();
     let mut not_text = BTreeSet::new();
@@ -125,14 +197,14 @@ pub(super) fn complaints(index: &Index<'_>) -> Complaints {
 struct IndexVisitor;
 
 impl<'de> Visitor<'de> for IndexVisitor {
-    type Value = Index<'de>;
+    type Value = Listing<'de>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("an index (a map with `apiVersion` and `entries`)")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Index<'de>, A::Error> {
-        let mut index = Index::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Listing<'de>, A::Error> {
+        let mut index = Listing::default();
         let mut seen = Keys::default();
         let mut entries = None;
         while let Some(Text(key)) = map.next_key()? {
@@ -284,7 +356,7 @@ impl<'de> Visitor<'de> for Entries {
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
         let mut entries = Vec::new();
         while let Some(raw) = sequence.next_element::<&RawValue>()? {
-            entries.push(entry(raw.get()).map_err(A::Error::custom)?);
+            entries.push(Entry::read(raw.get()).map_err(A::Error::custom)?);
         }
         Ok(entries)
     }

@@ -1,11 +1,31 @@
 //! JSON that is the same thing when it is read as YAML 1.1, whichever of its two parsers a Helm uses.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Write as _;
+
+use serde_json::value::RawValue;
+
+/// Refuses what is not JSON.
+///
+/// # Errors
+/// The reason, and where.
+pub fn check(text: &str) -> Result<(), String> {
+    serde_json::from_str::<&RawValue>(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// A member of an object, where it is there and a text.
+///
+/// # Errors
+/// It is not an object.
+pub fn text_member(json: &str, name: &str) -> Result<Option<String>, String> {
+    let members: HashMap<String, &RawValue> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    Ok(members.get(name).and_then(|raw| serde_json::from_str(raw.get()).ok()))
+}
 
 /// Writes a text as JSON that is the same text in YAML 1.1: what YAML takes for a line break, or does not allow, is escaped;
 /// characters beyond the basic plane stay raw, since YAML knows no surrogate pairs.
-pub(crate) fn quote(text: &str, out: &mut String) {
+pub fn quote(text: &str, out: &mut String) {
     out.push('"');
     for character in text.chars() {
         match character {
@@ -28,10 +48,14 @@ pub(crate) fn quote(text: &str, out: &mut String) {
 }
 
 /// A JSON value on one line, its texts as `quote` writes them. Numbers stay as they were written.
-pub(crate) fn exact(json: &str) -> Result<Cow<'_, str>, String> {
+///
+/// # Errors
+/// It is not JSON.
+pub fn exact(json: &str) -> Result<Cow<'_, str>, String> {
     // Everything that `quote` would write differently contains one of these bytes.
-    let suspicious = |byte: u8| byte < b' ' || matches!(byte, b'\\' | 0x7f | 0xc2 | 0xef) || byte == 0xe2;
-    if !json.bytes().any(suspicious) {
+    let suspicious =
+        |text: &str| text.bytes().any(|byte| byte < b' ' || matches!(byte, b'\\' | 0x7f | 0xc2 | 0xe2 | 0xef));
+    if !suspicious(json) {
         return Ok(Cow::Borrowed(json));
     }
     let mut out = String::with_capacity(json.len());
@@ -39,8 +63,13 @@ pub(crate) fn exact(json: &str) -> Result<Cow<'_, str>, String> {
     while let Some(start) = rest.find('"') {
         push_without_space(&rest[..start], &mut out);
         let end = start + text_length(&rest[start..]).ok_or("a text does not end")?;
-        let text: String = serde_json::from_str(&rest[start..end]).map_err(|error| error.to_string())?;
-        quote(&text, &mut out);
+        let quoted = &rest[start..end];
+        if suspicious(quoted) {
+            let text: String = serde_json::from_str(quoted).map_err(|error| error.to_string())?;
+            quote(&text, &mut out);
+        } else {
+            out.push_str(quoted);
+        }
         rest = &rest[end..];
     }
     push_without_space(rest, &mut out);

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 use serde_json::value::RawValue;
 
-use crate::chart::json::quote;
+use crate::json::quote;
 
 /// Deeper than any chart, and shallow enough for the stack.
 const DEPTH_MAX: usize = 64;
@@ -18,7 +18,7 @@ const DEPTH_MAX: usize = 64;
 ///
 /// # Errors
 /// It is not YAML, or holds what JSON cannot say; the reason is given with its line where the parser knows it.
-pub(crate) fn to_json(text: &str) -> Result<String, String> {
+pub fn to_json(text: &str) -> Result<String, String> {
     let mut reader =
         Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), out: String::new(), size_max: 0 };
     reader.out.reserve(text.len());
