@@ -48,6 +48,36 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The target that the command is for, where it is for one.
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Command::Release(release) => Some(match &release.stretch {
+                Some(stretch) => &stretch.place().target,
+                None => &release.order.place.target,
+            }),
+            Command::Verify(verify) => Some(&verify.place.target),
+            Command::Serve(Serve { target, .. }) | Command::Doctor(Doctor { target, .. }) => Some(target),
+            Command::Ci(_) | Command::Completions { .. } => None,
+        }
+    }
+}
+
+impl Stretch {
+    fn place(&self) -> &PlaceArgs {
+        match self {
+            Stretch::Bump(order)
+            | Stretch::Build(order)
+            | Stretch::Scan(order)
+            | Stretch::Push(order)
+            | Stretch::Tag { order, .. }
+            | Stretch::Chart { order, .. }
+            | Stretch::Promote(order) => &order.place,
+            Stretch::Yank { place, .. } | Stretch::Unyank { place, .. } => place,
+        }
+    }
+}
+
 /// `release`.
 #[derive(Debug, Args)]
 #[command(
@@ -70,6 +100,9 @@ pub struct Release {
     /// Print what every step would do, and do nothing
     #[arg(long)]
     pub plan: bool,
+    /// Put a first, empty index into a repository that has none
+    #[arg(long)]
+    pub init: bool,
 }
 
 /// What every stretch takes.

@@ -68,10 +68,56 @@ pub struct Target {
     pub image: String,
     /// The URL of the chart repository, without a slash at the end.
     pub repository: String,
-    /// The folder that is published into, relative to the root or absolute.
-    pub directory: PathBuf,
+    /// Where the image's registry answers, without a slash at the end.
+    pub registry: String,
+    /// What is published into.
+    pub place: Place,
+    /// Who assembles the image.
+    pub builder: Builder,
     /// Whether the image is scanned.
     pub scan: Scan,
+}
+
+/// What a target publishes into.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A folder on this machine, relative to the root or absolute.
+    Folder(PathBuf),
+    /// A bucket behind a CDN, and a registry.
+    Remote(Remote),
+}
+
+/// A place in AWS.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// The region of the stack and the bucket.
+    pub region: String,
+    /// The CloudFormation stack whose outputs name bucket and distribution.
+    pub stack: String,
+    /// Other servers than AWS's own: staging, tests.
+    pub endpoints: Endpoints,
+}
+
+/// Servers that stand in for AWS's own.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Endpoints {
+    /// Of CloudFormation.
+    pub cloudformation: Option<String>,
+    /// Of CloudFront.
+    pub cloudfront: Option<String>,
+    /// Of S3; buckets are then named in the path.
+    pub s3: Option<String>,
+}
+
+/// Who assembles the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Builder {
+    /// This tool itself.
+    Embedded,
+    /// `docker buildx`.
+    Buildx,
 }
 
 /// When the image is scanned.
@@ -116,9 +162,12 @@ impl Workspace {
         table.resolve(name)
     }
 
-    /// The folder of a target, absolute.
-    pub fn directory(&self, target: &Target) -> PathBuf {
-        self.root.join(&target.directory)
+    /// The folder that a target publishes into, absolute, where it is one.
+    pub fn directory(&self, target: &Target) -> Option<PathBuf> {
+        match &target.place {
+            Place::Folder(folder) => Some(self.root.join(folder)),
+            Place::Remote(_) => None,
+        }
     }
 
     fn from_table(root: &Path, workspace: WorkspaceTable) -> Result<Self> {
@@ -177,15 +226,15 @@ struct ReleaseTable {
 struct TargetTable {
     image: String,
     repository: String,
-    directory: PathBuf,
+    directory: Option<PathBuf>,
+    stack: Option<String>,
+    region: Option<String>,
+    #[serde(default)]
+    endpoints: Endpoints,
+    #[serde(default)]
+    plain_http_registry: bool,
     builder: Builder,
     scan: Scan,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Builder {
-    Embedded,
 }
 
 #[derive(Deserialize)]
@@ -260,35 +309,58 @@ fn inherit<T: Clone + Default>(own: Option<Field<T>>, shared: &Option<T>) -> T {
 
 impl TargetTable {
     fn resolve(&self, name: &str) -> Result<Target> {
-        let Builder::Embedded = self.builder;
         let wrong = |key: &str, why: &str| {
             Error::new(Exit::Workspace, format!("target `{name}`: `{key}` cannot be used")).because(why)
         };
         let repository = self.repository.trim_end_matches('/');
-        let Some(host) = repository.strip_prefix("http://").filter(|host| !host.is_empty() && !host.contains('/'))
-        else {
-            return Err(wrong("repository", "a folder is served at http://HOST:PORT, without a path"));
-        };
-        if !host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port != 0)) {
-            return Err(wrong("repository", "the port that the folder is served on is missing: http://HOST:PORT"));
+        let (host, path) = self.image.split_once('/').unwrap_or_default();
+        if host.is_empty() || !valid_image_path(path) {
+            return Err(wrong("image", "it must be HOST/NAME, the name in lower case and without a tag"));
         }
-        match self.image.split_once('/') {
-            Some((registry, path)) if registry == host && valid_image_path(path) => {}
-            Some((registry, _)) if registry != host => {
-                return Err(wrong(
-                    "image",
-                    "`serve` gives image and chart from one port: begin it with the repository's host and port",
-                ));
+        let (place, plain) = match (&self.directory, &self.stack) {
+            (Some(folder), None) => {
+                self.check_folder(repository, host).map_err(|(key, why)| wrong(key, why))?;
+                (Place::Folder(folder.clone()), true)
             }
-            _ => return Err(wrong("image", "it must be HOST:PORT/NAME, the name in lower case and without a tag")),
+            (None, Some(stack)) => (Place::Remote(self.remote(stack).map_err(|(key, why)| wrong(key, why))?), false),
+            _ => return Err(wrong("directory", "a target has either a `directory` or a `stack`")),
+        };
+        if !plain && !repository.starts_with("https://") {
+            return Err(wrong("repository", "charts are public over HTTPS only: https://HOST"));
         }
+        let scheme = if plain || self.plain_http_registry { "http" } else { "https" };
         Ok(Target {
             name: name.to_owned(),
             image: self.image.clone(),
             repository: repository.to_owned(),
-            directory: self.directory.clone(),
+            registry: format!("{scheme}://{host}"),
+            place,
+            builder: self.builder,
             scan: self.scan,
         })
+    }
+
+    fn remote(&self, stack: &str) -> Result<Remote, (&'static str, &'static str)> {
+        let region = self.region.clone().ok_or(("region", "the stack's region is missing: region = \"us-east-1\""))?;
+        Ok(Remote { region, stack: stack.to_owned(), endpoints: self.endpoints.clone() })
+    }
+
+    /// A folder is served by `serve`: chart and image from one port of this machine.
+    fn check_folder(&self, repository: &str, image_host: &str) -> Result<(), (&'static str, &'static str)> {
+        let Some(host) = repository.strip_prefix("http://").filter(|host| !host.is_empty() && !host.contains('/'))
+        else {
+            return Err(("repository", "a folder is served at http://HOST:PORT, without a path"));
+        };
+        if !host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port != 0)) {
+            return Err(("repository", "the port that the folder is served on is missing: http://HOST:PORT"));
+        }
+        if image_host != host {
+            return Err((
+                "image",
+                "`serve` gives image and chart from one port: begin it with the repository's host and port",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -296,6 +368,11 @@ impl Target {
     /// The image's name within its registry.
     pub fn image_path(&self) -> &str {
         self.image.split_once('/').map_or(self.image.as_str(), |(_, path)| path)
+    }
+
+    /// Whether it is beyond this machine: what is published there never changes.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.place, Place::Remote(_))
     }
 
     /// The port that a folder target is served on.

@@ -10,9 +10,10 @@ use crate::error::{Error, Exit, Result};
 use crate::image::compile;
 use crate::image::scan::Scanner;
 use crate::process::Call;
-use crate::release::place;
+use crate::release::place::Place;
 use crate::serve::Outside;
 use crate::source::Source;
+use crate::store::Store;
 use crate::{tools, ui};
 
 /// How something stands.
@@ -71,15 +72,23 @@ fn look(workspace: &Workspace, target: &Target) -> Result<Vec<Finding>> {
     }
     for (platform, missing) in toolchains.missing {
         // A rehearsal goes on with the platforms that it can build.
-        let standing = if nothing { Standing::Missing } else { Standing::Optional };
+        let standing = if nothing || target.is_remote() { Standing::Missing } else { Standing::Optional };
         let (what, detail, remedies) = (platform.to_string(), missing.why, missing.remedies);
         findings.push(Finding { what, standing, detail, remedies });
     }
     findings.extend(scanner(target));
-    let folder = workspace.directory(target);
-    findings
-        .push(checked("port", Outside::reach(&folder, target).map(|_| format!("{} can be served", target.repository))));
-    findings.push(index(&folder));
+    let place = Place::open(&workspace.root, target)?;
+    match workspace.directory(target) {
+        Some(folder) => {
+            let reached = Outside::reach(&folder, target);
+            findings.push(checked("port", reached.map(|_| format!("{} can be served", target.repository))));
+        }
+        None => {
+            let tags = place.registry.tags();
+            findings.push(checked("registry", tags.map(|tags| format!("{} has {} tags", target.image, tags.len()))));
+        }
+    }
+    findings.push(index(&*place.store));
     Ok(findings)
 }
 
@@ -98,9 +107,8 @@ fn scanner(target: &Target) -> Vec<Finding> {
 }
 
 /// The index can be read, and by which Helm.
-fn index(folder: &Path) -> Finding {
-    let store = place::store(folder);
-    let read = repository::read(&store).and_then(|snapshot| {
+fn index(store: &dyn Store) -> Finding {
+    let read = repository::read(store).and_then(|snapshot| {
         let index = snapshot.index()?;
         Ok((index.size(), index.complaints()))
     });

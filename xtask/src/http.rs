@@ -22,25 +22,39 @@ impl Answer {
     }
 }
 
-/// Fetches a URL; an answer of any status is an answer.
-///
-/// # Errors
-/// Nobody answers in time, or the answer ends early.
-pub fn get(url: &str) -> Result<Answer> {
-    const LIMIT: Duration = Duration::from_secs(30);
-    const SIZE_MAX: u64 = 1 << 30;
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(LIMIT))
-        .proxy(None)
-        .build()
-        .into();
-    let what = || format!("cannot fetch {url}");
-    let mut response = agent.get(url).call().context(Exit::Verify, what)?;
-    let headers = response.headers().iter();
-    let headers =
-        headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-    let headers = headers.collect();
-    let body = response.body_mut().with_config().limit(SIZE_MAX).read_to_vec().context(Exit::Verify, what)?;
-    Ok(Answer { status: response.status().as_u16(), headers, body })
+/// An anonymous user. Connections are kept between requests.
+#[derive(Clone, Debug)]
+pub struct Anonymous {
+    agent: ureq::Agent,
+}
+
+impl Anonymous {
+    /// A user who has asked for nothing yet, and who goes through the proxies of the environment only to other machines.
+    pub fn new(url: &str) -> Self {
+        const LIMIT: Duration = Duration::from_secs(30);
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(LIMIT));
+        let config = if url.starts_with("http://") { config.proxy(None) } else { config };
+        // The machine's own certificates, so that a company's proxy or a test's authority is trusted where it is installed.
+        #[cfg(feature = "remote")]
+        let config = config
+            .tls_config(ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier).build());
+        Anonymous { agent: config.build().into() }
+    }
+
+    /// Fetches a URL; an answer of any status is an answer.
+    ///
+    /// # Errors
+    /// Nobody answers in time, or the answer ends early.
+    pub fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+        const SIZE_MAX: u64 = 1 << 30;
+        let what = || format!("cannot fetch {url}");
+        let request = headers.iter().fold(self.agent.get(url), |request, (name, value)| request.header(*name, *value));
+        let mut response = request.call().context(Exit::Verify, what)?;
+        let headers = response.headers().iter();
+        let headers =
+            headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+        let headers = headers.collect();
+        let body = response.body_mut().with_config().limit(SIZE_MAX).read_to_vec().context(Exit::Verify, what)?;
+        Ok(Answer { status: response.status().as_u16(), headers, body })
+    }
 }

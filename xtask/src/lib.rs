@@ -1,10 +1,14 @@
 //! Releases a Kubernetes operator: one tool for the whole road from a version bump to a verified, public release.
 //!
 //! Decisions are pure functions over data (`release::plan`, `release::version`, `chart::index`, `chart::package`,
-//! `image::layout`); effects are thin, behind one door each: `disk`, `process`, `http`. Nothing in here names a product: all
+//! `image::layout`); effects are thin, behind one door each: `disk`, `process`, `http`, and for targets beyond this machine `aws` and
+//! `image::remote`. Nothing in here names a product: all
 //! of that is in `[workspace.metadata.release]`.
 
 pub mod archive;
+#[cfg(feature = "remote")]
+pub mod aws;
+pub mod cdn;
 pub mod chart;
 pub mod ci;
 pub mod cli;

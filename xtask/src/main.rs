@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use xtask::cli::{Cli, Command, OrderArgs, Release, Stretch};
@@ -10,18 +11,34 @@ use xtask::error::{Context, Error, Exit, Result};
 use xtask::image::layout;
 use xtask::release::road::Road;
 use xtask::release::{self, Order};
-use xtask::serve::{self, Outside};
-use xtask::{ci, doctor, ui};
+use xtask::serve;
+use xtask::process::Call;
+use xtask::{ci, doctor, tools, ui};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli.command) {
+    match reach(&cli.command).and_then(|()| run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             ui::error(&error);
             ExitCode::from(error.exit as u8)
         }
     }
+}
+
+/// Makes sure that this build can reach the command's target: what only targets beyond this machine need is compiled at the first
+/// command for one, which then takes this process's place.
+fn reach(command: &Command) -> Result<()> {
+    #[cfg(feature = "remote")]
+    xtask::image::remote::choose_tls();
+    let Some(name) = command.target().filter(|_| !cfg!(feature = "remote")) else { return Ok(()) };
+    let here = std::env::current_dir().context(Exit::Environment, || "there is no current folder".into())?;
+    if !Workspace::find(&here)?.target(name)?.is_remote() {
+        return Ok(());
+    }
+    let words = std::env::args_os().skip(1);
+    let cargo = Call::new(tools::cargo()).args(["run", "--locked", "--package", "xtask", "--features", "remote", "--"]);
+    Err(cargo.args(words).become_it())
 }
 
 fn run(command: Command) -> Result<()> {
@@ -34,15 +51,19 @@ fn run(command: Command) -> Result<()> {
                 place: verify.place.clone(),
             });
             let road = Road::open(&here, &order)?;
-            let _outside = Outside::reach(&road.folder(), &road.release.target)?;
-            let proof = road.verify()?;
+            let _outside = road.outside()?;
+            let proof = road.verify(Duration::ZERO)?;
             ui::status("Verified", release::verify::shown(&proof));
             print_json(verify.place.json, &proof)
         }
         Command::Serve(arguments) => {
             let workspace = Workspace::find(&here)?;
             let target = workspace.target(&arguments.target)?;
-            let folder = workspace.directory(&target);
+            let folder = workspace.directory(&target).ok_or_else(|| {
+                Error::new(Exit::Usage, format!("target `{}` is not a folder", target.name))
+                    .because(format!("it is public: {}", target.repository))
+                    .remedy("cargo xtask serve serves a rehearsal")
+            })?;
             serve::run(&folder, &target, arguments.port.unwrap_or(target.port()), &|| serve::tell(&folder, &target))
         }
         Command::Doctor(arguments) => doctor::run(&here, &arguments.target, arguments.json),
@@ -69,7 +90,10 @@ fn run_release(here: &Path, arguments: Release) -> Result<()> {
             }
             print_json(json, &steps)
         }
-        None => print_json(json, &release::run(root, &order(arguments.order))?),
+        None => {
+            let order = Order { init: arguments.init, ..order(arguments.order) };
+            print_json(json, &release::run(root, &order)?)
+        }
     }
 }
 
@@ -105,9 +129,9 @@ fn run_stretch(root: &Path, stretch: Stretch) -> Result<()> {
         }
         Stretch::Chart { order, digest } => {
             let road = open(&order)?;
-            let _outside = Outside::reach(&road.folder(), &road.release.target)?;
+            let _outside = road.outside()?;
             let digest = digest.map_or_else(|| road.tagged(), Ok)?;
-            told(road.publish(&digest)?, order.place.json)
+            told(road.publish_only(&digest)?, order.place.json)
         }
         Stretch::Promote(arguments) => told(open(&arguments)?.promote()?, arguments.place.json),
         Stretch::Yank { version, reason, place } => {
@@ -125,7 +149,7 @@ fn run_stretch(root: &Path, stretch: Stretch) -> Result<()> {
 }
 
 fn order(arguments: OrderArgs) -> Order {
-    Order { word: arguments.word, target: arguments.place.target, strict: arguments.place.strict }
+    Order { word: arguments.word, target: arguments.place.target, strict: arguments.place.strict, init: false }
 }
 
 fn told(changed: bool, json: bool) -> Result<()> {

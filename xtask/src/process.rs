@@ -135,6 +135,21 @@ impl Call {
         Ok(Running { handle, call: self.clone() })
     }
 
+    /// Puts the call in the place of this very process: terminal, signals and exit code are the child's. Returns only an error.
+    pub fn become_it(&self) -> Error {
+        use std::os::unix::process::CommandExt;
+        announce("become", self);
+        let mut command = std::process::Command::new(&self.program);
+        command.args(&self.arguments);
+        for (name, value) in &self.environment {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        self.not_started(&command.exec())
+    }
+
     fn expression(&self) -> duct::Expression {
         let mut expression = duct::cmd(&self.program, &self.arguments).stdin_null().unchecked();
         if let Some(folder) = &self.folder {

@@ -21,10 +21,11 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use crate::chart::index::FILE;
+use crate::chart::repository;
 use crate::config::Target;
 use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
-use crate::http;
+use crate::http::Anonymous;
 use crate::image::layout::{self, Digest, sha256_hex};
 use crate::image::registry::Registry;
 use crate::release::place;
@@ -138,7 +139,7 @@ fn port_error(port: u16, error: &std::io::Error) -> Error {
 }
 
 fn is_served(site: &Site, target: &Target) -> bool {
-    let answer = http::get(&format!("{}/", target.repository));
+    let answer = Anonymous::new(&target.repository).get(&format!("{}/", target.repository), &[]);
     answer.is_ok_and(|answer| answer.header(FOLDER_HEADER) == Some(&site.identity))
 }
 
@@ -242,11 +243,7 @@ impl Site {
 
     fn find_file(&self, name: &str) -> Result<Option<Found>> {
         let plain = !name.contains('/') && !name.starts_with('.');
-        let (content_type, cache_control) = match name {
-            FILE => ("text/yaml", "public, max-age=300"),
-            _ if plain && name.ends_with(".tgz") => ("application/gzip", "public, max-age=31536000, immutable"),
-            _ => return Ok(None),
-        };
+        let Some((content_type, cache_control)) = repository::headers(name).filter(|_| plain) else { return Ok(None) };
         let bytes = disk::read(&self.folder.join(name))?;
         Ok(bytes.map(|bytes| Found { content_type: content_type.into(), cache_control, digest: None, bytes }))
     }
@@ -255,12 +252,12 @@ impl Site {
         let registry = place::registry(&self.folder);
         let blob = |digest: &Digest| layout::find_blob(&place::image_folder(&self.folder), digest);
         if rest == "tags/list" {
-            let tags: Vec<String> = registry.tags()?.into_keys().collect();
+            let tags = registry.tags()?;
             let list = serde_json::json!({"name": self.image_path, "tags": tags});
             return Ok(Some(Found::json(list.to_string().into_bytes())));
         }
         if let Some(reference) = rest.strip_prefix("manifests/") {
-            let digest = reference.parse::<Digest>().ok().or_else(|| registry.tags().ok()?.remove(reference));
+            let digest = reference.parse::<Digest>().ok().or_else(|| registry.resolve(reference).ok()?);
             let Some(digest) = digest else { return Ok(None) };
             return Ok(blob(&digest)?.map(|bytes| Found::manifest(digest, bytes)));
         }

@@ -48,6 +48,7 @@ pub fn plan(steps: &[Step]) {
             State::Done(detail) => (NEUTRAL, "done", detail),
             State::ToDo(detail) => (GOOD, "to do", detail),
             State::Conflict(detail) => (BAD, "conflict", detail),
+            State::Unknown(detail) => (WARNING, "unknown", detail),
         };
         println!("{step:<8} {style}{word:<8}{style:#} {}", detail.replace('\n', "\n                  "));
     }

@@ -9,6 +9,16 @@ use crate::store::{Object, Store, Write};
 /// How often a change of the index is tried while others keep changing it.
 const ATTEMPTS: u32 = 50;
 
+/// The `Content-Type` and `Cache-Control` of a repository's file, the same wherever it is served from. Archives never change, so
+/// that caches may keep them; the index is looked at again soon.
+pub fn headers(name: &str) -> Option<(&'static str, &'static str)> {
+    match name {
+        FILE => Some(("text/yaml", "public, max-age=300")),
+        _ if name.ends_with(".tgz") => Some(("application/gzip", "public, max-age=31536000, immutable")),
+        _ => None,
+    }
+}
+
 /// What the repository holds, read once.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -33,20 +43,32 @@ impl Snapshot {
 pub fn read(store: &dyn Store) -> Result<Snapshot> {
     let Some(object) = store.get(FILE)? else {
         let archives = store.list(".tgz")?;
-        if archives.is_empty() {
+        if archives.is_empty() && store.starts_empty() {
             return Ok(Snapshot { object: None, json: String::new() });
         }
-        return Err(Error::new(Exit::Repository, format!("the repository holds archives and no {FILE}"))
-            .because(format!(
-                "{} archives, such as {}: without their index they are lost to users",
-                archives.len(),
-                archives[0]
-            ))
-            .remedy(format!("restore {FILE} from a copy; a rehearsal's whole folder may simply be removed")));
+        return Err(missing_index(store, &archives));
     };
     let json = index::as_json(&object.bytes)?.into_owned();
     Index::parse(&json)?;
     Ok(Snapshot { object: Some(object), json })
+}
+
+fn missing_index(store: &dyn Store, archives: &[String]) -> Error {
+    let missing = Error::new(Exit::Repository, format!("the repository has no {FILE}"));
+    let missing = match archives {
+        [] => missing.because("an empty answer is never taken for an empty repository"),
+        [first, ..] => missing.because(format!(
+            "it holds {} archives, such as {first}: without their index they are lost to users",
+            archives.len()
+        )),
+    };
+    if store.starts_empty() {
+        return missing.remedy(format!("restore {FILE} from a copy; a rehearsal's whole folder may simply be removed"));
+    }
+    missing
+        .remedy("cargo xtask deploy-infra puts the first, empty one")
+        .remedy("or, where nothing was ever listed: the same words with --init")
+        .remedy(format!("or restore the last version of {FILE} that the bucket kept: docs/runbook.md"))
 }
 
 /// Makes sure that there is an index, so that an archive is never alone.
@@ -54,10 +76,15 @@ pub fn read(store: &dyn Store) -> Result<Snapshot> {
 /// # Errors
 /// The store cannot be read or written to.
 pub fn initialise(store: &dyn Store) -> Result<()> {
-    if read(store)?.object.is_some() {
-        return Ok(());
-    }
-    // Refused means that somebody else has just put one.
+    if read(store)?.object.is_some() { Ok(()) } else { put_first(store) }
+}
+
+/// Puts the first, empty index where there is none, whatever else the repository holds.
+///
+/// # Errors
+/// The store cannot be written to.
+pub fn put_first(store: &dyn Store) -> Result<()> {
+    // Refused means that there is one.
     let _: Write = store.put_new(FILE, Index::empty().write().as_bytes())?;
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! `image-layout.md`). Whoever built it, the digest of the image index is the digest of the image. Bytes that come from
 //! outside are only believed after their digest was computed again.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -392,14 +393,16 @@ pub fn find_blob(folder: &Path, digest: &Digest) -> Result<Option<Vec<u8>>> {
 /// # Errors
 /// A blob cannot be had, or a manifest is not what the specification asks for.
 pub fn collect(digest: &Digest, fetch: &Fetch<'_>) -> Result<Layout> {
-    let mut blobs = BTreeMap::from([(digest.clone(), fetch(Part::Manifest, digest)?)]);
-    for image in platform_images(digest, fetch)? {
-        blobs.insert(image.descriptor.digest.clone(), fetch(Part::Manifest, &image.descriptor.digest)?);
-        for part in image.manifest.layers.iter().chain([&image.manifest.config]) {
-            blobs.insert(part.digest.clone(), fetch(Part::Blob, &part.digest)?);
-        }
+    let blobs = RefCell::new(BTreeMap::new());
+    let keep = |part, digest: &Digest| {
+        let bytes = fetch(part, digest)?;
+        blobs.borrow_mut().insert(digest.clone(), bytes.clone());
+        Ok(bytes)
+    };
+    for image in platform_images(digest, &keep)? {
+        image.manifest.layers.iter().try_for_each(|layer| keep(Part::Blob, &layer.digest).map(drop))?;
     }
-    Ok(Layout { digest: digest.clone(), blobs })
+    Ok(Layout { digest: digest.clone(), blobs: blobs.into_inner() })
 }
 
 /// The platforms of an image: its index, and each one's manifest and configuration.

@@ -3,6 +3,9 @@
 pub mod compile;
 pub mod embedded;
 pub mod layout;
+pub mod pull;
 pub mod recipe;
 pub mod registry;
+#[cfg(feature = "remote")]
+pub mod remote;
 pub mod scan;

@@ -8,22 +8,28 @@ use std::path::PathBuf;
 use crate::disk::{self, Lock};
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::layout::{
-    self, Annotations, Descriptor, Digest, ImageIndex, Layout, PlatformImage, REF_NAME, blob_path, read_blob,
+    self, Annotations, Descriptor, Digest, ImageIndex, Layout, Part, PlatformImage, REF_NAME, blob_path, read_blob,
 };
 
 /// An image repository.
 pub trait Registry {
-    /// Every tag and the digest it points at.
+    /// The names of all tags.
     ///
     /// # Errors
     /// The registry cannot be read.
-    fn tags(&self) -> Result<BTreeMap<String, Digest>>;
+    fn tags(&self) -> Result<Vec<String>>;
 
-    /// A blob, or the bytes of a manifest.
+    /// The digest that a tag points at, or nothing where there is no such tag. Anything but "there is none" is an error.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    fn resolve(&self, tag: &str) -> Result<Option<Digest>>;
+
+    /// A manifest or a blob.
     ///
     /// # Errors
     /// It is not there, or is not what its digest says.
-    fn blob(&self, digest: &Digest) -> Result<Vec<u8>>;
+    fn fetch(&self, part: Part, digest: &Digest) -> Result<Vec<u8>>;
 
     /// Stores every blob of an image that is not there yet. No tag points at it afterwards.
     ///
@@ -42,7 +48,7 @@ pub trait Registry {
     /// # Errors
     /// It is not there, or is not a multi-platform image.
     fn platforms(&self, digest: &Digest) -> Result<Vec<PlatformImage>> {
-        layout::platform_images(digest, &|_, part| self.blob(part))
+        layout::platform_images(digest, &|part, digest| self.fetch(part, digest))
     }
 }
 
@@ -65,16 +71,24 @@ impl LayoutFolder {
         let Some(bytes) = read? else { return Ok(ImageIndex::new(Vec::new())) };
         serde_json::from_slice(&bytes).context(Exit::Repository, || format!("{} is damaged", path.display()))
     }
-}
 
-impl Registry for LayoutFolder {
-    fn tags(&self) -> Result<BTreeMap<String, Digest>> {
+    fn pointers(&self) -> Result<BTreeMap<String, Digest>> {
         let manifests = self.index()?.manifests.into_iter();
         let tag = |descriptor: Descriptor| Some((descriptor.annotations.get(REF_NAME)?.clone(), descriptor.digest));
         Ok(manifests.filter_map(tag).collect())
     }
+}
 
-    fn blob(&self, digest: &Digest) -> Result<Vec<u8>> {
+impl Registry for LayoutFolder {
+    fn tags(&self) -> Result<Vec<String>> {
+        Ok(self.pointers()?.into_keys().collect())
+    }
+
+    fn resolve(&self, tag: &str) -> Result<Option<Digest>> {
+        Ok(self.pointers()?.remove(tag))
+    }
+
+    fn fetch(&self, _: Part, digest: &Digest) -> Result<Vec<u8>> {
         read_blob(&self.folder, digest)
     }
 
@@ -89,14 +103,15 @@ impl Registry for LayoutFolder {
 
     fn tag(&self, tags: &[(String, Digest)]) -> Result<()> {
         let _turn = Lock::wait(&self.lock)?;
-        let mut all = self.tags()?;
+        let before = self.pointers()?;
+        let mut all = before.clone();
         all.extend(tags.iter().cloned());
-        if all == self.tags()? {
+        if all == before {
             return Ok(());
         }
         let descriptors = all.into_iter().map(|(tag, digest)| {
             let annotations = Annotations::from([(REF_NAME.into(), tag)]);
-            Ok(Descriptor { annotations, ..Descriptor::of(layout::INDEX, &self.blob(&digest)?) })
+            Ok(Descriptor { annotations, ..Descriptor::of(layout::INDEX, &self.fetch(Part::Manifest, &digest)?) })
         });
         let index = ImageIndex::new(descriptors.collect::<Result<_>>()?);
         disk::replace(&self.folder.join("index.json"), &layout::json(&index)?)
@@ -125,8 +140,8 @@ mod tests {
         registry.tag(&[("v1.0.0".into(), one.digest.clone()), ("latest".into(), one.digest.clone())]).unwrap();
         registry.tag(&[("latest".into(), other.digest.clone())]).unwrap();
         let expected = BTreeMap::from([("v1.0.0".into(), one.digest), ("latest".into(), other.digest.clone())]);
-        assert_eq!(registry.tags().unwrap(), expected);
-        assert_eq!(Digest::of(&registry.blob(&other.digest).unwrap()), other.digest);
+        assert_eq!(registry.pointers().unwrap(), expected);
+        assert_eq!(Digest::of(&registry.fetch(Part::Manifest, &other.digest).unwrap()), other.digest);
     }
 
     #[test]

@@ -9,7 +9,6 @@ use crate::image::compile::{self, Toolchains};
 use crate::image::embedded::{self, BuildContext, Stamp};
 use crate::image::layout::{self, Annotations, Digest, Layout, Platform};
 use crate::image::recipe::Recipe;
-use crate::image::registry::Registry;
 use crate::image::scan::{Scanner, Verdict};
 use crate::moment::rfc3339;
 use crate::release::plan::{self, ImageFacts, ImagePlan};
@@ -29,7 +28,7 @@ impl Road {
             ImagePlan::Conflict(error) => return Err(error),
             ImagePlan::Adopt(facts) => {
                 ui::note("Adopted", format_args!("image {}", facts.digest));
-                layout::collect(&facts.digest, &|_, digest| self.registry.blob(digest))?
+                layout::collect(&facts.digest, &|part, digest| self.place.registry.fetch(part, digest))?
             }
             ImagePlan::Build | ImagePlan::Replace(_) => return self.build_new().map(|layout| layout.digest),
         };
@@ -57,7 +56,7 @@ impl Road {
                 .remedy("cargo xtask release scan"));
         }
         self.check_ours(&ImageFacts::of(layout.digest.clone(), &layout.platforms()?))?;
-        self.registry.push(&layout)?;
+        self.place.registry.push(&layout)?;
         ui::status("Pushed", format_args!("{}@{}", self.release.target.image, layout.digest));
         Ok(layout.digest)
     }
@@ -67,18 +66,19 @@ impl Road {
     /// # Errors
     /// The image is not there, or is of another release; a tag belongs to something else and may not move.
     pub fn tag(&self, digest: &Digest) -> Result<bool> {
-        self.check_ours(&ImageFacts::of(digest.clone(), &self.registry.platforms(digest)?))?;
-        let tags = self.registry.tags()?;
-        let names = version::version_tags(&self.release.version);
-        let moving: Vec<(String, Digest)> = names
-            .into_iter()
-            .filter(|name| tags.get(name) != Some(digest))
-            .map(|name| (name, digest.clone()))
-            .collect();
+        self.check_ours(&ImageFacts::of(digest.clone(), &self.place.registry.platforms(digest)?))?;
+        let (mut moving, mut taken) = (Vec::new(), false);
+        for name in version::version_tags(&self.release.version) {
+            let there = self.place.registry.resolve(&name)?;
+            if there.as_ref() != Some(digest) {
+                taken |= there.is_some();
+                moving.push((name, digest.clone()));
+            }
+        }
         if moving.is_empty() {
             return Ok(false);
         }
-        if moving.iter().any(|(name, _)| tags.contains_key(name)) {
+        if taken {
             let found = self.look()?;
             if let ImagePlan::Conflict(error) = found.image {
                 return Err(error);
@@ -88,7 +88,7 @@ impl Road {
                 self.withdraw()?;
             }
         }
-        self.registry.tag(&moving)?;
+        self.place.registry.tag(&moving)?;
         ui::status("Tagged", moving.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "));
         Ok(true)
     }
@@ -99,7 +99,7 @@ impl Road {
     /// There is no such tag.
     pub fn tagged(&self) -> Result<Digest> {
         let tag = &version::version_tags(&self.release.version)[0];
-        self.registry.tags()?.remove(tag).ok_or_else(|| {
+        self.place.registry.resolve(tag)?.ok_or_else(|| {
             Error::new(Exit::Usage, format!("there is no image {}:{tag}", self.release.target.image))
                 .remedy("cargo xtask release build, scan, push and tag come first")
         })
@@ -194,7 +194,7 @@ impl Road {
         if known.is_some_and(|verdict| verdict.scanner.is_some() || !could_be_scanned) {
             return Ok(());
         }
-        let layout = layout::collect(digest, &|_, part| self.registry.blob(part))?;
+        let layout = layout::collect(digest, &|part, digest| self.place.registry.fetch(part, digest))?;
         self.scan_layout(&layout).map(drop)
     }
 

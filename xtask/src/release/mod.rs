@@ -1,4 +1,4 @@
-//! The road a release travels, for a folder target: bump, compile, build, scan, push, package, publish, promote, verify.
+//! The road a release travels: bump, compile, build, scan, push, package, publish, invalidate, promote, verify.
 //!
 //! There is no state file. Every step asks the world first and does only what is missing, so the same words finish what a killed run
 //! began, and a finished release is a no-op. Pointers that users follow (the index, then the floating tags) move last.
@@ -8,11 +8,11 @@ use std::path::Path;
 use semver::Version;
 use serde::Serialize;
 
+use crate::chart::repository;
 use crate::config::Target;
 use crate::disk::Lock;
 use crate::error::Result;
 use crate::image::layout::{Digest, Platform};
-use crate::serve::Outside;
 use crate::ui;
 
 pub mod build;
@@ -27,6 +27,7 @@ pub mod verify;
 pub mod version;
 
 use plan::ImagePlan;
+use publish::Published;
 use road::Road;
 use verify::Proof;
 use version::Word;
@@ -40,6 +41,8 @@ pub struct Order {
     pub target: String,
     /// Treat what is published as production does: it never changes.
     pub strict: bool,
+    /// Put a first, empty index where there is none.
+    pub init: bool,
 }
 
 /// What travels the road: computed once, never changed.
@@ -82,11 +85,14 @@ pub fn run(root: &Path, order: &Order) -> Result<Report> {
     let _turn = take_turn(root)?;
     let road = Road::open(root, order)?;
     let target = &road.release.target;
-    let _outside = Outside::reach(&road.folder(), target)?;
+    let _outside = road.outside()?;
     ui::status("Releasing", format_args!("{} {} to `{}`", road.chart.name, road.release.version, target.name));
+    if order.init {
+        repository::put_first(&*road.place.store)?;
+    }
     road.refuse_yanked()?;
     let found = road.look()?;
-    let (digest, mut changed) = match found.image {
+    let (mut digest, mut changed) = match found.image {
         ImagePlan::Conflict(error) => return Err(error),
         ImagePlan::Adopt(facts) => {
             ui::note("Adopted", format_args!("image {} ({})", facts.digest, plan::list(&facts.platforms)));
@@ -99,10 +105,25 @@ pub fn run(root: &Path, order: &Order) -> Result<Report> {
             (road.make_image()?, true)
         }
     };
+    loop {
+        changed |= road.tag(&digest)?;
+        match road.publish(&digest)? {
+            Published::Ours(listed) => {
+                changed |= listed;
+                break;
+            }
+            Published::Met(other) => {
+                ui::note("Met", format_args!("the same release of another compiler: image {other} is the published one"));
+                road.scan_adopted(&other)?;
+                digest = other;
+            }
+        }
+    }
+    // A slower run of the same release may have moved them meanwhile: whoever comes last puts them right.
     changed |= road.tag(&digest)?;
-    changed |= road.publish(&digest)?;
+    let patience = road.refresh()?;
     changed |= road.promote()?;
-    let proof = road.verify()?;
+    let proof = road.verify(patience)?;
     let missing = road.missing_platforms(&digest)?;
     summarise(&road, &proof, changed, &missing);
     Ok(Report {

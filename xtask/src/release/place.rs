@@ -1,9 +1,60 @@
-//! Where a folder target keeps things: charts and index at the top, the image as an OCI layout beside them.
+//! Where a target keeps things, behind the seams: a registry for images, a store for charts, and a CDN before the store.
+//!
+//! A folder has charts and index at the top and the image as an OCI layout beside them. A target beyond this machine has a
+//! bucket, a distribution and a registry.
 
 use std::path::{Path, PathBuf};
 
-use crate::image::registry::LayoutFolder;
+use crate::cdn::Cdn;
+use crate::config::{self, Target};
+use crate::error::Result;
+use crate::image::registry::{LayoutFolder, Registry};
+use crate::store::Store;
 use crate::store::directory::Directory;
+
+/// Everything that a target publishes into.
+pub struct Place {
+    /// The image's repository.
+    pub registry: Box<dyn Registry>,
+    /// The chart repository's files.
+    pub store: Box<dyn Store>,
+    /// The caches before them, where there are any.
+    pub cdn: Option<Box<dyn Cdn>>,
+}
+
+impl Place {
+    /// The place of a target. Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// The machine cannot start what is needed to ask.
+    pub fn open(root: &Path, target: &Target) -> Result<Self> {
+        match &target.place {
+            config::Place::Folder(folder) => {
+                let folder = root.join(folder);
+                Ok(Place { registry: Box::new(registry(&folder)), store: Box::new(store(&folder)), cdn: None })
+            }
+            config::Place::Remote(remote) => open_remote(remote, target),
+        }
+    }
+}
+
+#[cfg(feature = "remote")]
+fn open_remote(remote: &config::Remote, target: &Target) -> Result<Place> {
+    let aws = std::rc::Rc::new(crate::aws::Aws::new(remote)?);
+    Ok(Place {
+        registry: Box::new(crate::image::remote::Remote::new(target)?),
+        store: Box::new(crate::store::s3::Bucket::new(std::rc::Rc::clone(&aws))),
+        cdn: Some(Box::new(crate::cdn::cloudfront::Distribution::new(aws))),
+    })
+}
+
+#[cfg(not(feature = "remote"))]
+fn open_remote(_: &config::Remote, target: &Target) -> Result<Place> {
+    use crate::error::{Error, Exit};
+    Err(Error::new(Exit::Failure, format!("this build of xtask cannot reach target `{}`", target.name))
+        .because("it was compiled without the feature `remote`")
+        .remedy("cargo run --package xtask --features remote -- followed by the same words"))
+}
 
 /// The image's layout within a published folder.
 pub fn image_folder(folder: &Path) -> PathBuf {

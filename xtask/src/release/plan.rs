@@ -22,6 +22,8 @@ pub enum State {
     ToDo(String),
     /// It must not be done, and why.
     Conflict(String),
+    /// It could not be seen, and why.
+    Unknown(String),
 }
 
 /// One line of a plan.

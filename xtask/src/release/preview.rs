@@ -2,12 +2,11 @@
 
 use crate::chart::index::FILE;
 use crate::chart::repository;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::layout::sha256_hex;
-use crate::image::registry::Registry;
 use crate::release::plan::{ImagePlan, State, Step};
 use crate::release::road::Road;
-use crate::release::version;
+use crate::release::{Release, verify, version};
 
 impl Road {
     /// What every step would do, decided without doing any.
@@ -15,8 +14,12 @@ impl Road {
     /// # Errors
     /// The repository cannot be read.
     pub fn plan(&self) -> Result<Vec<Step>> {
-        let found = self.look()?;
-        let snapshot = repository::read(&self.store)?;
+        let seen = self.look().and_then(|found| Ok((found, repository::read(&*self.place.store)?)));
+        let (found, snapshot) = match seen {
+            Ok(seen) => seen,
+            Err(error) if self.release.target.is_remote() => return self.plan_blindly(&error),
+            Err(error) => return Err(error),
+        };
         let index = snapshot.index()?;
         let version = self.release.version.to_string();
         let adopted = match &found.image {
@@ -25,6 +28,7 @@ impl Road {
         };
         let name = self.chart.archive_name();
         let packed = adopted.as_ref().map(|digest| self.pack(digest)).transpose()?.map(|(_, bytes)| bytes);
+        let sha256 = packed.as_ref().map(|bytes| sha256_hex(bytes));
         let archive = match (&found.archive, &packed) {
             (None, _) => State::ToDo(name.clone()),
             (Some(there), Some(packed)) if there == packed => State::Done(name.clone()),
@@ -33,7 +37,7 @@ impl Road {
         let entry = match (index.yanked(&self.chart.name, &version)?, index.find(&self.chart.name, &version)) {
             (Some(yanked), _) => State::Conflict(format!("{version} was yanked: {}", yanked.reason)),
             (None, None) => State::ToDo(format!("list {version} in {FILE}")),
-            (None, Some(entry)) if packed.as_ref().map(|bytes| sha256_hex(bytes)).as_deref() == entry.sha256() => {
+            (None, Some(entry)) if sha256.as_deref() == entry.sha256() => {
                 State::Done(format!("{version} is listed in {FILE}"))
             }
             _ => self.other_content(FILE),
@@ -43,25 +47,57 @@ impl Road {
         let floating = version::floating_tags(&listed, &self.workspace.first_version);
         let ours: Vec<String> =
             floating.into_iter().filter(|(_, leader)| *leader == self.release.version).map(|(tag, _)| tag).collect();
-        let tags = self.registry.tags()?;
-        let right = |tag: &String| adopted.is_some() && tags.get(tag) == adopted.as_ref();
-        let tag_state = |tags: &[String]| {
+        let tag_state = |tags: &[String]| -> Result<State> {
             let text = if tags.is_empty() { "none".into() } else { tags.join(" ") };
-            if tags.iter().all(right) { State::Done(text) } else { State::ToDo(text) }
+            for tag in tags {
+                if adopted.is_none() || self.place.registry.resolve(tag)? != adopted {
+                    return Ok(State::ToDo(text));
+                }
+            }
+            Ok(State::Done(text))
         };
         let [compile, build, scan] = self.plan_image(&found.image)?;
+        let invalidate = self.place.cdn.as_ref().map(|_| ("invalidate", self.plan_invalidate(sha256.as_deref())));
         let states = [
             ("bump", self.plan_bump()),
             ("compile", compile),
             ("build", build),
             ("scan", scan),
-            ("push", tag_state(&version::version_tags(&self.release.version))),
+            ("push", tag_state(&version::version_tags(&self.release.version))?),
             ("package", archive),
             ("publish", entry),
-            ("promote", tag_state(&ours)),
-            ("verify", State::ToDo(format!("fetch all of it from {}", self.release.target.repository))),
         ];
-        Ok(states.into_iter().map(|(step, state)| Step { step, state }).collect())
+        let last = [("promote", tag_state(&ours)?), ("verify", self.plan_verify())];
+        Ok(states.into_iter().chain(invalidate).chain(last).map(|(step, state)| Step { step, state }).collect())
+    }
+
+    /// The plan of somebody who may not look at the target: what is there decides everything but the build.
+    fn plan_blindly(&self, error: &Error) -> Result<Vec<Step>> {
+        let [compile, build, scan] = self.plan_image(&ImagePlan::Build)?;
+        let unless_there = |state: State| match state {
+            State::ToDo(detail) => State::ToDo(format!("{detail}, unless the image is there")),
+            state => state,
+        };
+        let mut steps = vec![("bump", self.plan_bump())];
+        steps.extend([("compile", compile), ("build", build), ("scan", scan)].map(|(step, state)| (step, unless_there(state))));
+        let unseen = || State::Unknown(error.to_string());
+        steps.extend(["push", "package", "publish", "invalidate", "promote"].map(|step| (step, unseen())));
+        steps.push(("verify", self.plan_verify()));
+        Ok(steps.into_iter().map(|(step, state)| Step { step, state }).collect())
+    }
+
+    fn plan_verify(&self) -> State {
+        State::ToDo(format!("fetch all of it from {}", self.release.target.repository))
+    }
+
+    /// What users see decides, and not what the bucket holds.
+    fn plan_invalidate(&self, sha256: Option<&str>) -> State {
+        let Release { target, version, .. } = &self.release;
+        match verify::listed(target, &self.chart.name, &version.to_string()) {
+            Ok(Some(listed)) if Some(listed.as_str()) == sha256 => State::Done("users see this index".into()),
+            Ok(_) => State::ToDo(format!("/{FILE} in every cache")),
+            Err(error) => State::Unknown(error.to_string()),
+        }
     }
 
     fn plan_bump(&self) -> State {

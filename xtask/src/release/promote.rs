@@ -1,6 +1,6 @@
 //! Floating tags: `latest`, `1` and `1.2` follow the highest stable version *that the index lists*, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use semver::Version;
 
@@ -47,7 +47,8 @@ pub fn run(registry: &dyn Registry, listed: &dyn Fn() -> Result<Vec<Version>>, f
     const ROUNDS: usize = 10;
     let mut moved = false;
     for round in 0..ROUNDS {
-        let moves = moves(&registry.tags()?, &listed()?, first);
+        let listed = listed()?;
+        let moves = moves(&pointers(registry, &listed, first)?, &listed, first);
         if round == 0 {
             moves.warnings.iter().for_each(ui::warn);
         }
@@ -60,6 +61,21 @@ pub fn run(registry: &dyn Registry, listed: &dyn Fn() -> Result<Vec<Version>>, f
         moved = true;
     }
     Ok(moved)
+}
+
+/// The floating tags, those that are wished for and those that are there, and the tags of the versions that lead.
+fn pointers(registry: &dyn Registry, listed: &[Version], first: &Version) -> Result<BTreeMap<String, Digest>> {
+    let wanted = version::floating_tags(listed, first);
+    let leaders = wanted.values().map(|leader| version::version_tags(leader)[0].clone());
+    let mut names: BTreeSet<String> = leaders.chain(wanted.keys().cloned()).collect();
+    names.extend(registry.tags()?.into_iter().filter(|tag| version::is_floating(tag)));
+    let mut pointers = BTreeMap::new();
+    for name in names {
+        if let Some(digest) = registry.resolve(&name)? {
+            pointers.insert(name, digest);
+        }
+    }
+    Ok(pointers)
 }
 
 #[cfg(test)]

@@ -1,48 +1,105 @@
 //! The chart's part of the road: package, publish, list, promote; and taking a version out of the list again.
 
+use std::time::Duration;
+
 use semver::Version;
 use serde::Serialize;
 
+use crate::cdn::STALE_FOR;
 use crate::chart::index::{Entry, FILE};
 use crate::chart::manifest::ChartManifest;
 use crate::chart::repository;
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::layout::{Digest, sha256_hex};
-use crate::image::registry::Registry;
 use crate::moment::rfc3339;
 use crate::release::Release;
-use crate::release::plan::ImageFacts;
+use crate::release::plan::{ImageFacts, Judgement};
 use crate::release::road::Road;
 use crate::release::verify::{self, Proof};
-use crate::release::{promote, version};
-use crate::store::{Store, Write};
+use crate::release::promote;
+use crate::store::Write;
 use crate::ui;
 
+/// How publishing the chart went.
+#[derive(Debug)]
+pub enum Published {
+    /// The chart is out and listed; true where anything was changed.
+    Ours(bool),
+    /// The same release, made with another compiler, was faster: its archive names this image, and an archive never changes.
+    Met(Digest),
+}
+
 impl Road {
-    /// Packages the chart for an image, puts the archive, and lists it. True where anything was changed.
+    /// Packages the chart for an image, puts the archive, and lists it.
     ///
     /// # Errors
     /// The image is of another release, or cannot be pulled; the version is published with other content, or was yanked.
-    pub fn publish(&self, digest: &Digest) -> Result<bool> {
+    pub fn publish(&self, digest: &Digest) -> Result<Published> {
         let target = &self.release.target;
-        self.check_ours(&ImageFacts::of(digest.clone(), &self.registry.platforms(digest)?))?;
-        verify::image(target, &version::version_tags(&self.release.version)[0], digest)?;
+        let store = &*self.place.store;
+        self.check_ours(&ImageFacts::of(digest.clone(), &self.place.registry.platforms(digest)?))?;
+        verify::image(target, digest, self.patience())?;
         let (manifest, bytes) = self.pack(digest)?;
         let name = manifest.archive_name();
         let sha256 = sha256_hex(&bytes);
         let entry = entry(&manifest, &sha256, &self.release)?;
         self.refuse_yanked()?;
-        repository::initialise(&self.store)?;
-        let mut changed = self.put_archive(&name, &bytes)?;
-        verify::archive(target, &name, &sha256)?;
+        repository::initialise(store)?;
+        let mut changed = match self.put_archive(&name, &bytes)? {
+            Archive::There => false,
+            Archive::Put => true,
+            Archive::Other(digest) => return Ok(Published::Met(digest)),
+        };
+        verify::archive(target, &name, &sha256, self.patience())?;
         if self.listed_otherwise(&sha256)? {
             self.withdraw()?;
         }
-        if repository::add(&self.store, &manifest.name, &entry)? {
+        if repository::add(store, &manifest.name, &entry)? {
             ui::status("Listed", format_args!("{} {} in {FILE}", manifest.name, manifest.version));
             changed = true;
         }
-        Ok(changed)
+        Ok(Published::Ours(changed))
+    }
+
+    /// The chart alone, for an image that was chosen before.
+    ///
+    /// # Errors
+    /// As `publish`; the same release was published for another image.
+    pub fn publish_only(&self, digest: &Digest) -> Result<bool> {
+        match self.publish(digest)? {
+            Published::Ours(changed) => {
+                self.refresh()?;
+                Ok(changed)
+            }
+            Published::Met(other) => Err(Error::new(Exit::Conflict, "the chart is published for another image")
+                .because(format!("it names {other}, the same release of another compiler"))
+                .remedy(format!("cargo xtask release tag --digest {other}, then the same words with that digest"))),
+        }
+    }
+
+    /// Makes every cache drop the index and the archive. Gives how long the outside may go on showing old copies.
+    ///
+    /// # Errors
+    /// The index cannot be read. A cache that cannot be told is a warning: old copies end by themselves.
+    pub fn refresh(&self) -> Result<Duration> {
+        let Some(cdn) = &self.place.cdn else { return Ok(Duration::ZERO) };
+        let paths = [FILE.to_owned(), self.chart.archive_name()].map(|name| format!("/{name}"));
+        let index = self.place.store.get(FILE)?.map(|index| index.version).unwrap_or_default();
+        // One and the same request for one state of the index, whoever makes it and however often.
+        let reference = &sha256_hex(format!("{index} {}", paths.join(" ")).as_bytes())[..40];
+        match cdn.invalidate(&paths, reference) {
+            Ok(()) => {
+                ui::status("Invalidated", paths.join(" "));
+                Ok(self.patience())
+            }
+            Err(error) => {
+                ui::warn(format_args!(
+                    "{error}\n  users may see the old {FILE} for up to {} s more; this run waits for as long",
+                    STALE_FOR.as_secs()
+                ));
+                Ok(STALE_FOR)
+            }
+        }
     }
 
     /// Points the floating tags at the highest listed versions. True where one moved.
@@ -50,16 +107,17 @@ impl Road {
     /// # Errors
     /// The index or the registry cannot be read or written to.
     pub fn promote(&self) -> Result<bool> {
-        let listed = || Ok(repository::read(&self.store)?.index()?.versions(&self.chart.name));
-        promote::run(&self.registry, &listed, &self.workspace.first_version)
+        let listed = || Ok(repository::read(&*self.place.store)?.index()?.versions(&self.chart.name));
+        promote::run(&*self.place.registry, &listed, &self.workspace.first_version)
     }
 
     /// Fetches the release as an anonymous user would.
     ///
     /// # Errors
     /// Something is not there, or not what was published.
-    pub fn verify(&self) -> Result<Proof> {
-        verify::run(&self.release.target, &self.chart.name, &self.release.version, &self.workspace.first_version)
+    pub fn verify(&self, patience: Duration) -> Result<Proof> {
+        let Release { target, version, .. } = &self.release;
+        verify::run(target, &self.chart.name, version, &self.workspace.first_version, patience)
     }
 
     /// Takes a version out of the index, for a reason that is kept, and moves the floating tags. False where it was out before.
@@ -68,7 +126,8 @@ impl Road {
     /// The version is not listed.
     pub fn yank(&self, version: &Version, reason: &str) -> Result<bool> {
         let (chart, text) = (&self.chart.name, version.to_string());
-        let changed = repository::update(&self.store, &|index| index.yank(chart, &text, reason))?;
+        let changed = repository::update(&*self.place.store, &|index| index.yank(chart, &text, reason))?;
+        self.refresh()?;
         self.promote()?;
         Ok(changed)
     }
@@ -79,50 +138,58 @@ impl Road {
     /// The version was never yanked.
     pub fn unyank(&self, version: &Version) -> Result<bool> {
         let (chart, text) = (&self.chart.name, version.to_string());
-        let changed = repository::update(&self.store, &|index| index.unyank(chart, &text))?;
+        let changed = repository::update(&*self.place.store, &|index| index.unyank(chart, &text))?;
+        self.refresh()?;
         self.promote()?;
         Ok(changed)
     }
 
     pub(super) fn refuse_yanked(&self) -> Result<()> {
         let version = self.release.version.to_string();
-        repository::read(&self.store)?.index()?.refuse_yanked(&self.chart.name, &version)
+        repository::read(&*self.place.store)?.index()?.refuse_yanked(&self.chart.name, &version)
     }
 
-    fn put_archive(&self, name: &str, bytes: &[u8]) -> Result<bool> {
-        if self.store.put_new(name, bytes)? == Write::Done {
+    fn put_archive(&self, name: &str, bytes: &[u8]) -> Result<Archive> {
+        let store = &*self.place.store;
+        if store.put_new(name, bytes)? == Write::Done {
             ui::status("Published", format_args!("{}/{name}", self.release.target.repository));
-            return Ok(true);
+            return Ok(Archive::Put);
         }
-        let Some(there) = self.store.get(name)? else { return self.put_archive(name, bytes) };
+        let changed_just_now = || {
+            Error::new(Exit::Busy, format!("{name} was changed by another run just now"))
+                .remedy("run the same words again")
+        };
+        let there = store.get(name)?.ok_or_else(changed_just_now)?;
         if there.bytes == bytes {
-            return Ok(false);
+            return Ok(Archive::There);
+        }
+        if let Some(digest) = self.same_release(&there.bytes)? {
+            return Ok(Archive::Other(digest));
         }
         if self.strict {
+            let (published, ours) = (sha256_hex(&there.bytes), sha256_hex(bytes));
             return Err(Error::new(Exit::Conflict, format!("{name} is already published with other content"))
-                .because(format!(
-                    "published: sha256 {}\nours:      sha256 {}",
-                    sha256_hex(&there.bytes),
-                    sha256_hex(bytes)
-                ))
+                .because(format!("published: sha256 {published}\nours:      sha256 {ours}"))
                 .remedy("take the next version: a published one never changes"));
         }
         // The entry leaves first: at no moment does the index lead to bytes that it does not name.
         self.withdraw()?;
-        match self.store.replace(name, &there.revision, bytes)? {
+        match store.replace(name, &there.revision, bytes)? {
             Write::Done => {
-                ui::status(
-                    "Replaced",
-                    format_args!(
-                        "{}/{name}: its sources changed since it was rehearsed",
-                        self.release.target.repository
-                    ),
-                );
-                Ok(true)
+                let repository = &self.release.target.repository;
+                let why = "its sources changed since it was rehearsed";
+                ui::status("Replaced", format_args!("{repository}/{name}: {why}"));
+                Ok(Archive::Put)
             }
-            Write::Refused => Err(Error::new(Exit::Busy, format!("{name} was changed by another run just now"))
-                .remedy("run the same words again")),
+            Write::Refused => Err(changed_just_now()),
         }
+    }
+
+    /// The image that an archive names, where the archive differs from ours in nothing else.
+    fn same_release(&self, archive: &[u8]) -> Result<Option<Digest>> {
+        let Some(facts) = self.named_image(archive) else { return Ok(None) };
+        let same = self.judge(&facts)? == Judgement::Ours && self.pack(&facts.digest)?.1 == archive;
+        Ok(same.then_some(facts.digest))
     }
 
     /// Takes our version out of the index because it is made again: rehearsals only.
@@ -132,7 +199,7 @@ impl Road {
         }
         let version = self.release.version.to_string();
         let withdrawn =
-            repository::update(&self.store, &|index| Ok(index.withdraw(&self.chart.name, &version).is_some()))?;
+            repository::update(&*self.place.store, &|index| Ok(index.withdraw(&self.chart.name, &version).is_some()))?;
         if withdrawn {
             ui::note("Withdrawn", format_args!("{version} from {FILE}, until it is published again"));
         }
@@ -140,11 +207,21 @@ impl Road {
     }
 
     fn listed_otherwise(&self, sha256: &str) -> Result<bool> {
-        let snapshot = repository::read(&self.store)?;
+        let snapshot = repository::read(&*self.place.store)?;
         let index = snapshot.index()?;
         let entry = index.find(&self.chart.name, &self.release.version.to_string());
         Ok(entry.is_some_and(|entry| entry.sha256() != Some(sha256)))
     }
+}
+
+/// How an archive's name stands after an attempt to put it.
+enum Archive {
+    /// It was there, with our bytes.
+    There,
+    /// It is there now.
+    Put,
+    /// It is there with the image of another compiler.
+    Other(Digest),
 }
 
 /// The index entry of an archive: what Helm makes of the manifest, and where, when and what the archive is.

@@ -2,19 +2,19 @@
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::chart::manifest::ChartManifest;
 use crate::chart::package::{self, ChartFiles, RELEASED_IMAGE};
-use crate::config::Workspace;
+use crate::config::{self, Target, Workspace};
 use crate::error::{Error, Exit, Result};
 use crate::image::compile::{self, Toolchains};
 use crate::image::layout::{Digest, Platform};
-use crate::image::registry::{LayoutFolder, Registry};
 use crate::release::plan::{self, ImageFacts, ImagePlan, Judgement, Wanted};
-use crate::release::{Order, Release, bump, place, version};
+use crate::release::place::Place;
+use crate::release::{Order, Release, bump, version};
+use crate::serve::Outside;
 use crate::source::Source;
-use crate::store::Store;
-use crate::store::directory::Directory;
 use crate::tools;
 
 /// A release, and everything it is made of and published to.
@@ -25,8 +25,7 @@ pub struct Road {
     pub(super) source: Source,
     pub(super) chart: ChartManifest,
     files: ChartFiles,
-    pub(super) registry: LayoutFolder,
-    pub(super) store: Directory,
+    pub(super) place: Place,
     pub(super) strict: bool,
     toolchains: OnceCell<Toolchains>,
 }
@@ -47,14 +46,7 @@ impl Road {
         let workspace = Workspace::find(root)?;
         let target = workspace.target(&order.target)?;
         let source = Source::read(&workspace.root)?;
-        if !source.ignores(&target.directory)? {
-            return Err(Error::new(
-                Exit::Workspace,
-                format!("what is published would be part of the sources: {}", target.directory.display()),
-            )
-            .because("every release would change them, and none would ever be finished")
-            .remedy(format!("add a line `/{}/` to .gitignore", target.directory.display())));
-        }
+        check_ignored(&source, &target)?;
         let tree_files = chart_files(&workspace, &source)?;
         bump::check_agreement(&workspace, &package::manifest(&tree_files)?)?;
         let current = &workspace.package.version;
@@ -64,12 +56,10 @@ impl Road {
         let release = Release { version, revision: source.revision(), time: source.commit_time, target };
         let source = source.with_edits(edits);
         let files = chart_files(&workspace, &source)?;
-        let folder = workspace.directory(&release.target);
         Ok(Road {
             chart: package::manifest(&files)?,
-            registry: place::registry(&folder),
-            store: place::store(&folder),
-            strict: order.strict,
+            place: Place::open(&workspace.root, &release.target)?,
+            strict: order.strict || release.target.is_remote(),
             toolchains: OnceCell::new(),
             release,
             workspace,
@@ -78,15 +68,24 @@ impl Road {
         })
     }
 
-    /// The folder that is published into.
-    pub fn folder(&self) -> PathBuf {
-        self.workspace.directory(&self.release.target)
+    /// Makes what is published reachable from outside for as long as the value lives: a folder has to be served.
+    ///
+    /// # Errors
+    /// The folder's port is in use by something else.
+    pub fn outside(&self) -> Result<Option<Outside>> {
+        let target = &self.release.target;
+        self.workspace.directory(target).map(|folder| Outside::reach(&folder, target)).transpose()
+    }
+
+    /// How long the outside may need to show what was just written.
+    pub(super) fn patience(&self) -> Duration {
+        if self.release.target.is_remote() { Duration::from_secs(60) } else { Duration::ZERO }
     }
 
     /// Looks at what is published of this version. An archive that is there decides which image is ours: two machines with
     /// two compilers may have met, and the chart that users get names one of their images.
     pub(super) fn look(&self) -> Result<Found> {
-        let archive = self.store.get(&self.chart.archive_name())?.map(|object| object.bytes);
+        let archive = self.place.store.get(&self.chart.archive_name())?.map(|object| object.bytes);
         if let Some(facts) = archive.as_ref().and_then(|bytes| self.named_image(bytes)) {
             let ours = self.judge(&facts)? == Judgement::Ours;
             if ours && Some(&self.pack(&facts.digest)?.1) == archive.as_ref() {
@@ -94,8 +93,8 @@ impl Road {
             }
         }
         let tag = &version::version_tags(&self.release.version)[0];
-        let tagged = self.registry.tags()?.remove(tag);
-        let facts = tagged.map(|digest| Ok(ImageFacts::of(digest.clone(), &self.registry.platforms(&digest)?)));
+        let tagged = self.place.registry.resolve(tag)?;
+        let facts = tagged.map(|digest| Ok(ImageFacts::of(digest.clone(), &self.place.registry.platforms(&digest)?)));
         let image = self.with_wanted(|wanted| plan::image(facts.transpose()?, wanted))?;
         Ok(Found { image, archive })
     }
@@ -104,11 +103,11 @@ impl Road {
     pub(super) fn named_image(&self, archive: &[u8]) -> Option<ImageFacts> {
         let manifest = package::manifest(&package::unpack(archive).ok()?).ok()?;
         let digest: Digest = manifest.annotations.get(RELEASED_IMAGE)?.rsplit_once('@')?.1.parse().ok()?;
-        let parts = self.registry.platforms(&digest).ok()?;
+        let parts = self.place.registry.platforms(&digest).ok()?;
         Some(ImageFacts::of(digest, &parts))
     }
 
-    fn judge(&self, facts: &ImageFacts) -> Result<Judgement> {
+    pub(super) fn judge(&self, facts: &ImageFacts) -> Result<Judgement> {
         self.with_wanted(|wanted| plan::judge(facts, wanted))
     }
 
@@ -139,7 +138,7 @@ impl Road {
 
     /// The chart as it is released with an image: its manifest and its archive.
     pub(super) fn pack(&self, digest: &Digest) -> Result<(ChartManifest, Vec<u8>)> {
-        let platforms = self.registry.platforms(digest)?.into_iter().map(|part| part.platform).collect();
+        let platforms = self.place.registry.platforms(digest)?.into_iter().map(|part| part.platform).collect();
         let stamp = package::Stamp {
             image: format!("{}:{}@{digest}", self.release.target.image, self.release.version),
             platforms,
@@ -160,7 +159,7 @@ impl Road {
 
     /// The platforms that the image lacks.
     pub(super) fn missing_platforms(&self, digest: &Digest) -> Result<Vec<Platform>> {
-        let there: Vec<Platform> = self.registry.platforms(digest)?.into_iter().map(|part| part.platform).collect();
+        let there: Vec<Platform> = self.place.registry.platforms(digest)?.into_iter().map(|part| part.platform).collect();
         Ok(self.workspace.platforms.keys().filter(|platform| !there.contains(platform)).cloned().collect())
     }
 
@@ -168,6 +167,17 @@ impl Road {
     pub(super) fn work(&self, name: &str) -> PathBuf {
         self.workspace.root.join("target/xtask").join(name)
     }
+}
+
+/// What is published into must not be part of the sources.
+fn check_ignored(source: &Source, target: &Target) -> Result<()> {
+    let config::Place::Folder(folder) = &target.place else { return Ok(()) };
+    if source.ignores(folder)? {
+        return Ok(());
+    }
+    Err(Error::new(Exit::Workspace, format!("what is published would be part of the sources: {}", folder.display()))
+        .because("every release would change them, and none would ever be finished")
+        .remedy(format!("add a line `/{}/` to .gitignore", folder.display())))
 }
 
 fn chart_files(workspace: &Workspace, source: &Source) -> Result<ChartFiles> {

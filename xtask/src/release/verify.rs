@@ -2,17 +2,22 @@
 //!
 //! Nothing here looks at a folder, a store or a registry's inside; only at URLs.
 
+use std::time::{Duration, Instant};
+
 use semver::Version;
 use serde::Serialize;
 
 use crate::chart::index::{self, FILE, Index};
 use crate::chart::package::{self, RELEASED_IMAGE};
+use crate::chart::repository;
 use crate::config::Target;
 use crate::error::{Error, Exit, Result};
-use crate::http::{self, Answer};
-use crate::image::layout::{self, Digest, Part, sha256_hex};
+use crate::http::{Anonymous, Answer};
+use crate::image::layout::{self, Digest, sha256_hex};
+use crate::image::pull::Puller;
 use crate::release::plan;
 use crate::release::version;
+use crate::ui;
 
 /// What an anonymous user gets.
 #[derive(Clone, Debug, Serialize)]
@@ -29,52 +34,102 @@ pub struct Proof {
     pub tags: Vec<String>,
 }
 
-/// Fetches one version of a chart and all it leads to.
+/// Fetches one version of a chart and all it leads to, again and again until it is right or `patience` is over: caches and tags
+/// follow a little later.
 ///
 /// # Errors
 /// Something is not there, or not what it should be; every complaint is listed.
-pub fn run(target: &Target, chart: &str, wanted: &Version, first: &Version) -> Result<Proof> {
-    let mut visit = Visit { target, complaints: Vec::new() };
-    let proof = visit.all(chart, wanted, first)?;
-    match proof {
-        Some(proof) if visit.complaints.is_empty() => Ok(proof),
-        _ => {
-            Err(Error::new(Exit::Verify, format!("{chart} {wanted} is not what users get from {}", target.repository))
-                .because(visit.complaints.join("\n"))
-                .remedy("run the same release again: it does what is missing"))
+pub fn run(target: &Target, chart: &str, wanted: &Version, first: &Version, patience: Duration) -> Result<Proof> {
+    patiently(patience, || {
+        let mut visit = Visit::new(target);
+        let proof = visit.all(chart, wanted, first)?;
+        match proof {
+            Some(proof) if visit.complaints.is_empty() => Ok(proof),
+            _ => Err(Error::new(
+                Exit::Verify,
+                format!("{chart} {wanted} is not what users get from {}", target.repository),
+            )
+            .because(visit.complaints.join("\n"))
+            .remedy("run the same release again: it does what is missing")),
         }
-    }
+    })
 }
 
 /// Fetches the archive of a version through the public URL before the index leads to it.
 ///
 /// # Errors
 /// It is not there, or is not what was published.
-pub fn archive(target: &Target, name: &str, sha256: &str) -> Result<()> {
-    let mut visit = Visit { target, complaints: Vec::new() };
-    visit.archive(&format!("{}/{name}", target.repository), sha256)?;
-    visit.end(&format!("{name} cannot be fetched from {}", target.repository))
+pub fn archive(target: &Target, name: &str, sha256: &str, patience: Duration) -> Result<()> {
+    patiently(patience, || {
+        let mut visit = Visit::new(target);
+        visit.archive(&format!("{}/{name}", target.repository), sha256)?;
+        visit.end(&format!("{name} cannot be fetched from {}", target.repository))
+    })
 }
 
-/// Pulls an image by tag and digest before a chart names it.
+/// Pulls an image by its digest before a chart names it: manifests and configurations, and every layer.
 ///
 /// # Errors
 /// A part of it cannot be pulled by an anonymous user.
-pub fn image(target: &Target, tag: &str, digest: &Digest) -> Result<()> {
-    let mut visit = Visit { target, complaints: Vec::new() };
-    visit.pull(tag, digest)?;
-    visit.end(&format!("{}:{tag} cannot be pulled", target.image))
+pub fn image(target: &Target, digest: &Digest, patience: Duration) -> Result<()> {
+    patiently(patience, || {
+        let puller = Puller::new(target);
+        let pulled = layout::collect(digest, &|part, digest| puller.part(part, digest)).map(drop);
+        pulled.map_err(|error| Error { what: format!("{}@{digest} cannot be pulled: {}", target.image, error.what), ..error })
+    })
+}
+
+/// The version that the public index lists, whose archive has this digest; nothing where it is listed otherwise or not at all.
+///
+/// # Errors
+/// The index cannot be fetched, or is damaged.
+pub fn listed(target: &Target, chart: &str, version: &str) -> Result<Option<String>> {
+    let answer = Anonymous::new(&target.repository).get(&format!("{}/{FILE}", target.repository), &[])?;
+    if answer.status != 200 {
+        return Ok(None);
+    }
+    let json = index::as_json(&answer.body)?;
+    let index = Index::parse(&json)?;
+    Ok(index.find(chart, version).and_then(|entry| entry.sha256()).map(str::to_owned))
+}
+
+fn patiently<T>(patience: Duration, attempt: impl Fn() -> Result<T>) -> Result<T> {
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(250);
+    loop {
+        let left = patience.saturating_sub(started.elapsed());
+        match attempt() {
+            Err(error) if !left.is_zero() => {
+                if pause > Duration::from_secs(3) {
+                    let reason = error.why.as_deref().and_then(|why| why.lines().next()).unwrap_or(&error.what);
+                    ui::note("Waiting", format_args!("up to {} s more: {reason}", left.as_secs()));
+                }
+                std::thread::sleep(pause.min(left));
+                pause = (pause * 2).min(Duration::from_secs(10));
+            }
+            settled => return settled,
+        }
+    }
 }
 
 struct Visit<'t> {
     target: &'t Target,
+    user: Anonymous,
+    puller: Puller<'t>,
     complaints: Vec<String>,
+}
+
+impl<'t> Visit<'t> {
+    fn new(target: &'t Target) -> Self {
+        let user = Anonymous::new(&target.repository);
+        Visit { target, user, puller: Puller::new(target), complaints: Vec::new() }
+    }
 }
 
 impl Visit<'_> {
     fn all(&mut self, chart: &str, wanted: &Version, first: &Version) -> Result<Option<Proof>> {
-        let answer = http::get(&format!("{}/{FILE}", self.target.repository))?;
-        if !self.expect(&answer, FILE, "text/yaml", "public, max-age=300") {
+        let answer = self.user.get(&format!("{}/{FILE}", self.target.repository), &[])?;
+        if !self.expect(&answer, FILE) {
             return Ok(None);
         }
         let json = index::as_json(&answer.body)?;
@@ -102,8 +157,8 @@ impl Visit<'_> {
     }
 
     fn archive(&mut self, url: &str, sha256: &str) -> Result<Option<Vec<u8>>> {
-        let answer = http::get(url)?;
-        if !self.expect(&answer, url, "application/gzip", "public, max-age=31536000, immutable") {
+        let answer = self.user.get(url, &[])?;
+        if !self.expect(&answer, url) {
             return Ok(None);
         }
         let real = sha256_hex(&answer.body);
@@ -126,21 +181,14 @@ impl Visit<'_> {
 
     /// Pulls what a node would: the index by tag and by digest, and for each platform manifest, configuration and layers.
     fn pull(&mut self, tag: &str, digest: &Digest) -> Result<Vec<String>> {
-        let by_tag = self.part("manifests", tag)?;
-        if by_tag.as_ref().is_some_and(|bytes| Digest::of(bytes) != *digest) {
+        let by_tag = self.puller.manifest(tag)?;
+        if by_tag.status != 200 {
+            self.complaints.push(format!("{}:{tag} is answered with {}", self.target.image, by_tag.status));
+        } else if Digest::of(&by_tag.body) != *digest {
             self.complaints.push(format!("tag {tag} leads to another image than {digest}"));
         }
-        let fetch = |part: Part, digest: &Digest| -> Result<Vec<u8>> {
-            let kind = if part == Part::Manifest { "manifests" } else { "blobs" };
-            let answer = http::get(&self.url(kind, &digest.to_string()))?;
-            match answer.status {
-                200 if Digest::of(&answer.body) == *digest => Ok(answer.body),
-                200 => Err(Error::new(Exit::Verify, format!("{digest} is served with other bytes"))),
-                status => Err(Error::new(Exit::Verify, format!("{digest} is answered with {status}"))),
-            }
-        };
-        let image = layout::collect(digest, &fetch).and_then(|image| image.platforms());
-        match image {
+        let image = layout::collect(digest, &|part, digest| self.puller.part(part, digest));
+        match image.and_then(|image| image.platforms()) {
             Ok(parts) => Ok(parts.iter().map(|part| part.platform.to_string()).collect()),
             Err(error) => {
                 self.complaints.push(format!("the image cannot be pulled: {}", error.what));
@@ -171,23 +219,16 @@ impl Visit<'_> {
     }
 
     fn tag_is(&self, tag: &str, digest: &Digest) -> Result<bool> {
-        let answer = http::get(&self.url("manifests", tag))?;
+        let answer = self.puller.manifest(tag)?;
         Ok(answer.status == 200 && Digest::of(&answer.body) == *digest)
     }
 
-    fn part(&mut self, kind: &str, reference: &str) -> Result<Option<Vec<u8>>> {
-        let answer = http::get(&self.url(kind, reference))?;
-        if answer.status != 200 {
-            self.complaints.push(format!("{}:{reference} is answered with {}", self.target.image, answer.status));
-        }
-        Ok((answer.status == 200).then_some(answer.body))
-    }
-
-    fn expect(&mut self, answer: &Answer, what: &str, content_type: &str, cache_control: &str) -> bool {
+    fn expect(&mut self, answer: &Answer, what: &str) -> bool {
         if answer.status != 200 {
             self.complaints.push(format!("{what} is answered with {}", answer.status));
             return false;
         }
+        let (content_type, cache_control) = repository::headers(what).unwrap_or_default();
         for (name, expected) in [("content-type", content_type), ("cache-control", cache_control)] {
             let sent = answer.header(name).unwrap_or("(none)");
             if sent != expected {
@@ -195,10 +236,6 @@ impl Visit<'_> {
             }
         }
         true
-    }
-
-    fn url(&self, kind: &str, reference: &str) -> String {
-        format!("{}/v2/{}/{kind}/{reference}", self.target.repository, self.target.image_path())
     }
 
     fn end(self, what: &str) -> Result<()> {

@@ -28,9 +28,16 @@ fn of_the_repository(error: Error) -> Error {
 }
 
 impl Store for Directory {
+    fn starts_empty(&self) -> bool {
+        true
+    }
+
     fn get(&self, name: &str) -> Result<Option<Object>> {
         let bytes = disk::read(&self.folder.join(name)).map_err(of_the_repository)?;
-        Ok(bytes.map(|bytes| Object { revision: Revision(sha256_hex(&bytes)), bytes }))
+        Ok(bytes.map(|bytes| {
+            let digest = sha256_hex(&bytes);
+            Object { bytes, revision: Revision(digest.clone()), version: digest }
+        }))
     }
 
     fn list(&self, suffix: &str) -> Result<Vec<String>> {

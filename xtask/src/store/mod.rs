@@ -6,6 +6,8 @@
 use crate::error::Result;
 
 pub mod directory;
+#[cfg(feature = "remote")]
+pub mod s3;
 
 /// A file of the store, and a mark of this very content that `replace` compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct Object {
     pub bytes: Vec<u8>,
     /// What stands for them: an ETag, a digest.
     pub revision: Revision,
+    /// A name for this writing of them: another one where the same bytes were written again later.
+    pub version: String,
 }
 
 /// A mark of one content of one file.
@@ -32,6 +36,9 @@ pub enum Write {
 
 /// A place for files, by name.
 pub trait Store {
+    /// Whether a store that holds nothing at all is a new one. Where somebody sets it up first, it is a damaged or a wrong one.
+    fn starts_empty(&self) -> bool;
+
     /// A file, or nothing where there is none. Anything but "there is none" is an error, so that a failed read is never taken
     /// for an empty repository.
     ///

@@ -262,7 +262,7 @@ pub fn free_port() -> u16 {
 }
 
 pub fn http_status(url: &str) -> Option<u16> {
-    xtask::http::get(url).ok().map(|answer| answer.status)
+    xtask::http::Anonymous::new(url).get(url, &[]).ok().map(|answer| answer.status)
 }
 
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {

@@ -1,0 +1,184 @@
+//! What the S3 store and the CDN share: credentials, time limits, the stack's outputs, and AWS's errors in our words.
+//!
+//! Credentials come from the SDK's own chain (environment, profile, SSO, web identity, instance). Nothing is asked of AWS before it
+//! is needed, so that a plan can be made without an account and says what it could not see.
+
+use std::cell::OnceCell;
+use std::future::Future;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+use crate::config::Remote;
+use crate::error::{Context, Error, Exit, Result};
+
+/// How often the SDK tries what was throttled, cut off, or failed on the server's side.
+const ATTEMPTS: u32 = 5;
+
+/// A connection to one target's account.
+#[derive(Debug)]
+pub struct Aws {
+    remote: Remote,
+    runtime: tokio::runtime::Runtime,
+    config: OnceCell<SdkConfig>,
+    hosting: OnceCell<Hosting>,
+}
+
+/// The outputs of the stack that a release needs.
+#[derive(Clone, Debug)]
+pub struct Hosting {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The distribution's id.
+    pub distribution: String,
+}
+
+impl Aws {
+    /// Prepares to talk to a target's account; asks nothing yet.
+    ///
+    /// # Errors
+    /// The machine cannot start a runtime.
+    pub fn new(remote: &Remote) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.context(Exit::Failure, || "cannot start a runtime".into())?;
+        Ok(Aws { remote: remote.clone(), runtime, config: OnceCell::new(), hosting: OnceCell::new() })
+    }
+
+    /// Waits for an answer.
+    pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// The settings of every client: one TLS stack, and limits for everything that can hang.
+    pub fn config(&self) -> &SdkConfig {
+        self.config.get_or_init(|| {
+            let client = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
+            let limits = TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(5))
+                .operation_attempt_timeout(Duration::from_secs(60))
+                .build();
+            let loader = aws_config::defaults(BehaviorVersion::latest())
+                .http_client(client.build_https())
+                .region(Region::new(self.remote.region.clone()))
+                .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+                .timeout_config(limits);
+            self.wait(loader.load())
+        })
+    }
+
+    /// The target.
+    pub fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    /// Bucket and distribution, from the stack's outputs; asked once.
+    ///
+    /// # Errors
+    /// There is no such stack, it lacks an output, or the caller may not read it.
+    pub fn hosting(&self) -> Result<&Hosting> {
+        if let Some(hosting) = self.hosting.get() {
+            return Ok(hosting);
+        }
+        let found = self.describe()?;
+        Ok(self.hosting.get_or_init(|| found))
+    }
+
+    fn describe(&self) -> Result<Hosting> {
+        let Remote { stack, region, endpoints } = &self.remote;
+        let builder = aws_sdk_cloudformation::config::Builder::from(self.config());
+        let builder = match &endpoints.cloudformation {
+            Some(endpoint) => builder.endpoint_url(endpoint),
+            None => builder,
+        };
+        let client = aws_sdk_cloudformation::Client::from_conf(builder.build());
+        let what = format!("cannot read the outputs of stack {stack} in {region}");
+        let answer = self.wait(client.describe_stacks().stack_name(stack).send()).map_err(|error| {
+            // CloudFormation's answer for a stack that is not there (its API reference, DescribeStacks).
+            if error.code() == Some("ValidationError") {
+                return Error::new(Exit::Environment, format!("there is no stack {stack} in {region}"))
+                    .remedy("cargo xtask deploy-infra makes it")
+                    .remedy("or correct `stack` and `region` of the target in Cargo.toml");
+            }
+            explain(&what, &error)
+        })?;
+        let outputs = answer.stacks().first().map(|stack| stack.outputs()).unwrap_or_default();
+        let output = |name: &str| {
+            let found = outputs.iter().find(|output| output.output_key() == Some(name));
+            found.and_then(|output| output.output_value()).map(str::to_owned)
+        };
+        match (output("BucketName"), output("DistributionId")) {
+            (Some(bucket), Some(distribution)) => Ok(Hosting { bucket, distribution }),
+            _ => Err(Error::new(Exit::Environment, format!("stack {stack} has no outputs BucketName and DistributionId"))
+                .because("it is another stack, or its deployment did not end well")
+                .remedy("cargo xtask deploy-infra repairs it")),
+        }
+    }
+}
+
+/// An error of the SDK in our words: the status and code that the server gave, and what to do about the known ones.
+pub fn explain<E, R>(what: &str, error: &SdkError<E, R>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let code = error.code().unwrap_or_default();
+    let why = match (code, error.message()) {
+        ("", _) => DisplayErrorContext(error).to_string(),
+        (code, message) => format!("{code}: {}", message.unwrap_or("(no message)")),
+    };
+    let (exit, remedies) = cure(code, &why);
+    remedies.iter().fold(Error::new(exit, what).because(why), |error, remedy| error.remedy(*remedy))
+}
+
+/// The kind of a known error, and the ways out. Codes: S3's "Error responses", and the "Common errors" of the other services.
+fn cure(code: &str, why: &str) -> (Exit, &'static [&'static str]) {
+    match code {
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => (
+            Exit::Environment,
+            &["the credentials have expired: aws sso login, or get new ones; then the same words again"],
+        ),
+        "InvalidAccessKeyId" | "InvalidClientTokenId" | "SignatureDoesNotMatch" | "UnrecognizedClientException" => (
+            Exit::Environment,
+            &["the credentials are not valid here: check AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"],
+        ),
+        "AccessDenied" | "AccessDeniedException" => (
+            Exit::Repository,
+            &["these credentials may not do that: use the publisher role that cargo xtask deploy-infra made"],
+        ),
+        "NoSuchBucket" => {
+            (Exit::Repository, &["the stack's bucket is gone: cargo xtask deploy-infra says what is left, and repairs it"])
+        }
+        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+            (Exit::Workspace, &["the bucket is in another region: correct `region` of the target in Cargo.toml"])
+        }
+        "RequestTimeTooSkewed" => (Exit::Environment, &["this machine's clock is wrong: set it"]),
+        "" if why.contains("no providers in chain") || why.contains("CredentialsNotLoaded") => (
+            Exit::Environment,
+            &["there are no AWS credentials: aws sso login, or set AWS_PROFILE; in CI give the job its role"],
+        ),
+        _ => (Exit::Repository, &["run the same words again: nothing was lost, and nothing is done twice"]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_error_has_its_way_out() {
+        for (code, exit) in [
+            ("ExpiredToken", Exit::Environment),
+            ("SignatureDoesNotMatch", Exit::Environment),
+            ("AccessDenied", Exit::Repository),
+            ("PermanentRedirect", Exit::Workspace),
+            ("SlowDown", Exit::Repository),
+        ] {
+            let (found, remedies) = cure(code, "");
+            assert_eq!((found, remedies.len()), (exit, 1), "{code}");
+        }
+    }
+}

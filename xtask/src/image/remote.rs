@@ -1,0 +1,320 @@
+//! A registry beyond this machine, by the OCI distribution specification 1.1: GHCR, or any other.
+//!
+//! What was scanned is pushed byte for byte: blobs that are not there yet, then manifests as raw bytes, by digest; tags move later.
+//! Reading uses the same credentials as writing, where there are any; what anonymous users get is `release::verify`'s question.
+
+use std::cell::OnceCell;
+use std::future::Future;
+use std::time::Duration;
+
+use docker_credential::{CredentialRetrievalError, DockerCredential};
+use oci_client::client::{ClientConfig, ClientProtocol};
+use oci_client::errors::{OciDistributionError, OciErrorCode};
+use oci_client::secrets::RegistryAuth;
+use oci_client::{Client, Reference, RegistryOperation};
+
+use crate::config::Target;
+use crate::effect::announce;
+use crate::error::{Context, Error, Exit, Result};
+use crate::image::layout::{self, Digest, Layout, Part};
+use crate::image::registry::Registry;
+
+/// How often a request that was throttled, cut off, or failed on the server's side is tried.
+const ATTEMPTS: u32 = 6;
+/// How many tags are asked for at once; registries may give fewer.
+const PAGE: usize = 100;
+
+/// An image's repository in a registry.
+pub struct Remote {
+    client: Client,
+    host: String,
+    path: String,
+    runtime: tokio::runtime::Runtime,
+    credentials: OnceCell<RegistryAuth>,
+}
+
+impl Remote {
+    /// The repository of a target's image; asks nothing yet.
+    ///
+    /// # Errors
+    /// The machine cannot start a runtime.
+    pub fn new(target: &Target) -> Result<Self> {
+        let plain = target.registry.starts_with("http://");
+        let config = ClientConfig {
+            protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
+            connect_timeout: Some(Duration::from_secs(5)),
+            read_timeout: Some(Duration::from_secs(30)),
+            use_monolithic_push: true,
+            user_agent: concat!("xtask/", env!("CARGO_PKG_VERSION")),
+            ..ClientConfig::default()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let (host, path) = target.image.split_once('/').unwrap_or_default();
+        Ok(Remote {
+            client: Client::new(config),
+            host: host.to_owned(),
+            path: path.to_owned(),
+            runtime: runtime.context(Exit::Failure, || "cannot start a runtime".into())?,
+            credentials: OnceCell::new(),
+        })
+    }
+
+    fn credentials(&self) -> Result<&RegistryAuth> {
+        if let Some(known) = self.credentials.get() {
+            return Ok(known);
+        }
+        let found = credentials(&self.host)?;
+        self.runtime.block_on(self.client.store_auth_if_needed(&self.host, &found));
+        Ok(self.credentials.get_or_init(|| found))
+    }
+
+    fn tagged(&self, tag: &str) -> Reference {
+        Reference::with_tag(self.host.clone(), self.path.clone(), tag.to_owned())
+    }
+
+    fn by_digest(&self, digest: &Digest) -> Reference {
+        Reference::with_digest(self.host.clone(), self.path.clone(), digest.to_string())
+    }
+
+    /// Makes a request until it succeeds, fails for good, or has failed too often.
+    fn request<T, F>(&self, what: &dyn Fn() -> String, request: impl Fn() -> F) -> Result<T, Refusal>
+    where
+        F: Future<Output = Result<T, OciDistributionError>>,
+    {
+        let mut attempt = 0;
+        loop {
+            let error = match self.runtime.block_on(request()) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if is_missing(&error) {
+                return Err(Refusal::Missing);
+            }
+            attempt += 1;
+            if attempt == ATTEMPTS || !is_passing(&error) {
+                return Err(Refusal::Failed(self.explain(&what(), &error)));
+            }
+            std::thread::sleep(Duration::from_millis((100 << attempt) + u64::from(std::process::id() % 90)));
+        }
+    }
+
+    fn put_manifest(&self, reference: &Reference, media_type: &str, bytes: &[u8]) -> Result<()> {
+        announce("put", reference);
+        let media_type = media_type.parse::<hyper::header::HeaderValue>();
+        let media_type = media_type.context(Exit::Failure, || "a manifest has no media type".into())?;
+        let what = || format!("cannot put the manifest {reference}");
+        let put = || self.client.push_manifest_raw(reference, bytes.to_vec(), media_type.clone());
+        self.authorise(RegistryOperation::Push)?;
+        self.request(&what, put).map(drop).map_err(|refusal| refusal.or_missing(what))
+    }
+
+    fn push_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        let reference = self.by_digest(digest);
+        let what = || format!("cannot push {reference}");
+        let name = digest.to_string();
+        let exists = || self.client.blob_exists(&reference, &name);
+        if matches!(self.request(&what, exists), Ok(true)) {
+            return Ok(());
+        }
+        announce("push", &reference);
+        let push = || self.client.push_blob(&reference, bytes.to_vec(), &name);
+        self.request(&what, push).map(drop).map_err(|refusal| refusal.or_missing(what))
+    }
+
+    /// Gets the token for an operation beforehand, so that a refusal is told from one of the operation.
+    fn authorise(&self, operation: RegistryOperation) -> Result<()> {
+        let credentials = self.credentials()?;
+        let image = self.tagged("latest");
+        let what = || format!("cannot log in to {}", self.host);
+        let log_in = || self.client.auth(&image, credentials, operation);
+        self.request(&what, log_in).map(drop).map_err(|refusal| refusal.or_missing(what))
+    }
+
+    fn explain(&self, what: &str, error: &OciDistributionError) -> Error {
+        let text = error.to_string();
+        let denied = matches!(
+            error,
+            OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_)
+        ) || text.contains("403")
+            || has_code(error, |code| matches!(code, OciErrorCode::Denied | OciErrorCode::Unauthorized));
+        let failed = Error::new(if denied { Exit::Environment } else { Exit::Repository }, what).because(chain(error));
+        if !denied {
+            return failed.remedy("run the same words again: nothing was lost, and nothing is done twice");
+        }
+        failed
+            .remedy(format!("docker login {} with an account that may write the package {}", self.host, self.path))
+            .remedy("in GitHub Actions: give the job `permissions: packages: write` and GITHUB_TOKEN in its environment")
+    }
+}
+
+/// Why a request was not answered as wished.
+enum Refusal {
+    /// There is no such thing.
+    Missing,
+    Failed(Error),
+}
+
+impl Refusal {
+    fn or_missing(self, what: impl Fn() -> String) -> Error {
+        match self {
+            Refusal::Failed(error) => error,
+            Refusal::Missing => Error::new(Exit::Repository, what()).because("the registry says that it is not there"),
+        }
+    }
+}
+
+impl Registry for Remote {
+    fn tags(&self) -> Result<Vec<String>> {
+        let image = self.tagged("latest");
+        let what = || format!("cannot list the tags of {}/{}", self.host, self.path);
+        let credentials = self.credentials()?;
+        let mut tags: Vec<String> = Vec::new();
+        loop {
+            let last = tags.last().cloned();
+            let list = || self.client.list_tags(&image, credentials, Some(PAGE), last.as_deref());
+            let page = match self.request(&what, list) {
+                Ok(page) => page.tags,
+                // A repository that was never pushed to.
+                Err(Refusal::Missing) => return Ok(tags),
+                Err(Refusal::Failed(error)) => return Err(error),
+            };
+            let before = tags.len();
+            let new: Vec<String> = page.into_iter().filter(|tag| !tags.contains(tag)).collect();
+            tags.extend(new);
+            // A registry that knows no pages gives all of them every time.
+            if tags.len() == before || tags.len() - before < PAGE {
+                return Ok(tags);
+            }
+        }
+    }
+
+    fn resolve(&self, tag: &str) -> Result<Option<Digest>> {
+        let image = self.tagged(tag);
+        let what = || format!("cannot look up {image}");
+        let credentials = self.credentials()?;
+        match self.request(&what, || self.client.fetch_manifest_digest(&image, credentials)) {
+            Ok(digest) => digest.parse().map(Some).map_err(|why: String| Error::new(Exit::Repository, what()).because(why)),
+            Err(Refusal::Missing) => Ok(None),
+            Err(Refusal::Failed(error)) => Err(error),
+        }
+    }
+
+    fn fetch(&self, part: Part, digest: &Digest) -> Result<Vec<u8>> {
+        let image = self.by_digest(digest);
+        let what = || format!("cannot fetch {image}");
+        let credentials = self.credentials()?;
+        let bytes = match part {
+            Part::Manifest => {
+                let types = [layout::INDEX, layout::MANIFEST];
+                self.request(&what, || self.client.pull_manifest_raw(&image, credentials, &types))
+                    .map(|(bytes, _)| bytes.to_vec())
+            }
+            Part::Blob => self.request(&what, || async {
+                let mut bytes = Vec::new();
+                self.client.pull_blob(&image, digest.to_string().as_str(), &mut bytes).await?;
+                Ok(bytes)
+            }),
+        };
+        let bytes = bytes.map_err(|refusal| refusal.or_missing(what))?;
+        if Digest::of(&bytes) == *digest {
+            Ok(bytes)
+        } else {
+            Err(Error::new(Exit::Repository, what()).because("the registry gave other bytes than the digest names"))
+        }
+    }
+
+    fn push(&self, image: &Layout) -> Result<()> {
+        self.authorise(RegistryOperation::Push)?;
+        let parts = image.platforms()?;
+        for part in &parts {
+            for blob in part.manifest.layers.iter().chain([&part.manifest.config]) {
+                self.push_blob(&blob.digest, layout_blob(image, &blob.digest)?)?;
+            }
+            let digest = &part.descriptor.digest;
+            self.put_manifest(&self.by_digest(digest), layout::MANIFEST, layout_blob(image, digest)?)?;
+        }
+        self.put_manifest(&self.by_digest(&image.digest), layout::INDEX, layout_blob(image, &image.digest)?)
+    }
+
+    fn tag(&self, tags: &[(String, Digest)]) -> Result<()> {
+        for (tag, digest) in tags {
+            if self.resolve(tag)?.as_ref() != Some(digest) {
+                let bytes = self.fetch(Part::Manifest, digest)?;
+                self.put_manifest(&self.tagged(tag), layout::INDEX, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a part, which are what its digest says: this is the last moment before they are public.
+fn layout_blob<'l>(image: &'l Layout, digest: &Digest) -> Result<&'l [u8]> {
+    match image.blobs.get(digest) {
+        Some(bytes) if Digest::of(bytes) == *digest => Ok(bytes),
+        _ => Err(Error::new(Exit::Failure, format!("the image's layout lacks {digest}, or holds other bytes"))
+            .remedy("cargo xtask release build makes it again")),
+    }
+}
+
+/// One TLS stack for every client in this process. A choice made before stands.
+pub fn choose_tls() {
+    let _: Result<(), _> = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The workflow's own token in GitHub Actions; else what `docker login` left, or one of docker's helpers gives.
+fn credentials(host: &str) -> Result<RegistryAuth> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if let (Some(token), true) = (variable("GITHUB_TOKEN"), host == "ghcr.io" && variable("GITHUB_ACTIONS").is_some()) {
+        return Ok(RegistryAuth::Basic(variable("GITHUB_ACTOR").unwrap_or_else(|| "github".into()), token));
+    }
+    match docker_credential::get_credential(host) {
+        Ok(DockerCredential::UsernamePassword(user, password)) => Ok(RegistryAuth::Basic(user, password)),
+        Ok(DockerCredential::IdentityToken(token)) => Ok(RegistryAuth::Bearer(token)),
+        Err(CredentialRetrievalError::ConfigNotFound | CredentialRetrievalError::NoCredentialConfigured) => {
+            Ok(RegistryAuth::Anonymous)
+        }
+        Err(error) => Err(Error::new(Exit::Environment, format!("cannot get docker's credentials for {host}"))
+            .because(error)
+            .remedy(format!("docker login {host}"))),
+    }
+}
+
+fn has_code(error: &OciDistributionError, wanted: impl Fn(&OciErrorCode) -> bool) -> bool {
+    match error {
+        OciDistributionError::RegistryError { envelope, .. } => envelope.errors.iter().any(|error| wanted(&error.code)),
+        _ => false,
+    }
+}
+
+fn is_missing(error: &OciDistributionError) -> bool {
+    match error {
+        OciDistributionError::ImageManifestNotFoundError(_) | OciDistributionError::ServerError { code: 404, .. } => true,
+        OciDistributionError::RequestError(error) => error.status().is_some_and(|status| status.as_u16() == 404),
+        _ => has_code(error, |code| {
+            matches!(code, OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound)
+        }),
+    }
+}
+
+/// Whether the same request may succeed a moment later.
+fn is_passing(error: &OciDistributionError) -> bool {
+    match error {
+        OciDistributionError::ServerError { code, .. } => *code == 429 || *code >= 500,
+        OciDistributionError::RequestError(error) => {
+            error.status().is_none_or(|status| status.as_u16() == 429 || status.is_server_error())
+        }
+        OciDistributionError::IoError(_) | OciDistributionError::DigestError(_) => true,
+        _ => has_code(error, |code| matches!(code, OciErrorCode::Toomanyrequests)),
+    }
+}
+
+/// An error with all its reasons: a client's own sentence rarely says what the network did.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
