@@ -136,6 +136,7 @@ impl Call {
     }
 
     /// Puts the call in the place of this very process: terminal, signals and exit code are the child's. Returns only an error.
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
     pub fn become_it(&self) -> Error {
         use std::os::unix::process::CommandExt;
         announce("become", self);

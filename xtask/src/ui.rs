@@ -2,18 +2,25 @@
 //!
 //! Standard output is kept for results (`--json`, a table somebody asked for), so that it can be piped. Colours follow the
 //! terminal and `NO_COLOR`. A run prints a bounded number of lines, however large the repository is.
+//!
+//! In GitHub Actions steps are foldable groups, warnings and the error are annotations, and a release leaves a summary on the
+//! job's page (GitHub's documentation, "Workflow commands for GitHub Actions").
 
 use std::fmt::Display;
+use std::io::Write;
+use std::time::{Duration, Instant};
 
 use anstream::{eprintln, println};
 use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::release::plan::{State, Step};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const NEUTRAL: Style = AnsiColor::Cyan.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const QUIET: Style = Style::new().dimmed();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Something was done, or is being done now.
@@ -29,11 +36,78 @@ pub fn note(verb: &str, what: impl Display) {
 /// Something that does not stop the run and that a person should know.
 pub fn warn(what: impl Display) {
     line(WARNING, "Warning", &what);
+    annotate("warning", &what);
 }
 
 /// The end of a run that failed.
 pub fn error(error: &Error) {
     eprintln!("{BAD}error:{BAD:#} {error}");
+    annotate("error", error);
+}
+
+/// A part of a run that may take long: it says how long it took where that was more than a moment.
+///
+/// # Errors
+/// Those of the work.
+pub fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    const WORTH_SAYING: Duration = Duration::from_secs(1);
+    if in_actions() {
+        eprintln!("::group::{name}");
+    }
+    let started = Instant::now();
+    let result = work();
+    let took = started.elapsed();
+    if took > WORTH_SAYING {
+        line(QUIET, "Took", &format_args!("{:.1} s for {name}", took.as_secs_f64()));
+    }
+    if in_actions() {
+        eprintln!("::endgroup::");
+    }
+    result
+}
+
+/// A bar on a terminal for `total` bytes, and nothing elsewhere. It goes when the value does.
+pub fn progress(verb: &str, total: u64) -> Progress {
+    let style = ProgressStyle::with_template("{prefix:>12.cyan.bold} [{bar:30}] {bytes}/{total_bytes} ({eta})");
+    let bar = ProgressBar::new(total).with_prefix(verb.to_owned());
+    Progress(style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style)))
+}
+
+/// Something on its way.
+#[derive(Debug)]
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// That many bytes more are done.
+    pub fn add(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Markdown for the page of the job that this runs in, where it runs in one.
+#[expect(clippy::disallowed_methods, reason = "the page is output, as the terminal is, and no effect of a release")]
+pub fn summary(markdown: &str) {
+    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return };
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    // A page without a summary is no reason for a release to fail.
+    file.and_then(|mut file| writeln!(file, "{markdown}")).ok();
+}
+
+fn in_actions() -> bool {
+    std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
+}
+
+fn annotate(kind: &str, what: &dyn Display) {
+    if in_actions() {
+        let text = what.to_string().replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+        eprintln!("::{kind} title=xtask::{text}");
+    }
 }
 
 /// A result: goes to standard output.

@@ -18,6 +18,7 @@ use crate::effect::announce;
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::layout::{self, Digest, Layout, Part};
 use crate::image::registry::Registry;
+use crate::ui;
 
 /// How often a request that was throttled, cut off, or failed on the server's side is tried.
 const ATTEMPTS: u32 = 6;
@@ -226,9 +227,11 @@ impl Registry for Remote {
     fn push(&self, image: &Layout) -> Result<()> {
         self.authorise(RegistryOperation::Push)?;
         let parts = image.platforms()?;
+        let progress = ui::progress("Pushing", image.blobs.values().map(|bytes| bytes.len() as u64).sum());
         for part in &parts {
             for blob in part.manifest.layers.iter().chain([&part.manifest.config]) {
                 self.push_blob(&blob.digest, layout_blob(image, &blob.digest)?)?;
+                progress.add(blob.size);
             }
             let digest = &part.descriptor.digest;
             self.put_manifest(&self.by_digest(digest), layout::MANIFEST, layout_blob(image, digest)?)?;

@@ -91,39 +91,12 @@ pub fn run(root: &Path, order: &Order) -> Result<Report> {
         repository::put_first(&*road.place.store)?;
     }
     road.refuse_yanked()?;
-    let found = road.look()?;
-    let (mut digest, mut changed) = match found.image {
-        ImagePlan::Conflict(error) => return Err(error),
-        ImagePlan::Adopt(facts) => {
-            ui::note("Adopted", format_args!("image {} ({})", facts.digest, plan::list(&facts.platforms)));
-            road.scan_adopted(&facts.digest)?;
-            (facts.digest, false)
-        }
-        ImagePlan::Build => (road.make_image()?, true),
-        ImagePlan::Replace(why) => {
-            ui::note("Replacing", format_args!("{} was rehearsed before: {why}", road.release.version));
-            (road.make_image()?, true)
-        }
-    };
-    loop {
-        changed |= road.tag(&digest)?;
-        match road.publish(&digest)? {
-            Published::Ours(listed) => {
-                changed |= listed;
-                break;
-            }
-            Published::Met(other) => {
-                ui::note("Met", format_args!("the same release of another compiler: image {other} is the published one"));
-                road.scan_adopted(&other)?;
-                digest = other;
-            }
-        }
-    }
-    // A slower run of the same release may have moved them meanwhile: whoever comes last puts them right.
-    changed |= road.tag(&digest)?;
-    let patience = road.refresh()?;
-    changed |= road.promote()?;
-    let proof = road.verify(patience)?;
+    let (digest, built) = ui::step("the image", || image(&road))?;
+    let (digest, published) = ui::step("the chart", || chart(&road, digest))?;
+    let patience = ui::step("the caches", || road.refresh())?;
+    let promoted = road.promote()?;
+    let proof = ui::step("the proof from outside", || road.verify(patience))?;
+    let changed = built || published || promoted;
     let missing = road.missing_platforms(&digest)?;
     summarise(&road, &proof, changed, &missing);
     Ok(Report {
@@ -135,6 +108,44 @@ pub fn run(root: &Path, order: &Order) -> Result<Report> {
         missing_platforms: missing.iter().map(Platform::to_string).collect(),
         proof,
     })
+}
+
+/// The image of this release: the one that is there, or a new one. True where it is new.
+fn image(road: &Road) -> Result<(Digest, bool)> {
+    match road.look()?.image {
+        ImagePlan::Conflict(error) => Err(error),
+        ImagePlan::Adopt(facts) => {
+            ui::note("Adopted", format_args!("image {} ({})", facts.digest, plan::list(&facts.platforms)));
+            road.scan_adopted(&facts.digest)?;
+            Ok((facts.digest, false))
+        }
+        ImagePlan::Build => Ok((road.make_image()?, true)),
+        ImagePlan::Replace(why) => {
+            ui::note("Replacing", format_args!("{} was rehearsed before: {why}", road.release.version));
+            Ok((road.make_image()?, true))
+        }
+    }
+}
+
+/// Tags the image and publishes the chart that names it. True where anything changed; the image is another one where the same
+/// release, made with another compiler, was faster.
+fn chart(road: &Road, mut digest: Digest) -> Result<(Digest, bool)> {
+    let mut changed = false;
+    loop {
+        changed |= road.tag(&digest)?;
+        match road.publish(&digest)? {
+            Published::Ours(listed) => {
+                // A slower run of the same release may have moved the tags meanwhile: whoever comes last puts them right.
+                changed |= listed | road.tag(&digest)?;
+                return Ok((digest, changed));
+            }
+            Published::Met(other) => {
+                ui::note("Met", format_args!("the same release of another compiler: image {other} is the published one"));
+                road.scan_adopted(&other)?;
+                digest = other;
+            }
+        }
+    }
 }
 
 /// One run at a time in one folder: the staging copy and the build are shared.
@@ -160,10 +171,32 @@ fn summarise(road: &Road, proof: &Proof, changed: bool, missing: &[Platform]) {
             plan::list(missing)
         ));
     }
-    let version = &road.release.version;
+    let Release { version, target, .. } = &road.release;
+    ui::summary(&summary_page(road, proof, changed));
     if changed {
-        ui::status("Released", format_args!("{} {version}; try it: cargo xtask serve", road.chart.name));
+        let try_it = match target.is_remote() {
+            true => format!("helm repo add {} {}", road.chart.name, target.repository),
+            false => "cargo xtask serve".into(),
+        };
+        ui::status("Released", format_args!("{} {version}; try it: {try_it}", road.chart.name));
     } else {
         ui::note("Unchanged", format_args!("{} {version} was released before; no byte was changed", road.chart.name));
     }
+}
+
+/// What a maintainer wants to see on the page of a CI job.
+fn summary_page(road: &Road, proof: &Proof, changed: bool) -> String {
+    let Release { version, revision, target, .. } = &road.release;
+    let rows = [
+        ("outcome", if changed { "released".into() } else { "was released before, nothing changed".into() }),
+        ("target", format!("`{}`", target.name)),
+        ("commit", format!("`{revision}`")),
+        ("chart", format!("`{}`", proof.chart)),
+        ("sha256", format!("`{}`", proof.sha256)),
+        ("image", format!("`{}`", proof.image)),
+        ("platforms", proof.platforms.join(", ")),
+        ("tags", proof.tags.join(", ")),
+    ];
+    let rows: String = rows.iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
+    format!("### {} {version}\n\n| | |\n|---|---|\n{rows}", road.chart.name)
 }
