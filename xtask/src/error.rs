@@ -34,11 +34,13 @@ pub enum Exit {
     Scanner = 11,
     /// The scanner's vulnerability database is missing or too old.
     Database = 12,
+    /// The commit of a release, or its tag, is not on the remote yet.
+    Unpushed = 13,
 }
 
 impl Exit {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Exit; 11] = [
+    pub const ALL: [Exit; 12] = [
         Exit::Failure,
         Exit::Usage,
         Exit::Workspace,
@@ -50,6 +52,7 @@ impl Exit {
         Exit::Findings,
         Exit::Scanner,
         Exit::Database,
+        Exit::Unpushed,
     ];
 }
 

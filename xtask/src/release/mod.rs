@@ -17,6 +17,7 @@ use crate::ui;
 
 pub mod build;
 pub mod bump;
+pub mod history;
 pub mod place;
 pub mod plan;
 pub mod preview;

@@ -9,6 +9,7 @@
 mod bad_input;
 mod foreign;
 mod helms;
+mod history;
 mod http;
 mod images;
 mod kill;
