@@ -1,7 +1,7 @@
 //! The pinned programs that tests run, installed once for each user and kept by the digest of their lock.
 //!
 //! Go programs are built from locks in the repository (`xtask/test-tools`), whose checksums Go enforces; a Rust program by its own
-//! lock; a Python wheel by its hash. Everything else comes from Debian: installed here where we are root on Debian, and asked
+//! lock; Python wheels by their hashes. Everything else comes from Debian: installed here where we are root on Debian, and asked
 //! for in one line elsewhere.
 
 use std::path::{Path, PathBuf};
@@ -56,19 +56,33 @@ struct Cargo {
 struct Python {
     name: String,
     requirements: String,
+    program: Option<String>,
 }
 
 fn tool_of_the_lock() -> String {
     "tool".into()
 }
 
-/// How one tool is made: into an empty folder, by some calls, one of which leaves the program at a path below that folder.
+/// How one tool is made: by some calls, one of which leaves the program somewhere.
 struct Recipe<'l> {
     name: &'l str,
-    /// Everything that the result depends on.
-    key: Vec<u8>,
+    /// Where it is kept, under a name that holds the digest of everything it depends on.
+    home: PathBuf,
     calls: Vec<Call>,
-    program: String,
+    made: PathBuf,
+}
+
+/// Where tools are kept and made.
+struct Places<'p> {
+    locks: &'p Path,
+    cache: &'p Path,
+    unfinished: &'p Path,
+}
+
+impl Places<'_> {
+    fn home(&self, name: &str, key: &[u8]) -> PathBuf {
+        self.cache.join(format!("{name}-{}", &sha256_hex(key)[..12]))
+    }
 }
 
 impl Toolbox {
@@ -87,8 +101,8 @@ impl Toolbox {
         let _turn = Lock::wait(&cache.join(".lock"))?;
         let mut installed = Vec::new();
         let unfinished = cache.join("unfinished");
-        for recipe in lists.recipes(&locks, &unfinished)? {
-            installed.push((recipe.name.to_owned(), recipe.make(&cache, &unfinished, took)?));
+        for recipe in lists.recipes(&Places { locks: &locks, cache: &cache, unfinished: &unfinished })? {
+            installed.push((recipe.name.to_owned(), recipe.make(&unfinished, took)?));
         }
         let key: String = installed.iter().map(|(_, path)| path.display().to_string()).collect();
         let folder = cache.join(format!("all-{}", &sha256_hex(key.as_bytes())[..12]));
@@ -102,17 +116,17 @@ impl Toolbox {
 }
 
 impl Lists {
-    fn recipes(&self, locks: &Path, unfinished: &Path) -> Result<Vec<Recipe<'_>>> {
-        let go = self.go.iter().map(|tool| tool.recipe(locks, unfinished));
-        let cargo = self.cargo.iter().map(|tool| Ok(tool.recipe(unfinished)));
-        let python = self.python.iter().map(|tool| tool.recipe(locks, unfinished));
+    fn recipes(&self, places: &Places) -> Result<Vec<Recipe<'_>>> {
+        let go = self.go.iter().map(|tool| tool.recipe(places));
+        let cargo = self.cargo.iter().map(|tool| Ok(tool.recipe(places)));
+        let python = self.python.iter().map(|tool| tool.recipe(places));
         go.chain(cargo).chain(python).collect()
     }
 }
 
 impl Go {
-    fn recipe(&self, locks: &Path, unfinished: &Path) -> Result<Recipe<'_>> {
-        let lock = locks.join(&self.folder);
+    fn recipe(&self, places: &Places) -> Result<Recipe<'_>> {
+        let lock = places.locks.join(&self.folder);
         let link: Vec<String> = self.link.iter().map(|setting| format!("-X {setting}")).collect();
         let mut key = link.join(" ").into_bytes();
         for name in ["go.mod", "go.sum", "main.go"] {
@@ -122,51 +136,59 @@ impl Go {
             .args(["install", "-trimpath", "-ldflags", &link.join(" "), &self.package])
             .within(&lock)
             .env("GOFLAGS", "-mod=readonly")
-            .env("GOBIN", unfinished)
+            .env("GOBIN", places.unfinished)
             .env("GOTOOLCHAIN", "local");
-        Ok(Recipe { name: &self.name, key, calls: vec![call], program: self.installed.clone() })
+        let made = places.unfinished.join(&self.installed);
+        Ok(Recipe { name: &self.name, home: places.home(&self.name, &key), calls: vec![call], made })
     }
 }
 
 impl Cargo {
-    fn recipe(&self, unfinished: &Path) -> Recipe<'_> {
+    fn recipe(&self, places: &Places) -> Recipe<'_> {
         let call = Call::new(tools::cargo())
             .args(["install", &self.name, "--version", &self.version, "--locked", "--root"])
-            .args([unfinished])
-            .env("CARGO_TARGET_DIR", unfinished.join("target"));
-        let program = format!("bin/{}", self.name);
-        Recipe { name: &self.name, key: self.version.clone().into_bytes(), calls: vec![call], program }
+            .args([places.unfinished])
+            .env("CARGO_TARGET_DIR", places.unfinished.join("target"));
+        let home = places.home(&self.name, self.version.as_bytes());
+        Recipe { name: &self.name, home, calls: vec![call], made: places.unfinished.join("bin").join(&self.name) }
     }
 }
 
 impl Python {
-    fn recipe(&self, locks: &Path, unfinished: &Path) -> Result<Recipe<'_>> {
-        let requirements = locks.join(&self.requirements);
-        let environment = unfinished.join("venv");
+    /// An environment is made where it stays: its programs name their interpreter by its whole path.
+    fn recipe(&self, places: &Places) -> Result<Recipe<'_>> {
+        let requirements = places.locks.join(&self.requirements);
+        let home = places.home(&self.name, &disk::read(&requirements)?.unwrap_or_default());
+        let environment = home.join("venv");
         let make = Call::new("python3").args(["-m", "venv"]).args([&environment]);
         let install = Call::new(environment.join("bin/pip"))
             .args(["install", "--quiet", "--no-deps", "--require-hashes", "--requirement"])
             .args([&requirements]);
-        let key = disk::read(&requirements)?.unwrap_or_default();
-        Ok(Recipe { name: &self.name, key, calls: vec![make, install], program: format!("venv/bin/{}", self.name) })
+        let made = environment.join("bin").join(self.program.as_ref().unwrap_or(&self.name));
+        Ok(Recipe { name: &self.name, home, calls: vec![make, install], made })
     }
 }
 
 impl Recipe<'_> {
     /// Gives the program, made now if it is not in the cache.
-    fn make(&self, cache: &Path, unfinished: &Path, took: &mut dyn FnMut(&str, Duration)) -> Result<PathBuf> {
-        let program = cache.join(format!("{}-{}", self.name, &sha256_hex(&self.key)[..12])).join(self.name);
+    fn make(&self, unfinished: &Path, took: &mut dyn FnMut(&str, Duration)) -> Result<PathBuf> {
+        let program = self.home.join(self.name);
         if program.is_file() {
             return Ok(program);
         }
         let started = Instant::now();
         ui::status("Installing", format_args!("{} for tests", self.name));
-        // Made in a folder of its own, so that what was interrupted is never taken for done.
-        disk::remove(unfinished)?;
-        disk::create_folder(unfinished)?;
+        for folder in [unfinished, &self.home] {
+            disk::remove(folder)?;
+            disk::create_folder(folder)?;
+        }
         self.calls.iter().try_for_each(|call| call.watch(LIMIT))?;
-        disk::create_folder(program.parent().unwrap_or(cache))?;
-        disk::rename(&unfinished.join(&self.program), &program)?;
+        // The program gets its name last, so that what was interrupted is never taken for done.
+        if self.made.starts_with(&self.home) {
+            disk::symlink(&self.made, &program)?;
+        } else {
+            disk::rename(&self.made, &program)?;
+        }
         disk::remove(unfinished)?;
         took(self.name, started.elapsed());
         Ok(program)

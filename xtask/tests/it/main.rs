@@ -20,4 +20,6 @@ mod rehearsals;
 mod reproducible;
 mod road;
 mod scan;
+mod servers;
+mod servers_work;
 mod support;

@@ -1,0 +1,33 @@
+//! What production is made of, on this machine: an object store, a registry, an edge, CloudFront's API, and what goes wrong before them.
+//!
+//! Every server is a value: it is ready when its constructor returns, listens on loopback alone, on a port of its own, and ends,
+//! with everything it kept, when the value is dropped or the test process dies. What is real and what is a fake:
+//!
+//! | value | real | fake |
+//! |---|---|---|
+//! | `Versitygw` | S3 with signatures, checksums, conditional writes, versions | |
+//! | `Registry` | the distribution project's registry, with and without authentication | the token service that joins both |
+//! | `Moto` | | CloudFormation's stacks and CloudFront's API |
+//! | `CloudFront` | | invalidations that take time, and are replayed, as AWS says |
+//! | `Edge` | | CloudFront's cache |
+//! | `Proxy` | | every fault |
+
+mod child;
+pub mod client;
+mod cloudfront;
+mod edge;
+mod front;
+mod moto;
+mod observer;
+mod proxy;
+mod registry;
+mod signature;
+mod versitygw;
+
+pub use cloudfront::CloudFront;
+pub use edge::{Edge, HEADERS};
+pub use moto::{Moto, Stack, ask as ask_aws};
+pub use observer::{Observer, Publication};
+pub use proxy::{Asked, Dialect, Fault, Gate, Proxy, When};
+pub use registry::{PASSWORD, Registry, USER};
+pub use versitygw::Versitygw;

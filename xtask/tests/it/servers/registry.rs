@@ -1,0 +1,146 @@
+//! A real registry, open for pulling and closed for pushing, as a public package on GitHub's is.
+//!
+//! Two processes of the distribution project's registry serve one storage: a read-only one that asks nobody who they are, and one
+//! that does. A front joins them by the rules of the project's "Token Authentication Specification": nobody gets anything
+//! without a token, anybody gets one for pulling, and whoever has the password gets one for pushing. The front is a fake;
+//! whether a password is right, the registry behind it decides.
+
+#![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::child::{Served, folder};
+use super::proxy::{Answer, Asked, Dialect, Proxy, Way};
+use crate::support::{free_port, http_status, tool};
+
+/// The one account that may push.
+pub const USER: &str = "publisher";
+/// No output may ever show it.
+pub const PASSWORD: &str = "canary-registry-password";
+/// Both as HTTP's basic authentication spells them.
+const BASIC: &str = "cHVibGlzaGVyOmNhbmFyeS1yZWdpc3RyeS1wYXNzd29yZA==";
+/// Of the password, at the lowest cost.
+const HASH: &str = "$2y$04$abcdefghijklmnopqrstuujZStvIVNwWmabTnn7IyzxQDOl3eXrqC";
+const ANONYMOUS: &str = "anonymous";
+
+/// A running registry.
+pub struct Registry {
+    /// Its only entrance; faults are injected here.
+    pub proxy: Proxy,
+    private: Arc<AtomicBool>,
+    _open: Served,
+    _closed: Served,
+}
+
+impl Registry {
+    /// An empty registry; nothing (said once) where the registry is not installed.
+    pub fn start() -> Option<Self> {
+        let program = tool("docker-registry")?;
+        let (closed_port, open_port, port) = (free_port(), free_port(), free_port());
+        let place = folder();
+        let storage = place.join("storage");
+        std::fs::create_dir(&storage).unwrap();
+        let passwords = place.join("passwords");
+        std::fs::write(&passwords, format!("{USER}:{HASH}\n")).unwrap();
+        let with_passwords = format!("auth:\n  htpasswd:\n    realm: registry\n    path: {}\n", passwords.display());
+        let read_only = "  maintenance:\n    readonly:\n      enabled: true\n";
+        let start = |place: std::path::PathBuf, port: u16, storing: &str, end: &str| {
+            let config = place.join("config.yml");
+            let text = format!(
+                "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    \
+                 rootdirectory: {}\n{storing}http:\n  addr: 127.0.0.1:{port}\n  relativeurls: true\n  secret: tests\n{end}",
+                storage.display()
+            );
+            std::fs::write(&config, text).unwrap();
+            let mut command = Command::new(&program);
+            command.arg("serve").arg(config).env("OTEL_TRACES_EXPORTER", "none");
+            let url = format!("http://127.0.0.1:{port}/v2/");
+            Served::start(place, &command, || http_status(&url).is_some())
+        };
+        let closed = start(place, closed_port, "", &with_passwords);
+        let open = start(folder(), open_port, read_only, "");
+        let private = Arc::new(AtomicBool::new(false));
+        let state = Arc::clone(&private);
+        let route = move |asked: &mut Asked| match entrance(asked, port, state.load(Ordering::SeqCst)) {
+            Entrance::Open => Way::To(open_port),
+            Entrance::Closed => Way::To(closed_port),
+            Entrance::Here(answer) => Way::Here(answer),
+        };
+        let proxy = Proxy::with(port, Dialect::Registry, route, |_, answer| answer);
+        Some(Registry { proxy, private, _open: open, _closed: closed })
+    }
+
+    /// What stands before an image's path: `localhost:PORT`.
+    pub fn name(&self) -> String {
+        format!("localhost:{}", self.proxy.port)
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.name())
+    }
+
+    /// From now on nobody pulls without the password, as a new package on GitHub's registry starts.
+    pub fn make_private(&self, private: bool) {
+        self.private.store(private, Ordering::SeqCst);
+    }
+
+    /// The account as a request's header names it.
+    pub fn authorization(&self) -> String {
+        format!("Basic {BASIC}")
+    }
+
+    /// The content of a docker configuration file with the account in it.
+    pub fn docker_config(&self) -> String {
+        format!("{{\"auths\":{{\"{}\":{{\"auth\":\"{BASIC}\"}}}}}}", self.name())
+    }
+}
+
+enum Entrance {
+    Open,
+    Closed,
+    Here(Answer),
+}
+
+fn entrance(asked: &mut Asked, port: u16, private: bool) -> Entrance {
+    let authorization = asked.header("authorization").map(str::to_owned);
+    if asked.path.starts_with("/token") {
+        return Entrance::Here(token(authorization.as_deref(), private));
+    }
+    let reads = asked.method == "GET" || asked.method == "HEAD";
+    match authorization.as_deref().map(|value| value.split_once(' ').unwrap_or(("", value))) {
+        Some(("Basic", _)) => Entrance::Closed,
+        Some(("Bearer", ANONYMOUS)) if reads && !private => {
+            asked.headers.remove("authorization");
+            Entrance::Open
+        }
+        Some(("Bearer", account)) if account != ANONYMOUS => {
+            asked.headers.insert("authorization", format!("Basic {account}").parse().unwrap());
+            Entrance::Closed
+        }
+        _ => Entrance::Here(challenge(asked, port, reads)),
+    }
+}
+
+/// A token is the account itself; the registry behind decides what it is worth.
+fn token(authorization: Option<&str>, private: bool) -> Answer {
+    let token = match authorization.and_then(|value| value.strip_prefix("Basic ")) {
+        Some(BASIC) => BASIC,
+        Some(_) => return Dialect::Registry.error(403, "DENIED"),
+        None if private => return Dialect::Registry.error(401, "UNAUTHORIZED"),
+        None => ANONYMOUS,
+    };
+    Answer::new(200, "application/json", format!("{{\"token\":\"{token}\",\"expires_in\":300}}"))
+}
+
+fn challenge(asked: &Asked, port: u16, reads: bool) -> Answer {
+    let host = asked.header("host").map_or_else(|| format!("localhost:{port}"), str::to_owned);
+    let path = asked.path.trim_start_matches("/v2/");
+    let kinds = ["/manifests/", "/blobs/", "/tags/"];
+    let name = kinds.iter().find_map(|kind| Some(path.split_once(kind)?.0));
+    let actions = if reads { "pull" } else { "pull,push" };
+    let scope = name.map(|name| format!(",scope=\"repository:{name}:{actions}\"")).unwrap_or_default();
+    let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"registry\"{scope}");
+    Dialect::Registry.error(401, "UNAUTHORIZED").with("www-authenticate", challenge)
+}
