@@ -6,3 +6,4 @@ pub mod layout;
 pub mod recipe;
 pub mod registry;
 pub mod scan;
+pub mod waivers;
