@@ -1,5 +1,6 @@
 //! The container image: compiled, assembled, scanned, and kept in a registry.
 
+pub mod buildx;
 pub mod compile;
 pub mod embedded;
 pub mod layout;
