@@ -70,8 +70,20 @@ pub struct Target {
     pub repository: String,
     /// The folder that is published into, relative to the root or absolute.
     pub directory: PathBuf,
+    /// Who assembles the image.
+    pub builder: Builder,
     /// Whether the image is scanned.
     pub scan: Scan,
+}
+
+/// Who assembles the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Builder {
+    /// This tool itself.
+    Embedded,
+    /// `docker buildx`.
+    Buildx,
 }
 
 /// When the image is scanned.
@@ -182,12 +194,6 @@ struct TargetTable {
     scan: Scan,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Builder {
-    Embedded,
-}
-
 #[derive(Deserialize)]
 struct MemberManifest {
     package: Option<PackageTable>,
@@ -260,7 +266,6 @@ fn inherit<T: Clone + Default>(own: Option<Field<T>>, shared: &Option<T>) -> T {
 
 impl TargetTable {
     fn resolve(&self, name: &str) -> Result<Target> {
-        let Builder::Embedded = self.builder;
         let wrong = |key: &str, why: &str| {
             Error::new(Exit::Workspace, format!("target `{name}`: `{key}` cannot be used")).because(why)
         };
@@ -287,6 +292,7 @@ impl TargetTable {
             image: self.image.clone(),
             repository: repository.to_owned(),
             directory: self.directory.clone(),
+            builder: self.builder,
             scan: self.scan,
         })
     }

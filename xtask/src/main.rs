@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use xtask::cli::{Cli, Command, OrderArgs, Release, Stretch};
+use xtask::cli::{Cli, Command, OrderArgs, PlaceArgs, Release, Stretch};
 use xtask::config::Workspace;
 use xtask::error::{Context, Error, Exit, Result};
 use xtask::image::layout;
@@ -69,7 +69,10 @@ fn run_release(here: &Path, arguments: Release) -> Result<()> {
             }
             print_json(json, &steps)
         }
-        None => print_json(json, &release::run(root, &order(arguments.order))?),
+        None => {
+            let (builder, waivers) = (arguments.builder.builder, arguments.waivers.waivers);
+            print_json(json, &release::run(root, &Order { builder, waivers, ..order(arguments.order) })?)
+        }
     }
 }
 
@@ -86,11 +89,17 @@ fn run_stretch(root: &Path, stretch: Stretch) -> Result<()> {
                 &serde_json::json!({"version": road.release.version.to_string(), "folder": folder}),
             )
         }
-        Stretch::Build(arguments) => {
-            let digest = open(&arguments)?.build()?;
-            print_json(arguments.place.json, &serde_json::json!({"digest": digest}))
+        Stretch::Build { order: arguments, builder } => {
+            let json = arguments.place.json;
+            let order = Order { builder: builder.builder, ..order(arguments) };
+            let digest = Road::open(root, &order)?.build()?;
+            print_json(json, &serde_json::json!({"digest": digest}))
         }
-        Stretch::Scan(arguments) => print_json(arguments.place.json, &open(&arguments)?.scan()?),
+        Stretch::Scan { order: arguments, waivers } => {
+            let json = arguments.place.json;
+            let order = Order { waivers: waivers.waivers, ..order(arguments) };
+            print_json(json, &Road::open(root, &order)?.scan()?)
+        }
         Stretch::Push(arguments) => {
             let digest = open(&arguments)?.push()?;
             print_json(arguments.place.json, &serde_json::json!({"digest": digest}))
@@ -125,7 +134,8 @@ fn run_stretch(root: &Path, stretch: Stretch) -> Result<()> {
 }
 
 fn order(arguments: OrderArgs) -> Order {
-    Order { word: arguments.word, target: arguments.place.target, strict: arguments.place.strict }
+    let PlaceArgs { target, strict, .. } = arguments.place;
+    Order { word: arguments.word, target, strict, builder: None, waivers: None }
 }
 
 fn told(changed: bool, json: bool) -> Result<()> {

@@ -3,7 +3,7 @@
 //! There is no state file. Every step asks the world first and does only what is missing, so the same words finish what a killed run
 //! began, and a finished release is a no-op. Pointers that users follow (the index, then the floating tags) move last.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use semver::Version;
 use serde::Serialize;
@@ -40,6 +40,10 @@ pub struct Order {
     pub target: String,
     /// Treat what is published as production does: it never changes.
     pub strict: bool,
+    /// The builder instance that buildx is told to use; its own choice where nothing is said.
+    pub builder: Option<String>,
+    /// The file of waivers; the one in the workspace root where nothing is said.
+    pub waivers: Option<PathBuf>,
 }
 
 /// What travels the road: computed once, never changed.

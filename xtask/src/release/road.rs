@@ -28,6 +28,10 @@ pub struct Road {
     pub(super) registry: LayoutFolder,
     pub(super) store: Directory,
     pub(super) strict: bool,
+    /// The builder instance that buildx is told to use.
+    pub(super) builder: Option<String>,
+    /// The file of waivers that was named.
+    pub(super) waivers: Option<PathBuf>,
     toolchains: OnceCell<Toolchains>,
 }
 
@@ -70,6 +74,8 @@ impl Road {
             registry: place::registry(&folder),
             store: place::store(&folder),
             strict: order.strict,
+            builder: order.builder.clone(),
+            waivers: order.waivers.clone(),
             toolchains: OnceCell::new(),
             release,
             workspace,
