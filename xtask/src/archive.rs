@@ -21,8 +21,8 @@ impl Archive {
     ///
     /// # Errors
     /// The path is too long for the format.
-    pub fn folder(&mut self, path: &str) -> Result<()> {
-        self.entry(tar::EntryType::Directory, path, 0o755, &[])
+    pub fn folder(&mut self, path: &str, mode: u32) -> Result<()> {
+        self.entry(tar::EntryType::Directory, path, mode, &[])
     }
 
     /// Adds a file.

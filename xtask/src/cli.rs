@@ -67,8 +67,8 @@ impl Stretch {
     fn place(&self) -> &PlaceArgs {
         match self {
             Stretch::Bump(order)
-            | Stretch::Build(order)
-            | Stretch::Scan(order)
+            | Stretch::Build { order, .. }
+            | Stretch::Scan { order, .. }
             | Stretch::Push(order)
             | Stretch::Tag { order, .. }
             | Stretch::Chart { order, .. }
@@ -97,12 +97,37 @@ pub struct Release {
     /// The order
     #[command(flatten)]
     pub order: OrderArgs,
+    /// What the image's steps are told
+    #[command(flatten)]
+    pub builder: BuilderArgs,
+    /// What the scan is told
+    #[command(flatten)]
+    pub waivers: WaiversArgs,
     /// Print what every step would do, and do nothing
     #[arg(long)]
     pub plan: bool,
     /// Put a first, empty index into a repository that has none
     #[arg(long)]
     pub init: bool,
+    /// Push the commit of the release where the remote lacks it
+    #[arg(long)]
+    pub push: bool,
+}
+
+/// What the image's build is told.
+#[derive(Clone, Debug, Args)]
+pub struct BuilderArgs {
+    /// The builder instance that buildx uses, where the target builds with buildx
+    #[arg(long, value_name = "NAME")]
+    pub builder: Option<String>,
+}
+
+/// What the image's scan is told.
+#[derive(Clone, Debug, Args)]
+pub struct WaiversArgs {
+    /// The file of waivers; waivers.toml in the workspace root, if there, where nothing is said
+    #[arg(long, value_name = "FILE")]
+    pub waivers: Option<PathBuf>,
 }
 
 /// What every stretch takes.
@@ -135,9 +160,23 @@ pub enum Stretch {
     /// Make a staging copy of the sources at the version
     Bump(OrderArgs),
     /// Make the image's OCI layout, or fetch the one that is published
-    Build(OrderArgs),
+    Build {
+        /// The order
+        #[command(flatten)]
+        order: OrderArgs,
+        /// The builder
+        #[command(flatten)]
+        builder: BuilderArgs,
+    },
     /// Scan that layout, and keep the verdict for its digest
-    Scan(OrderArgs),
+    Scan {
+        /// The order
+        #[command(flatten)]
+        order: OrderArgs,
+        /// The waivers
+        #[command(flatten)]
+        waivers: WaiversArgs,
+    },
     /// Store that layout's blobs; it must have a verdict
     Push(OrderArgs),
     /// Point the version's tags at a pushed image

@@ -1,11 +1,12 @@
 //! What this machine has and lacks for a target, all at once, each with the command that cures it.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::chart::repository;
-use crate::config::{Scan, Target, Workspace};
+use crate::config::{Builder, Scan, Target, Workspace};
 use crate::error::{Error, Exit, Result};
 use crate::image::compile;
 use crate::image::scan::Scanner;
@@ -76,6 +77,7 @@ fn look(workspace: &Workspace, target: &Target) -> Result<Vec<Finding>> {
         let (what, detail, remedies) = (platform.to_string(), missing.why, missing.remedies);
         findings.push(Finding { what, standing, detail, remedies });
     }
+    findings.extend(builder(target));
     findings.extend(scanner(target));
     let place = Place::open(&workspace.root, target)?;
     match workspace.directory(target) {
@@ -90,6 +92,14 @@ fn look(workspace: &Workspace, target: &Target) -> Result<Vec<Finding>> {
     }
     findings.push(index(&*place.store));
     Ok(findings)
+}
+
+fn builder(target: &Target) -> Option<Finding> {
+    let shown = |words: Vec<OsString>| {
+        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        words.join(" ")
+    };
+    (target.builder == Builder::Buildx).then(|| checked("buildx", tools::buildx().map(shown)))
 }
 
 fn scanner(target: &Target) -> Vec<Finding> {

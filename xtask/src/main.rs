@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
-use xtask::cli::{Cli, Command, OrderArgs, Release, Stretch};
+use xtask::cli::{Cli, Command, OrderArgs, PlaceArgs, Release, Stretch};
 use xtask::config::Workspace;
 use xtask::error::{Context, Error, Exit, Result};
 use xtask::image::layout;
 use xtask::release::road::Road;
+use xtask::release::version::Word;
 use xtask::release::{self, Order};
 use xtask::serve;
 use xtask::process::Call;
@@ -47,10 +48,10 @@ fn run(command: Command) -> Result<()> {
         Command::Release(release) => run_release(&here, *release),
         Command::Verify(verify) => {
             let order = order(OrderArgs {
-                word: verify.version.map(release::version::Word::Exact),
+                word: verify.version.map(Word::Exact),
                 place: verify.place.clone(),
             });
-            let road = Road::open(&here, &order)?;
+            let road = Road::open(&here, &Order { looking: true, ..order })?;
             let _outside = road.outside()?;
             let proof = road.verify(Duration::ZERO)?;
             ui::status("Verified", release::verify::shown(&proof));
@@ -91,7 +92,9 @@ fn run_release(here: &Path, arguments: Release) -> Result<()> {
             print_json(json, &steps)
         }
         None => {
-            let order = Order { init: arguments.init, ..order(arguments.order) };
+            let (builder, waivers) = (arguments.builder.builder, arguments.waivers.waivers);
+            let (init, push) = (arguments.init, arguments.push);
+            let order = Order { init, push, builder, waivers, ..order(arguments.order) };
             print_json(json, &release::run(root, &order)?)
         }
     }
@@ -99,10 +102,17 @@ fn run_release(here: &Path, arguments: Release) -> Result<()> {
 
 fn run_stretch(root: &Path, stretch: Stretch) -> Result<()> {
     let _turn = release::take_turn(root)?;
-    let open = |arguments: &OrderArgs| Road::open(root, &order(arguments.clone()));
+    // Whoever publishes needs a commit that others can have.
+    let publish = |arguments: &OrderArgs| {
+        let order = order(arguments.clone());
+        Road::open(root, &order)?.settle(&order)
+    };
+    let look = |word: Option<Word>, place: &PlaceArgs| {
+        Road::open(root, &Order { looking: true, ..order(OrderArgs { word, place: place.clone() }) })
+    };
     match stretch {
         Stretch::Bump(arguments) => {
-            let road = open(&arguments)?;
+            let road = publish(&arguments)?;
             let folder = road.stage()?;
             ui::status("Staged", format_args!("{} in {}", road.release.version, folder.display()));
             print_json(
@@ -110,17 +120,23 @@ fn run_stretch(root: &Path, stretch: Stretch) -> Result<()> {
                 &serde_json::json!({"version": road.release.version.to_string(), "folder": folder}),
             )
         }
-        Stretch::Build(arguments) => {
-            let digest = open(&arguments)?.build()?;
-            print_json(arguments.place.json, &serde_json::json!({"digest": digest}))
+        Stretch::Build { order: arguments, builder } => {
+            let json = arguments.place.json;
+            let order = Order { builder: builder.builder, ..order(arguments) };
+            let digest = Road::open(root, &order)?.build()?;
+            print_json(json, &serde_json::json!({"digest": digest}))
         }
-        Stretch::Scan(arguments) => print_json(arguments.place.json, &open(&arguments)?.scan()?),
+        Stretch::Scan { order: arguments, waivers } => {
+            let json = arguments.place.json;
+            let order = Order { waivers: waivers.waivers, ..order(arguments) };
+            print_json(json, &Road::open(root, &order)?.scan()?)
+        }
         Stretch::Push(arguments) => {
-            let digest = open(&arguments)?.push()?;
+            let digest = publish(&arguments)?.push()?;
             print_json(arguments.place.json, &serde_json::json!({"digest": digest}))
         }
         Stretch::Tag { order, digest } => {
-            let road = open(&order)?;
+            let road = publish(&order)?;
             let digest = match digest {
                 Some(digest) => digest,
                 None => layout::Layout::read(&root.join("target/xtask/image"))?.digest,
@@ -128,18 +144,19 @@ fn run_stretch(root: &Path, stretch: Stretch) -> Result<()> {
             told(road.tag(&digest)?, order.place.json)
         }
         Stretch::Chart { order, digest } => {
-            let road = open(&order)?;
+            let road = publish(&order)?;
             let _outside = road.outside()?;
             let digest = digest.map_or_else(|| road.tagged(), Ok)?;
             told(road.publish_only(&digest)?, order.place.json)
         }
-        Stretch::Promote(arguments) => told(open(&arguments)?.promote()?, arguments.place.json),
+        Stretch::Promote(arguments) => {
+            told(look(arguments.word, &arguments.place)?.promote()?, arguments.place.json)
+        }
         Stretch::Yank { version, reason, place } => {
-            let road = open(&OrderArgs { word: None, place: place.clone() })?;
-            told(road.yank(&version, &reason)?, place.json)
+            told(look(None, &place)?.yank(&version, &reason)?, place.json)
         }
         Stretch::Unyank { version, reason, place } => {
-            let road = open(&OrderArgs { word: None, place: place.clone() })?;
+            let road = look(None, &place)?;
             if let Some(reason) = reason {
                 ui::note("Reason", reason);
             }
@@ -149,7 +166,8 @@ fn run_stretch(root: &Path, stretch: Stretch) -> Result<()> {
 }
 
 fn order(arguments: OrderArgs) -> Order {
-    Order { word: arguments.word, target: arguments.place.target, strict: arguments.place.strict, init: false }
+    let PlaceArgs { target, strict, .. } = arguments.place;
+    Order { word: arguments.word, target, strict, ..Order::default() }
 }
 
 fn told(changed: bool, json: bool) -> Result<()> {

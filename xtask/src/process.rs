@@ -125,6 +125,17 @@ impl Call {
         self.start()?.finish(limit)
     }
 
+    /// Runs a long call in silence; what it said is shown where it fails.
+    ///
+    /// # Errors
+    /// As `watch`.
+    pub fn run_silently(&self, limit: Duration) -> Result<()> {
+        announce("run", self);
+        let started = self.expression().stdout_null().stderr_capture().start();
+        let handle = started.map_err(|error| self.not_started(&error))?;
+        Running { handle, call: self.clone() }.finish(limit)
+    }
+
     /// Starts a long call, and goes on.
     ///
     /// # Errors
@@ -205,9 +216,12 @@ impl Running {
         announce("wait", call);
         let finished =
             self.handle.wait_timeout(limit).context(Exit::Failure, || format!("cannot wait for `{call}`"))?;
-        match finished.map(|output| output.status.code()) {
-            Some(Some(0)) => Ok(()),
-            Some(code) => Err(call.failed(&Call::ending(code), "")),
+        match finished {
+            Some(output) if output.status.code() == Some(0) => Ok(()),
+            Some(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                Err(call.failed(&Call::ending(output.status.code()), &said))
+            }
             None => Err(call.failed(&format!("did not finish within {} s and was ended", limit.as_secs()), "")),
         }
     }
@@ -258,6 +272,14 @@ mod tests {
         let error = Call::new("git").args(["rev-parse", "--verify", "no-such-thing"]).read().unwrap_err();
         assert!(error.what.contains("git rev-parse --verify no-such-thing"), "{error}");
         assert!(error.why.unwrap().contains("fatal"));
+    }
+
+    #[test]
+    fn a_silent_call_that_fails_says_what_it_printed() {
+        let limit = Duration::from_secs(10);
+        let error = Call::new("git").args(["rev-parse", "--verify", "no-such-thing"]).run_silently(limit).unwrap_err();
+        assert!(error.why.unwrap().contains("fatal"));
+        assert!(Call::new("git").args(["--version"]).run_silently(limit).is_ok());
     }
 
     #[test]

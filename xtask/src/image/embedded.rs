@@ -68,13 +68,14 @@ fn build(recipe: &Recipe, platform: &Platform, context: &BuildContext, stamp: &S
     };
     let mut layers = Vec::new();
     let mut diff_ids = Vec::new();
+    let mut folders = Folders::new();
     for copy in &recipe.copies {
         let source = copy.source(platform);
         let content = context.get(&source).ok_or_else(|| {
             Error::new(Exit::Workspace, format!("the Dockerfile copies `{source}`, which is not there"))
                 .because(format!("the build context holds: {}", context.keys().cloned().collect::<Vec<_>>().join(", ")))
         })?;
-        let archive = layer(copy, content, stamp.time)?;
+        let archive = layer(copy, content, &mut folders, stamp.time)?;
         diff_ids.push(Digest::of(&archive));
         layers.push(keep(LAYER, gzip(&archive)?));
     }
@@ -103,12 +104,17 @@ fn config(recipe: &Recipe, platform: &Platform, diff_ids: Vec<Digest>, stamp: &S
     })
 }
 
-/// One file and the folders above it, as BuildKit lays a `COPY` down.
-fn layer(copy: &Copy, content: &[u8], time: i64) -> Result<Vec<u8>> {
+/// The folders that the layers so far have made, and their permission bits.
+type Folders = BTreeMap<String, u32>;
+
+/// One file and the folders above it, as BuildKit lays a `COPY` down: a folder that is made on the way gets the file's bits, one that
+/// is there keeps its own, and both are part of the layer.
+fn layer(copy: &Copy, content: &[u8], folders: &mut Folders, time: i64) -> Result<Vec<u8>> {
     let path = copy.to.trim_start_matches('/');
     let mut archive = Archive::new(time);
     for (end, _) in path.match_indices('/') {
-        archive.folder(&path[..=end])?;
+        let folder = &path[..=end];
+        archive.folder(folder, *folders.entry(folder.into()).or_insert(copy.mode))?;
     }
     archive.file(path, copy.mode, content)?;
     archive.finish()
@@ -123,8 +129,10 @@ mod tests {
     }
 
     fn image(time: i64) -> Layout {
-        let recipe =
-            Recipe::parse("FROM scratch\nCOPY ${TARGETPLATFORM}/demo /usr/local/bin/demo\nUSER 1000\n").unwrap();
+        let recipe = Recipe::parse(
+            "FROM scratch\nARG TARGETPLATFORM\nCOPY ${TARGETPLATFORM}/demo /usr/local/bin/demo\nUSER 1000\n",
+        )
+        .unwrap();
         let context = BTreeMap::from([
             ("linux/amd64/demo".to_owned(), b"amd".to_vec()),
             ("linux/arm64/demo".to_owned(), b"arm".to_vec()),

@@ -248,6 +248,9 @@ pub struct Execution {
     /// The labels of the image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Annotations,
+    /// Whether the arguments are a list that no shell has to take apart. Only Windows looks at it; BuildKit writes it with `CMD`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub args_escaped: bool,
 }
 
 /// `{}`, which the specification has as the value of each exposed port.

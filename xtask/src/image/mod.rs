@@ -1,5 +1,6 @@
 //! The container image: compiled, assembled, scanned, and kept in a registry.
 
+pub mod buildx;
 pub mod compile;
 pub mod embedded;
 pub mod layout;
@@ -9,3 +10,4 @@ pub mod registry;
 #[cfg(feature = "remote")]
 pub mod remote;
 pub mod scan;
+pub mod waivers;

@@ -40,8 +40,11 @@ impl Recipe {
     /// # Errors
     /// A line is not one of the instructions that this builder knows; the line is named.
     pub fn parse(text: &str) -> Result<Self> {
-        let mut recipe = Recipe { copies: Vec::new(), execution: Execution::default() };
+        // What BuildKit starts a `FROM scratch` image with.
+        let execution = Execution { env: vec![DEFAULT_PATH.into()], working_dir: "/".into(), ..Execution::default() };
+        let mut recipe = Recipe { copies: Vec::new(), execution };
         let mut from_scratch = false;
+        let mut platform_known = false;
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -53,21 +56,22 @@ impl Recipe {
                     from_scratch = true;
                     Some(())
                 }
-                "ARG" if rest.trim() == "TARGETPLATFORM" => Some(()),
+                "ARG" if rest.trim() == "TARGETPLATFORM" => {
+                    platform_known |= from_scratch;
+                    Some(())
+                }
                 _ if !from_scratch => None,
+                "COPY" if rest.contains("TARGETPLATFORM") && !platform_known => None,
                 other => recipe.apply(other, rest.trim()),
             };
             if understood.is_none() {
                 return Err(Error::new(Exit::Workspace, format!("Dockerfile, line {}: `{line}`", number + 1))
-                    .because("the embedded builder knows FROM scratch, ARG TARGETPLATFORM, COPY, ENV, USER, WORKDIR, EXPOSE, and ENTRYPOINT and CMD as JSON arrays")
+                    .because("the embedded builder knows FROM scratch, then ARG TARGETPLATFORM, COPY of one file, ENV NAME=VALUE, USER, WORKDIR /, EXPOSE, and ENTRYPOINT and CMD as JSON arrays; no variable but TARGETPLATFORM")
                     .remedy("build binaries before the image, and only copy them in it"));
             }
         }
         if recipe.copies.is_empty() {
             return Err(Error::new(Exit::Workspace, "the Dockerfile copies nothing into the image"));
-        }
-        if recipe.execution.env.is_empty() {
-            recipe.execution.env.push(DEFAULT_PATH.into());
         }
         Ok(recipe)
     }
@@ -76,23 +80,36 @@ impl Recipe {
         let execution = &mut self.execution;
         match instruction {
             "COPY" => self.copies.push(copy(rest)?),
-            "ENV" => execution.env.push(variable(rest)?),
+            "ENV" => {
+                let (name, value) = variable(rest)?;
+                let assignment = format!("{name}={value}");
+                let known = execution.env.iter_mut().find(|known| known.split('=').next() == Some(name));
+                match known {
+                    Some(known) => *known = assignment,
+                    None => execution.env.push(assignment),
+                }
+            }
             "USER" => execution.user = word(rest)?,
-            "WORKDIR" => execution.working_dir = word(rest)?,
+            // BuildKit makes any other folder, in a layer of its own.
+            "WORKDIR" if rest == "/" => {}
             "EXPOSE" => {
                 let port = if rest.contains('/') { rest.to_owned() } else { format!("{rest}/tcp") };
-                port.split_once('/')?.0.parse::<u16>().ok()?;
+                let (number, protocol) = port.split_once('/')?;
+                number.parse::<u16>().ok().filter(|_| ["sctp", "tcp", "udp"].contains(&protocol))?;
                 execution.exposed_ports.insert(port, Empty {});
             }
             "ENTRYPOINT" => execution.entrypoint = serde_json::from_str(rest).ok()?,
-            "CMD" => execution.cmd = serde_json::from_str(rest).ok()?,
+            "CMD" => {
+                execution.cmd = serde_json::from_str(rest).ok()?;
+                execution.args_escaped = true;
+            }
             _ => return None,
         }
         Some(())
     }
 }
 
-/// What BuildKit sets where a `FROM scratch` image says nothing else.
+/// The programs' path, until `ENV` says another one.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 fn copy(rest: &str) -> Option<Copy> {
@@ -106,18 +123,28 @@ fn copy(rest: &str) -> Option<Copy> {
         }
     }
     let [from, to] = paths.as_slice() else { return None };
+    let source = from.replace("${TARGETPLATFORM}", "").replace("$TARGETPLATFORM", "");
+    let plain = literal(&source) && literal(to) && !source.contains(['*', '?', '[', '<']);
     let absolute = to.starts_with('/') && !to.ends_with('/') && !to.split('/').any(|part| part == "..");
-    absolute.then(|| Copy { from: (*from).into(), to: (*to).into(), mode })
+    (plain && absolute).then(|| Copy { from: (*from).into(), to: (*to).into(), mode })
 }
 
-fn variable(rest: &str) -> Option<String> {
+fn variable(rest: &str) -> Option<(&str, &str)> {
     let (name, value) = rest.split_once('=')?;
-    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-    (!name.contains(char::is_whitespace)).then(|| format!("{name}={value}"))
+    let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    // Without quotes, a space begins the next variable.
+    let whole = quoted.is_some() || !value.contains(char::is_whitespace);
+    let value = quoted.unwrap_or(value);
+    (whole && literal(value) && word(name).is_some()).then_some((name, value))
 }
 
 fn word(rest: &str) -> Option<String> {
-    (!rest.is_empty() && !rest.contains(char::is_whitespace)).then(|| rest.to_owned())
+    (!rest.is_empty() && literal(rest) && !rest.contains(char::is_whitespace)).then(|| rest.to_owned())
+}
+
+/// Whether BuildKit takes a text as it stands: no variable, no quote, no escape.
+fn literal(text: &str) -> bool {
+    !text.contains(['$', '\\', '"', '\''])
 }
 
 #[cfg(test)]
@@ -142,13 +169,38 @@ mod tests {
 
     #[test]
     fn an_instruction_that_would_not_be_obeyed_is_refused_with_its_line() {
-        for line in
-            ["RUN true", "COPY a b", "COPY --from=x a /b", "COPY a /../b", "CMD serve", "EXPOSE http", "FROM debian"]
-        {
+        let lines = [
+            "RUN true",
+            "COPY a b",
+            "COPY --from=x a /b",
+            "COPY a /../b",
+            "COPY a* /a",
+            "COPY $HOME/a /a",
+            "COPY \"a\" /a",
+            "CMD serve",
+            "EXPOSE http",
+            "EXPOSE 80/ip",
+            "ENV A=$PATH",
+            "ENV A=1 B=2",
+            "ENV A=\\",
+            "WORKDIR /work",
+            "FROM debian",
+        ];
+        for line in lines {
             let error = Recipe::parse(&format!("{DOCKERFILE}{line}\n")).unwrap_err();
             assert!(error.what.contains("line 10") && error.what.contains(line), "{error}");
         }
         assert!(Recipe::parse("COPY a /b\n").is_err(), "FROM comes first");
         assert!(Recipe::parse("FROM scratch\n").is_err(), "an empty image");
+        let without = DOCKERFILE.replace("ARG TARGETPLATFORM\n", "");
+        assert!(Recipe::parse(&without).is_err(), "BuildKit takes a variable that was not asked for as empty");
+    }
+
+    #[test]
+    fn variables_are_set_beside_the_default_path_or_in_its_place() {
+        let env = |lines: &str| Recipe::parse(&format!("FROM scratch\nCOPY a /a\n{lines}")).unwrap().execution.env;
+        assert_eq!(env(""), [DEFAULT_PATH]);
+        assert_eq!(env("ENV A=\"b c\"\n"), [DEFAULT_PATH, "A=b c"]);
+        assert_eq!(env("ENV A=1\nENV PATH=/bin\nENV A=2\n"), ["PATH=/bin", "A=2"]);
     }
 }

@@ -3,24 +3,32 @@
 //! Trivy, given a layout of several platforms, quietly scans the machine's own (seen with 0.70.0), so each platform gets a layout of
 //! its own, and the report must name its architecture. A static binary is opaque unless `cargo auditable` embedded its dependency
 //! list, so a report without the released crate is a broken scan, not a clean one. Flags are fixed, and the child sees
-//! neither the caller's `TRIVY_*` nor any credential.
+//! neither the caller's `TRIVY_*` nor any credential nor the caller's home, whose plugins and modules could change what it finds.
+//! Reports are kept whatever they say: as JSON, and as SARIF for a page that shows findings.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::layout::{Digest, Layout, Platform, PlatformImage};
+use crate::image::waivers::{self, Finding, Judgement, Waiver, Waivers};
 use crate::process::Call;
 use crate::tools;
+use crate::ui;
 
 /// Releases of Trivy that stole credentials (CVE-2026-33634).
 const MALICIOUS: [&str; 3] = ["0.69.4", "0.69.5", "0.69.6"];
 /// A database older than this says too little.
 const AGE_MAX_HOURS: i64 = 48;
+/// Clocks differ a little; a database from further ahead would count as fresh for too long.
+const AHEAD_MAX_HOURS: i64 = 1;
 /// What the scanner's process may see of ours.
-const ENVIRONMENT: [&str; 5] = ["HOME", "LANG", "PATH", "TMPDIR", "XDG_CACHE_HOME"];
+const ENVIRONMENT: [&str; 3] = ["LANG", "PATH", "TMPDIR"];
+/// A scan of a binary takes less than a second.
+const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// What is known about one image, by its digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +39,25 @@ pub struct Verdict {
     pub scanner: Option<String>,
     /// Why it was not scanned.
     pub skipped: Option<String>,
+    /// The digest of the waivers that were read, of whichever commit they are.
+    #[serde(default)]
+    pub waivers: Option<Digest>,
+    /// Those of them that let a finding pass.
+    #[serde(default)]
+    pub waived: Vec<Waiver>,
+}
+
+impl Verdict {
+    /// The verdict on an image that nobody looked into.
+    pub fn skipped(digest: Digest, reason: String) -> Self {
+        Verdict { digest, scanner: None, skipped: Some(reason), waivers: None, waived: Vec::new() }
+    }
+
+    /// Whether a waiver that it rests on is over: what was let pass would stop a release now.
+    pub fn is_over(&self) -> bool {
+        let today = waivers::today();
+        self.waived.iter().any(|waiver| waiver.is_over(today))
+    }
 }
 
 /// A scanner that can be used.
@@ -63,49 +90,95 @@ impl Scanner {
         Ok(Scanner { program, cache, label: format!("Trivy {version}, database {age} h old") })
     }
 
-    /// Scans every platform of an image. Reports are kept in `folder`.
+    /// Scans every platform of an image. Reports are kept in `folder`, and nothing else is.
     ///
     /// # Errors
-    /// A critical vulnerability was found, fixed upstream or not; or the scan itself went wrong.
-    pub fn scan(&self, image: &Layout, package: &str, folder: &Path) -> Result<Verdict> {
+    /// A critical vulnerability was found, fixed upstream or not, that nobody waived; or the scan itself went wrong.
+    pub fn scan(&self, image: &Layout, package: &str, waivers: &Waivers, folder: &Path) -> Result<Verdict> {
+        disk::remove(folder)?;
         let mut findings = Vec::new();
         for part in image.platforms()? {
             let report = self.report(image, &part, folder)?;
             check(&report, &part.platform, package)?;
-            findings.extend(report.critical().into_iter().map(|finding| format!("{}: {finding}", part.platform)));
+            findings.extend(report.critical(&part.platform));
         }
-        if findings.is_empty() {
-            return Ok(Verdict { digest: image.digest.clone(), scanner: Some(self.label.clone()), skipped: None });
+        let judgement = waivers.judge(&findings, waivers::today());
+        tell(&judgement);
+        if judgement.open.is_empty() {
+            return Ok(Verdict {
+                digest: image.digest.clone(),
+                scanner: Some(self.label.clone()),
+                skipped: None,
+                waivers: waivers.digest.clone(),
+                waived: judgement.used,
+            });
         }
         Err(Error::new(
             Exit::Findings,
-            format!("the scan found {} critical vulnerabilities; nothing was published", findings.len()),
+            format!("the scan found {} critical vulnerabilities; nothing was published", judgement.open.len()),
         )
-        .because(findings.join("\n"))
+        .because(judgement.open.join("\n"))
         .remedy("update the crate: cargo update --package CRATE")
+        .remedy(format!("where that does not help yet, waive it for a while in {}: the README says how", waivers::FILE))
         .remedy(format!("the whole reports are in {}", folder.display())))
     }
 
+    /// Scans one platform, and keeps the report in both forms.
     fn report(&self, image: &Layout, part: &PlatformImage, folder: &Path) -> Result<Report> {
         let name = part.platform.to_string().replace('/', "-");
-        let input = folder.join(&name);
+        let work = folder.join("work");
+        let input = work.join("layout");
         let output = folder.join(format!("{name}.json"));
-        let empty = folder.join("empty");
         image.only(part)?.write(&input)?;
-        disk::replace(&empty, b"")?;
-        let run = Call::new(&self.program)
-            .args(["image", "--scanners", "vuln", "--format", "json", "--list-all-pkgs", "--quiet", "--exit-code", "0"])
+        let scanned = self
+            .call("image", &work)?
+            .args(["--scanners", "vuln", "--format", "json", "--list-all-pkgs", "--exit-code", "0"])
             .args(["--skip-db-update", "--skip-java-db-update", "--offline-scan", "--skip-version-check"])
-            .args(["--config".as_ref(), empty.as_os_str(), "--ignorefile".as_ref(), empty.as_os_str()])
-            .args(["--cache-dir".as_ref(), self.cache.as_os_str(), "--input".as_ref(), input.as_os_str()])
-            .args(["--output".as_ref(), output.as_os_str()])
-            .within(folder)
-            .with_only_env(&ENVIRONMENT)
-            .read();
-        run.map_err(|error| Error { exit: Exit::Scanner, ..error })?;
+            .args(["--input".as_ref(), input.as_os_str(), "--output".as_ref(), output.as_os_str()])
+            .run_silently(LIMIT);
+        scanned.map_err(broken)?;
+        let converted = self
+            .call("convert", &work)?
+            .args([
+                "--format".as_ref(),
+                "sarif".as_ref(),
+                "--output".as_ref(),
+                folder.join(format!("{name}.sarif")).as_os_str(),
+            ])
+            .args([&output])
+            .run_silently(LIMIT);
+        converted.map_err(broken)?;
+        disk::remove(&work)?;
         let bytes = disk::read(&output)?.unwrap_or_default();
         serde_json::from_slice(&bytes).context(Exit::Scanner, || format!("Trivy wrote no report for {}", part.platform))
     }
+
+    /// A call that reads no settings but ours.
+    fn call(&self, command: &str, work: &Path) -> Result<Call> {
+        let empty = work.join("empty");
+        disk::replace(&empty, b"")?;
+        Ok(sealed(&self.program, &work.join("home"))
+            .args([command, "--quiet"])
+            .args(["--config".as_ref(), empty.as_os_str(), "--ignorefile".as_ref(), empty.as_os_str()])
+            .args(["--cache-dir".as_ref(), self.cache.as_os_str()])
+            .within(work))
+    }
+}
+
+/// A call of the scanner with nothing of ours in its environment, and `home` instead of the caller's.
+fn sealed(program: &Path, home: &Path) -> Call {
+    Call::new(program).with_only_env(&ENVIRONMENT).env("HOME", home)
+}
+
+fn broken(error: Error) -> Error {
+    Error { exit: Exit::Scanner, ..error }
+}
+
+fn tell(judgement: &Judgement) {
+    for Waiver { id, owner, expires, .. } in &judgement.used {
+        ui::note("Waived", format_args!("{id} until {expires} (owner: {owner})"));
+    }
+    judgement.warnings.iter().for_each(ui::warn);
 }
 
 /// A report must be about the platform that was asked for, and must have seen what the binary is made of.
@@ -128,8 +201,7 @@ fn check(report: &Report, platform: &Platform, package: &str) -> Result<()> {
 }
 
 fn version(program: &Path) -> Result<String> {
-    let said = Call::new(program).args(["--version"]).with_only_env(&ENVIRONMENT).read();
-    let said = said.map_err(|error| Error { exit: Exit::Scanner, ..error })?;
+    let said = sealed(program, Path::new("/")).args(["--version"]).read().map_err(broken)?;
     let version = said.lines().find_map(|line| line.strip_prefix("Version: "));
     version.map(str::to_owned).ok_or_else(|| Error::new(Exit::Scanner, "Trivy does not say its version").because(said))
 }
@@ -159,11 +231,19 @@ fn database_age_hours(cache: &Path) -> Result<i64> {
     let metadata: Metadata = serde_json::from_slice(&metadata).map_err(|error| unusable(error.to_string()))?;
     let updated: jiff::Timestamp =
         metadata.updated_at.parse().map_err(|error: jiff::Error| unusable(error.to_string()))?;
-    let age = (jiff::Timestamp::now().as_second() - updated.as_second()) / 3600;
-    if age > AGE_MAX_HOURS {
-        return Err(unusable(format!("it is {age} h old; {AGE_MAX_HOURS} h are allowed")));
+    age_hours(updated.as_second(), jiff::Timestamp::now().as_second()).map_err(unusable)
+}
+
+/// The age of a database in whole hours; both moments are in seconds since 1970.
+fn age_hours(updated: i64, now: i64) -> Result<i64, String> {
+    let (age, hours) = (now - updated, (now - updated) / 3600);
+    if age > AGE_MAX_HOURS * 3600 {
+        return Err(format!("it is {hours} h old; {AGE_MAX_HOURS} h are allowed"));
     }
-    Ok(age)
+    if age < -AHEAD_MAX_HOURS * 3600 {
+        return Err(format!("it is from {} h in the future: is this machine's clock right?", -hours));
+    }
+    Ok(hours.max(0))
 }
 
 /// What is read of Trivy's JSON report.
@@ -216,13 +296,14 @@ struct Vulnerability {
 }
 
 impl Report {
-    fn critical(&self) -> Vec<String> {
+    fn critical(&self, platform: &Platform) -> Vec<Finding> {
         let all = self.results.iter().flat_map(|result| &result.vulnerabilities);
         let critical = all.filter(|found| found.severity == "CRITICAL");
         let shown = critical.map(|found| {
             let fixed =
                 if found.fixed.is_empty() { "not fixed yet".to_owned() } else { format!("fixed in {}", found.fixed) };
-            format!("{} in {} {} ({fixed})", found.id, found.package, found.installed)
+            let detail = format!("{} {} ({fixed})", found.package, found.installed);
+            Finding { platform: platform.clone(), id: found.id.clone(), detail }
         });
         shown.collect()
     }
@@ -258,7 +339,32 @@ mod tests {
             {"VulnerabilityID":"CVE-1","PkgName":"a","InstalledVersion":"1.0.0","Severity":"CRITICAL"},
             {"VulnerabilityID":"CVE-2","PkgName":"b","InstalledVersion":"1.0.0","FixedVersion":"2.0.0","Severity":"CRITICAL"},
             {"VulnerabilityID":"CVE-3","PkgName":"c","InstalledVersion":"1.0.0","Severity":"HIGH"}]}]}"#;
-        let expected = ["CVE-1 in a 1.0.0 (not fixed yet)", "CVE-2 in b 1.0.0 (fixed in 2.0.0)"];
-        assert_eq!(report(json).critical(), expected);
+        let critical = report(json).critical(&amd64());
+        let found: Vec<_> = critical.iter().map(|found| (found.id.as_str(), found.detail.as_str())).collect();
+        assert_eq!(found, [("CVE-1", "a 1.0.0 (not fixed yet)"), ("CVE-2", "b 1.0.0 (fixed in 2.0.0)")]);
+    }
+
+    #[test]
+    fn i9_a_database_is_good_for_48_hours_to_the_second() {
+        const DAY: i64 = 24 * 3600;
+        let now = 1_800_000_000;
+        assert_eq!(age_hours(now - 2 * DAY, now), Ok(48));
+        assert!(age_hours(now - 2 * DAY - 1, now).unwrap_err().contains("48 h old; 48 h are allowed"));
+        assert_eq!(age_hours(now, now), Ok(0));
+        assert_eq!(age_hours(now + 3600, now), Ok(0), "clocks differ");
+        assert!(age_hours(now + DAY, now).unwrap_err().contains("in the future"));
+    }
+
+    #[test]
+    fn i9_a_verdict_lasts_as_long_as_the_waivers_that_it_rests_on() {
+        let verdict = |days: i64| {
+            let expires = waivers::today().saturating_add(jiff::SignedDuration::from_hours(24 * days));
+            let waiver = Waiver { id: "CVE-1".into(), reason: "r".into(), owner: "o".into(), expires };
+            Verdict { waived: vec![waiver], ..Verdict::skipped(Digest::of(b""), String::new()) }
+        };
+        assert!(!verdict(1).is_over());
+        assert!(verdict(-1).is_over());
+        let kept = serde_json::to_vec(&verdict(1)).unwrap();
+        assert_eq!(serde_json::from_slice::<Verdict>(&kept).unwrap(), verdict(1));
     }
 }

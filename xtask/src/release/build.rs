@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
-use crate::config::Scan;
+use crate::config::{Builder, Scan};
 use crate::disk;
 use crate::error::{Error, Exit, Result};
+use crate::image::buildx::{self, Buildx};
 use crate::image::compile::{self, Toolchains};
 use crate::image::embedded::{self, BuildContext, Stamp};
 use crate::image::layout::{self, Annotations, Digest, Layout, Platform};
 use crate::image::recipe::Recipe;
 use crate::image::scan::{Scanner, Verdict};
+use crate::image::waivers::{self, Waivers};
 use crate::moment::rfc3339;
 use crate::release::plan::{self, ImageFacts, ImagePlan};
 use crate::release::road::{Road, auditable};
@@ -41,7 +43,7 @@ impl Road {
     /// # Errors
     /// There is no layout; the scanner finds something or fails.
     pub fn scan(&self) -> Result<Verdict> {
-        self.scan_layout(&Layout::read(&self.work("image"))?)
+        self.scan_layout(&Layout::read(&self.work("image"))?, &self.read_waivers()?)
     }
 
     /// Stores the blobs of the layout that `build` made: exactly the bytes that have a verdict.
@@ -116,8 +118,10 @@ impl Road {
     }
 
     pub(super) fn make_image(&self) -> Result<Digest> {
+        // Read before the build, which takes long: a mistake in the file should not wait for it.
+        let waivers = self.read_waivers()?;
         let layout = self.build_new()?;
-        self.scan_layout(&layout)?;
+        self.scan_layout(&layout, &waivers)?;
         self.push()
     }
 
@@ -128,6 +132,14 @@ impl Road {
             toolchains.require_all()?;
         }
         compile::tell_missing(toolchains);
+        let buildx = match self.release.target.builder {
+            Builder::Embedded if self.builder.is_some() => {
+                return Err(Error::new(Exit::Usage, "--builder names a builder of buildx")
+                    .because(format!("the target `{}` does not build with buildx", self.release.target.name)));
+            }
+            Builder::Embedded => None,
+            Builder::Buildx => Some(Buildx::find(self.builder.clone(), self.work("buildx"))?),
+        };
         let source = self.stage()?;
         let auditable = auditable();
         let name = &self.workspace.package.name;
@@ -140,7 +152,10 @@ impl Road {
         })?;
         let platforms: Vec<Platform> = toolchains.found.keys().cloned().collect();
         let stamp = Stamp { labels: self.labels(toolchains, auditable)?, time: self.release.time };
-        let layout = embedded::assemble(&Recipe::parse(&recipe)?, &platforms, &context, &stamp)?;
+        let layout = match buildx {
+            None => embedded::assemble(&Recipe::parse(&recipe)?, &platforms, &context, &stamp)?,
+            Some(buildx) => buildx::assemble(&recipe, &platforms, &context, &stamp, &buildx)?,
+        };
         layout.write(&self.work("image"))?;
         ui::status("Built", format_args!("image {} for {}", layout.digest, plan::list(&platforms)));
         Ok(layout)
@@ -172,15 +187,26 @@ impl Road {
         Ok(labels)
     }
 
-    fn scan_layout(&self, layout: &Layout) -> Result<Verdict> {
+    /// The waivers that hold for this release: an option may name those of a later commit.
+    fn read_waivers(&self) -> Result<Waivers> {
+        let named = self.waivers.clone();
+        let path = named.clone().unwrap_or_else(|| self.workspace.root.join(waivers::FILE));
+        match disk::read(&path)? {
+            Some(bytes) => Waivers::parse(&path.display().to_string(), &bytes, waivers::today()),
+            None if named.is_none() => Ok(Waivers::default()),
+            None => Err(Error::new(Exit::Workspace, format!("there is no file of waivers at {}", path.display()))),
+        }
+    }
+
+    fn scan_layout(&self, layout: &Layout, waivers: &Waivers) -> Result<Verdict> {
         let verdict = match self.scanner()? {
             Ok(scanner) => {
                 ui::status("Scanning", format_args!("{} with {}", layout.digest, scanner.label));
-                scanner.scan(layout, &self.workspace.package.name, &self.work("scan"))?
+                scanner.scan(layout, &self.workspace.package.name, waivers, &self.work("scan"))?
             }
             Err(reason) => {
                 ui::note("Not scanned", &reason);
-                Verdict { digest: layout.digest.clone(), scanner: None, skipped: Some(reason) }
+                Verdict::skipped(layout.digest.clone(), reason)
             }
         };
         disk::replace(&self.verdict_file(&layout.digest), &layout::json(&verdict)?)?;
@@ -190,12 +216,19 @@ impl Road {
     /// An adopted image was pushed by somebody else, perhaps unscanned: it is scanned here unless it was.
     pub(super) fn scan_adopted(&self, digest: &Digest) -> Result<()> {
         let known = self.verdict(digest)?;
+        let waivers = self.read_waivers()?;
         let could_be_scanned = tools::on_path("trivy").is_some();
-        if known.is_some_and(|verdict| verdict.scanner.is_some() || !could_be_scanned) {
+        // What other waivers let pass may be what these do not.
+        let same_waivers = |verdict: &Verdict| verdict.waived.is_empty() || verdict.waivers == waivers.digest;
+        let stands = |verdict: Verdict| match verdict.scanner {
+            Some(_) => same_waivers(&verdict),
+            None => !could_be_scanned,
+        };
+        if known.is_some_and(stands) {
             return Ok(());
         }
         let layout = layout::collect(digest, &|part, digest| self.place.registry.fetch(part, digest))?;
-        self.scan_layout(&layout).map(drop)
+        self.scan_layout(&layout, &waivers).map(drop)
     }
 
     /// What was found out about an image, where that is enough for the target: one that insists on a scan takes no excuse.
@@ -203,7 +236,8 @@ impl Road {
         let kept = disk::read(&self.verdict_file(digest))?;
         let verdict = kept.and_then(|bytes| serde_json::from_slice::<Verdict>(&bytes).ok());
         let excuse_allowed = self.release.target.scan == Scan::IfInstalled;
-        Ok(verdict.filter(|verdict| verdict.digest == *digest && (verdict.scanner.is_some() || excuse_allowed)))
+        let enough = |verdict: &Verdict| verdict.scanner.is_some() || excuse_allowed;
+        Ok(verdict.filter(|verdict| verdict.digest == *digest && enough(verdict) && !verdict.is_over()))
     }
 
     /// The scanner, or why there is none where the target does not insist.

@@ -3,13 +3,13 @@
 //! There is no state file. Every step asks the world first and does only what is missing, so the same words finish what a killed run
 //! began, and a finished release is a no-op. Pointers that users follow (the index, then the floating tags) move last.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use semver::Version;
 use serde::Serialize;
 
 use crate::chart::repository;
-use crate::config::Target;
+use crate::config::{Target, Workspace};
 use crate::disk::Lock;
 use crate::error::Result;
 use crate::image::layout::{Digest, Platform};
@@ -27,6 +27,7 @@ pub mod road;
 pub mod verify;
 pub mod version;
 
+use place::Place;
 use plan::ImagePlan;
 use publish::Published;
 use road::Road;
@@ -34,7 +35,7 @@ use verify::Proof;
 use version::Word;
 
 /// What a run is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Order {
     /// The version, relative to the tree's; the tree's own where nothing is said.
     pub word: Option<Word>,
@@ -42,8 +43,16 @@ pub struct Order {
     pub target: String,
     /// Treat what is published as production does: it never changes.
     pub strict: bool,
+    /// The version is only looked at: nothing is made under it.
+    pub looking: bool,
     /// Put a first, empty index where there is none.
     pub init: bool,
+    /// Push the commit of the release where the remote lacks it.
+    pub push: bool,
+    /// The builder instance that buildx is told to use; its own choice where nothing is said.
+    pub builder: Option<String>,
+    /// The file of waivers; the one in the workspace root where nothing is said.
+    pub waivers: Option<PathBuf>,
 }
 
 /// What travels the road: computed once, never changed.
@@ -84,20 +93,22 @@ pub struct Report {
 /// Any step refuses or fails; the same words go on from there.
 pub fn run(root: &Path, order: &Order) -> Result<Report> {
     let _turn = take_turn(root)?;
-    let road = Road::open(root, order)?;
+    if order.init {
+        let workspace = Workspace::find(root)?;
+        repository::put_first(&*Place::open(root, &workspace.target(&order.target)?)?.store)?;
+    }
+    let road = Road::open(root, order)?.settle(order)?;
     let target = &road.release.target;
     let _outside = road.outside()?;
     ui::status("Releasing", format_args!("{} {} to `{}`", road.chart.name, road.release.version, target.name));
-    if order.init {
-        repository::put_first(&*road.place.store)?;
-    }
     road.refuse_yanked()?;
     let (digest, built) = ui::step("the image", || image(&road))?;
     let (digest, published) = ui::step("the chart", || chart(&road, digest))?;
     let patience = ui::step("the caches", || road.refresh())?;
     let promoted = road.promote()?;
     let proof = ui::step("the proof from outside", || road.verify(patience))?;
-    let changed = built || published || promoted;
+    let tagged = road.tag_commit()?;
+    let changed = built || published || promoted || tagged;
     let missing = road.missing_platforms(&digest)?;
     summarise(&road, &proof, changed, &missing);
     Ok(Report {

@@ -5,10 +5,16 @@
 
 use std::path::{Path, PathBuf};
 
+use semver::Version;
+
 use crate::cdn::Cdn;
+use crate::chart::repository;
 use crate::config::{self, Target};
 use crate::error::Result;
 use crate::image::registry::{LayoutFolder, Registry};
+use crate::release::history::Listed;
+use crate::release::plan::ImageFacts;
+use crate::release::version;
 use crate::store::Store;
 use crate::store::directory::Directory;
 
@@ -35,6 +41,27 @@ impl Place {
             }
             config::Place::Remote(remote) => open_remote(remote, target),
         }
+    }
+
+    /// What the index says of a version. An index that cannot be read is told from one without it.
+    pub fn listed(&self, chart: &str, version: &Version) -> Listed {
+        let text = version.to_string();
+        let read = repository::read(&*self.store).and_then(|snapshot| {
+            let index = snapshot.index()?;
+            Ok((index.find(chart, &text).is_some(), index.yanked(chart, &text)?))
+        });
+        match read {
+            Err(_) => Listed::Unknown,
+            Ok((_, Some(yanked))) => Listed::Yanked(yanked.reason),
+            Ok((false, None)) => Listed::Not,
+            Ok((true, None)) => self.revision(version).map_or(Listed::Unknown, Listed::From),
+        }
+    }
+
+    /// The commit that the image of a version was made of, where it says so.
+    fn revision(&self, version: &Version) -> Result<Option<String>> {
+        let Some(digest) = self.registry.resolve(&version::version_tags(version)[0])? else { return Ok(None) };
+        Ok(ImageFacts::of(digest.clone(), &self.registry.platforms(&digest)?).revision)
     }
 }
 

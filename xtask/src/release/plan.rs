@@ -1,9 +1,11 @@
 //! What is done, what is to do, and what must not be done: decided from what the world holds, with no state kept. Pure.
 
+use semver::Version;
 use serde::Serialize;
 
 use crate::error::{Error, Exit};
 use crate::image::layout::{Digest, Platform, PlatformImage};
+use crate::release::version::{self, Word};
 
 /// The label that holds the version.
 pub const VERSION_LABEL: &str = "org.opencontainers.image.version";
@@ -162,7 +164,10 @@ fn taken(wanted: &Wanted<'_>, facts: &ImageFacts, why: &str) -> Error {
         }
         _ => error,
     };
-    error.remedy("or take the next version: cargo xtask release patch")
+    // Said exactly: a word would count from a version that the index does not list, and stay where it is.
+    let next = Version::parse(wanted.version).map(|version| version::next(&version, &Word::Patch));
+    let next = next.map_or_else(|_| "patch".into(), |version| version.to_string());
+    error.remedy(format!("or take the next version: cargo xtask release {next}"))
 }
 
 /// Platforms as people read them.
@@ -246,6 +251,6 @@ mod tests {
         };
         let ImagePlan::Conflict(error) = image(Some(other), &wanted).unwrap() else { panic!("no conflict") };
         let text = error.to_string();
-        assert!(text.contains(&format!("git checkout {revision}")) && text.contains("release patch"), "{text}");
+        assert!(text.contains(&format!("git checkout {revision}")) && text.contains("release 3.0.1"), "{text}");
     }
 }

@@ -1,21 +1,27 @@
 //! A release with everything it is made of and published to, and what the world holds of it.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use semver::Version;
+
 use crate::chart::manifest::ChartManifest;
+use crate::chart::repository;
 use crate::chart::package::{self, ChartFiles, RELEASED_IMAGE};
 use crate::config::{self, Target, Workspace};
 use crate::error::{Error, Exit, Result};
 use crate::image::compile::{self, Toolchains};
 use crate::image::layout::{Digest, Platform};
 use crate::release::plan::{self, ImageFacts, ImagePlan, Judgement, Wanted};
+use crate::release::history::{self, Decision, Purpose, Tagged};
 use crate::release::place::Place;
 use crate::release::{Order, Release, bump, version};
 use crate::serve::Outside;
 use crate::source::Source;
 use crate::tools;
+use crate::ui;
 
 /// A release, and everything it is made of and published to.
 pub struct Road {
@@ -26,7 +32,15 @@ pub struct Road {
     pub(super) chart: ChartManifest,
     files: ChartFiles,
     pub(super) place: Place,
+    /// What the version changes in the tree.
+    pub(super) edits: BTreeMap<String, Vec<u8>>,
     pub(super) strict: bool,
+    /// The git remote that has the commit, once that is known.
+    remote: Option<String>,
+    /// The builder instance that buildx is told to use.
+    pub(super) builder: Option<String>,
+    /// The file of waivers that was named.
+    pub(super) waivers: Option<PathBuf>,
     toolchains: OnceCell<Toolchains>,
 }
 
@@ -50,16 +64,32 @@ impl Road {
         let tree_files = chart_files(&workspace, &source)?;
         bump::check_agreement(&workspace, &package::manifest(&tree_files)?)?;
         let current = &workspace.package.version;
-        let version = order.word.as_ref().map_or_else(|| current.clone(), |word| version::next(current, word));
+        let place = Place::open(&workspace.root, &target)?;
+        let version = match &order.word {
+            word if target.is_remote() && !order.looking => {
+                let chart = package::manifest(&tree_files)?.name;
+                let listed = |version: &Version| Ok(place.listed(&chart, version));
+                match history::decide(word.as_ref(), current, &listed, &source.revision())? {
+                    Decision::AsIs | Decision::Unknown(None) => current.clone(),
+                    Decision::Bump(version) | Decision::Unknown(Some(version)) => version,
+                }
+            }
+            Some(word) => version::next(current, word),
+            None => current.clone(),
+        };
         version::check(&version, &workspace.first_version)?;
         let edits = bump::edits(&workspace, &source, &version)?;
         let release = Release { version, revision: source.revision(), time: source.commit_time, target };
-        let source = source.with_edits(edits);
+        let source = source.with_edits(edits.clone());
         let files = chart_files(&workspace, &source)?;
         Ok(Road {
             chart: package::manifest(&files)?,
-            place: Place::open(&workspace.root, &release.target)?,
+            place,
+            edits,
             strict: order.strict || release.target.is_remote(),
+            builder: order.builder.clone(),
+            waivers: order.waivers.clone(),
+            remote: None,
             toolchains: OnceCell::new(),
             release,
             workspace,
@@ -75,6 +105,45 @@ impl Road {
     pub fn outside(&self) -> Result<Option<Outside>> {
         let target = &self.release.target;
         self.workspace.directory(target).map(|folder| Outside::reach(&folder, target)).transpose()
+    }
+
+    /// For a target beyond this machine: commits the version where the tree does not say it yet, and makes sure that others can have
+    /// the commit before anything of it is public. Elsewhere the tree is left alone.
+    ///
+    /// # Errors
+    /// The index cannot be read; git refuses; the commit is not on the remote.
+    pub fn settle(self, order: &Order) -> Result<Road> {
+        if !self.release.target.is_remote() {
+            return Ok(self);
+        }
+        // The decision which version this is rests on it.
+        repository::read(&*self.place.store)?;
+        let (root, version) = (&self.workspace.root, &self.release.version);
+        let road = if self.edits.is_empty() {
+            self
+        } else {
+            history::preflight(root, version, Purpose::Bump)?;
+            let commit = history::commit_bump(root, &self.edits, version)?;
+            ui::status("Committed", format_args!("{version} as {}", &commit[..12]));
+            Road::open(root, order)?
+        };
+        let standing = history::publishable(&road.workspace.root, &road.release.version, order.push)?;
+        ui::note("Publishing", format_args!("{} of {}/{}", &standing.commit[..12], standing.remote, standing.branch));
+        Ok(Road { remote: Some(standing.remote), ..road })
+    }
+
+    /// Names the commit of what is published by the tag of its version. True where that was left to do.
+    ///
+    /// # Errors
+    /// The tag names another commit, or the remote refuses it.
+    pub fn tag_commit(&self) -> Result<bool> {
+        let Some(remote) = &self.remote else { return Ok(false) };
+        let Release { version, revision, .. } = &self.release;
+        let tagged = history::tag(&self.workspace.root, version, revision, remote)? == Tagged::Now;
+        if tagged {
+            ui::status("Tagged", format_args!("{} as v{version} on {remote}", &revision[..12]));
+        }
+        Ok(tagged)
     }
 
     /// How long the outside may need to show what was just written.

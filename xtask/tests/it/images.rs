@@ -183,6 +183,8 @@ fn i10_the_image_runs_as_its_dockerfile_says() {
             "Env": ["PATH=/usr/local/bin"],
             "Entrypoint": ["/usr/local/bin/demo"],
             "Cmd": ["serve"],
+            "WorkingDir": "/",
+            "ArgsEscaped": true,
         });
         assert_eq!(config, expected, "{architecture}");
     }

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a test says what it skips and what it counted")]
 
 mod bad_input;
+mod buildx;
 mod foreign;
 mod helms;
 mod history;
