@@ -16,6 +16,8 @@ mod images;
 mod kill;
 mod packaging;
 mod product;
+#[cfg(feature = "remote")]
+mod production;
 mod readme;
 mod rehearsals;
 mod reproducible;
