@@ -161,9 +161,9 @@ fn check(layout: &Layout, announced: &Digest, platforms: &[Platform]) -> Result<
 }
 
 fn wrong(why: String) -> Error {
-    Error::new(Exit::Failure, "buildx made another image than it was asked for").because(why).remedy(
-        "docker buildx version, docker buildx inspect: buildx 0.13 and BuildKit 0.13 are the oldest that can do it",
-    )
+    Error::new(Exit::Failure, "buildx made another image than it was asked for")
+        .because(why)
+        .remedy("docker buildx inspect shows the builder: it must run BuildKit 0.13 or later")
 }
 
 #[cfg(test)]

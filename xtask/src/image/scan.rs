@@ -127,14 +127,15 @@ impl Scanner {
     fn report(&self, image: &Layout, part: &PlatformImage, folder: &Path) -> Result<Report> {
         let name = part.platform.to_string().replace('/', "-");
         let work = folder.join("work");
-        let input = work.join("layout");
+        // Reports name the input: they should name the platform, and no folder of this machine.
+        let input = work.join(&name);
         let output = folder.join(format!("{name}.json"));
         image.only(part)?.write(&input)?;
         let scanned = self
             .call("image", &work)?
             .args(["--scanners", "vuln", "--format", "json", "--list-all-pkgs", "--exit-code", "0"])
             .args(["--skip-db-update", "--skip-java-db-update", "--offline-scan", "--skip-version-check"])
-            .args(["--input".as_ref(), input.as_os_str(), "--output".as_ref(), output.as_os_str()])
+            .args(["--input".as_ref(), name.as_ref(), "--output".as_ref(), output.as_os_str()])
             .run_silently(LIMIT);
         scanned.map_err(broken)?;
         let converted = self

@@ -109,7 +109,11 @@ fn i9_reports_are_kept_as_json_and_sarif_even_where_the_scan_stops_the_release()
             (&sarif["version"], &sarif["runs"][0]["tool"]["driver"]["name"]),
             (&"2.1.0".into(), &"Trivy".into())
         );
-        assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "CVE-2026-0007");
+        let result = &sarif["runs"][0]["results"][0];
+        assert_eq!(result["ruleId"], "CVE-2026-0007");
+        assert_eq!(result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], "usr/local/bin/demo");
+        let text = sarif.to_string();
+        assert!(text.contains(platform) && !text.contains(demo.root().to_str().unwrap()), "{text}");
     }
 }
 
@@ -215,7 +219,12 @@ fn i9_a_scanner_that_fails_or_says_nothing_is_not_a_clean_scan() {
             .replace_trivy(&format!("[ \"$1\" != --version ] || {{ echo 'Version: 0.70.0'; exit 0; }}\n{script}"));
         laboratory.run(&demo, &["release", "scan"])
     };
-    scan("echo 'no such layout' >&2; exit 1\n").fails(11, "no such layout");
+    let real = tool("trivy").unwrap();
+    let fails_at = |verb: &str| {
+        scan(&format!("[ $1 != {verb} ] || {{ echo 'it broke' >&2; exit 1; }}\nexec '{}' \"$@\"\n", real.display()))
+    };
+    fails_at("image").fails(11, "it broke");
+    fails_at("convert").fails(11, "it broke");
     scan("exit 0\n").fails(11, "wrote no report");
     laboratory.replace_trivy("exit 3\n");
     laboratory.run(&demo, &["release", "scan"]).fails(11, "exited with code 3");
