@@ -78,14 +78,16 @@ impl<'t> Puller<'t> {
     fn not_public(&self, digest: &Digest, status: u16) -> Error {
         let error = Error::new(Exit::Verify, format!("{digest} is answered with {status} to anonymous users"));
         match self.target.image.strip_prefix("ghcr.io/").and_then(|path| path.split_once('/')) {
-            Some((owner, name)) => error.because("a new package of GitHub is private until somebody changes that").remedy(
-                format!(
+            Some((owner, name)) => {
+                error.because("a new package of GitHub is private until somebody changes that").remedy(format!(
                     "make it public: https://github.com/orgs/{owner}/packages/container/{}/settings (Danger Zone, \
                      Change visibility); then the same words again",
                     name.replace('/', "%2F")
-                ),
-            ),
-            None => error.remedy("make the image public where its registry keeps such settings; then the same words again"),
+                ))
+            }
+            None => {
+                error.remedy("make the image public where its registry keeps such settings; then the same words again")
+            }
         }
     }
 }

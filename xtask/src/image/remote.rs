@@ -144,7 +144,9 @@ impl Remote {
         }
         failed
             .remedy(format!("docker login {} with an account that may write the package {}", self.host, self.path))
-            .remedy("in GitHub Actions: give the job `permissions: packages: write` and GITHUB_TOKEN in its environment")
+            .remedy(
+                "in GitHub Actions: give the job `permissions: packages: write` and GITHUB_TOKEN in its environment",
+            )
     }
 }
 
@@ -194,7 +196,9 @@ impl Registry for Remote {
         let what = || format!("cannot look up {image}");
         let credentials = self.credentials()?;
         match self.request(&what, || self.client.fetch_manifest_digest(&image, credentials)) {
-            Ok(digest) => digest.parse().map(Some).map_err(|why: String| Error::new(Exit::Repository, what()).because(why)),
+            Ok(digest) => {
+                digest.parse().map(Some).map_err(|why: String| Error::new(Exit::Repository, what()).because(why))
+            }
             Err(Refusal::Missing) => Ok(None),
             Err(Refusal::Failed(error)) => Err(error),
         }
@@ -291,7 +295,9 @@ fn has_code(error: &OciDistributionError, wanted: impl Fn(&OciErrorCode) -> bool
 
 fn is_missing(error: &OciDistributionError) -> bool {
     match error {
-        OciDistributionError::ImageManifestNotFoundError(_) | OciDistributionError::ServerError { code: 404, .. } => true,
+        OciDistributionError::ImageManifestNotFoundError(_) | OciDistributionError::ServerError { code: 404, .. } => {
+            true
+        }
         OciDistributionError::RequestError(error) => error.status().is_some_and(|status| status.as_u16() == 404),
         _ => has_code(error, |code| {
             matches!(code, OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound)

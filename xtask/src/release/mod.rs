@@ -152,7 +152,10 @@ fn chart(road: &Road, mut digest: Digest) -> Result<(Digest, bool)> {
                 return Ok((digest, changed));
             }
             Published::Met(other) => {
-                ui::note("Met", format_args!("the same release of another compiler: image {other} is the published one"));
+                ui::note(
+                    "Met",
+                    format_args!("the same release of another compiler: image {other} is the published one"),
+                );
                 road.scan_adopted(&other)?;
                 digest = other;
             }

@@ -14,9 +14,9 @@ use crate::image::layout::{Digest, sha256_hex};
 use crate::moment::rfc3339;
 use crate::release::Release;
 use crate::release::plan::{ImageFacts, Judgement};
+use crate::release::promote;
 use crate::release::road::Road;
 use crate::release::verify::{self, Proof};
-use crate::release::promote;
 use crate::store::Write;
 use crate::ui;
 

@@ -75,7 +75,10 @@ pub fn image(target: &Target, digest: &Digest, patience: Duration) -> Result<()>
     patiently(patience, || {
         let puller = Puller::new(target);
         let pulled = layout::collect(digest, &|part, digest| puller.part(part, digest)).map(drop);
-        pulled.map_err(|error| Error { what: format!("{}@{digest} cannot be pulled: {}", target.image, error.what), ..error })
+        pulled.map_err(|error| Error {
+            what: format!("{}@{digest} cannot be pulled: {}", target.image, error.what),
+            ..error
+        })
     })
 }
 

@@ -22,6 +22,8 @@ mod readme;
 mod rehearsals;
 mod reproducible;
 mod road;
+#[cfg(feature = "remote")]
+mod runbook;
 mod scan;
 mod servers;
 mod servers_work;

@@ -1,12 +1,16 @@
 //! A release to where users are, on real servers: a registry, an object store, and an edge before it that alone is looked at.
 
 use std::collections::BTreeMap;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::servers::{CloudFront, Dialect, Edge, Moto, Observer, Proxy, Publication, Registry, Stack, Versitygw};
-use crate::support::{Demo, Run};
+use crate::servers::client::Ask;
+use crate::servers::{
+    CloudFront, Dialect, Edge, HEADERS, Moto, Observer, Proxy, Publication, Registry, Stack, Versitygw,
+};
+use crate::support::{Demo, Helm, Run, git, tool, wait_until};
 
 /// The path of the image in its registry.
 pub const IMAGE: &str = "team/demo";
@@ -58,7 +62,7 @@ impl Production {
         let manifest = demo.read("Cargo.toml");
         demo.write("Cargo.toml", manifest + &self.target("production", &self.cloudfront.proxy));
         demo.commit("publish to production");
-        crate::support::git(self.origin.path(), &["init", "--quiet", "--bare", "--initial-branch=main"]);
+        git(self.origin.path(), &["init", "--quiet", "--bare", "--initial-branch=main"]);
         demo.git(&["remote", "add", "origin", self.origin.path().to_str().unwrap()]);
         demo.git(&["push", "--quiet", "--set-upstream", "origin", "main"]);
     }
@@ -141,13 +145,17 @@ impl Production {
         let ask = |path: String| {
             let url = format!("{}/v2/{IMAGE}/{path}", self.registry.url());
             let accept = "application/vnd.oci.image.index.v1+json";
-            let ask = crate::servers::client::Ask::get(&url).header("accept", accept);
+            let ask = Ask::get(&url).header("accept", accept);
             ask.header("authorization", &self.registry.authorization()).send().unwrap()
         };
         let list = ask("tags/list".into());
         let names = list.json()["tags"].as_array().cloned().unwrap_or_default();
         let names = names.iter().map(|name| name.as_str().unwrap().to_owned());
-        names.map(|name| (name.clone(), ask(format!("manifests/{name}")).header("docker-content-digest").unwrap().to_owned())).collect()
+        names
+            .map(|name| {
+                (name.clone(), ask(format!("manifests/{name}")).header("docker-content-digest").unwrap().to_owned())
+            })
+            .collect()
     }
 }
 
@@ -170,7 +178,7 @@ fn x1_i1_h2_one_command_releases_image_and_chart_and_users_see_them_at_once() {
     let tags = production.tags();
     assert_eq!(tags.keys().map(String::as_str).collect::<Vec<_>>(), ["1", "1.0", "1.0.0", "latest", "v1.0.0"]);
     assert!(tags.values().all(|tagged| tagged == digest), "{tags:?}");
-    assert_eq!(production.demo.git(&["rev-parse", "HEAD"]), crate::support::git(production.origin.path(), &["rev-parse", "v1.0.0"]));
+    assert_eq!(production.demo.git(&["rev-parse", "HEAD"]), git(production.origin.path(), &["rev-parse", "v1.0.0"]));
 }
 
 #[test]
@@ -184,4 +192,113 @@ fn x3_a_finished_release_is_done_and_says_so() {
     assert_eq!(again.json()["changed"], false);
     assert!(production.objects() == objects && production.tags() == tags, "no byte changes");
     assert_eq!(production.store.versions("index.yaml"), versions, "nor is any written again");
+}
+
+#[test]
+fn h3_h5_h11_h12_h13_i2_i3_i11_every_helm_and_container_client_gets_it_through_the_edge() {
+    let Some(production) = Production::new() else { return };
+    production.release(&[]).ok();
+    production.demo.write("chart/templates/more.yaml", "# more\n");
+    production.demo.commit("more");
+    production.release(&["minor", "--push"]).ok();
+    production.edge.forget();
+    let authority = production.edge.authority();
+    for helm in Helm::all() {
+        let url = production.edge.url();
+        helm.run(&["repo", "add", "demo", &url, "--ca-file", authority.to_str().unwrap()]).ok();
+        let found = helm.search(&["demo/demo", "--versions"]);
+        let versions: Vec<_> = found.iter().map(|one| (one["version"].as_str(), one["app_version"].as_str())).collect();
+        assert_eq!(versions, [(Some("1.1.0"), Some("1.1.0")), (Some("1.0.0"), Some("1.0.0"))], "{}", helm.name);
+        let rendered = helm.run(&["template", "demo/demo", "--version", "1.0.0"]).ok().stdout;
+        let image = format!("{}/{IMAGE}:1.0.0@{}", production.registry.name(), production.tags()["v1.0.0"]);
+        assert!(rendered.contains(&image), "{image} is not in:\n{rendered}");
+    }
+    for name in ["demo-1.0.0.tgz", "demo-1.1.0.tgz"] {
+        assert!(production.edge.fetched(&format!("/{name}")) <= 3, "the bucket is asked on a miss alone");
+        let answer = production.edge.get(0, &format!("/{name}")).is(200);
+        assert_eq!(answer.header("content-type"), Some("application/gzip"));
+        assert_eq!(answer.header("cache-control"), Some("public, max-age=31536000, immutable"));
+        for (header, value) in HEADERS {
+            assert_eq!(answer.header(header), Some(value));
+        }
+    }
+    let entry = &production.index(1)["entries"]["demo"][0];
+    assert_eq!(entry["urls"][0], format!("{}/demo-1.1.0.tgz", production.edge.url()));
+    assert_eq!(entry["sources"].as_array().and_then(|sources| sources.last()), Some(&production.edge.url().into()));
+    let image = format!("docker://{}/{IMAGE}:latest", production.registry.name());
+    for architecture in ["amd64", "arm64"] {
+        let mut skopeo = Command::new("skopeo");
+        skopeo.args(["inspect", "--no-creds", "--tls-verify=false", "--override-arch", architecture, &image]);
+        let seen = Run::of(skopeo).ok().json();
+        assert_eq!(seen["Architecture"], architecture);
+        assert_eq!(seen["Labels"]["org.opencontainers.image.version"], "1.1.0");
+    }
+    let Some(buildx) = tool("buildx") else { return };
+    let mut inspect = Command::new(buildx);
+    inspect.args(["imagetools", "inspect", "--raw"]).arg(image.trim_start_matches("docker://"));
+    inspect.env("DOCKER_CONFIG", production.origin.path());
+    let index = Run::of(inspect).ok().json();
+    let platforms = index["manifests"].as_array().unwrap().iter().map(|one| one["platform"]["architecture"].clone());
+    assert_eq!(platforms.collect::<Vec<_>>(), ["amd64", "arm64"]);
+}
+
+#[test]
+fn h7_without_an_invalidation_verify_sees_the_stale_index() {
+    let Some(production) = Production::new() else { return };
+    assert!(production.versions(0).is_empty(), "the cache keeps the old index");
+    production.cloudfront.disconnect();
+    // Verification would wait for as long as caches may keep the index: their clock is put forward once it waits.
+    let mut child = production.command(&["release", "--to", "production"]).stderr(Stdio::piped()).spawn().unwrap();
+    let listed = wait_until(Duration::from_secs(60), || production.tags().contains_key("latest"));
+    assert!(listed && production.versions(0).is_empty(), "it is published, and location 0 does not know");
+    production.xtask(&["verify", "--to", "production"]).fails(8, "index.yaml does not list demo 1.0.0");
+    production.edge.advance(Duration::from_secs(301));
+    assert!(child.wait().unwrap().success());
+    production.xtask(&["verify", "--to", "production"]).ok();
+}
+
+#[test]
+fn x7_a_plan_reads_production_changes_nothing_and_needs_no_credentials() {
+    let Some(production) = Production::new() else { return };
+    let before = (production.objects(), production.store.versions("index.yaml"));
+    let planned = production.xtask(&["release", "minor", "--to", "production", "--plan", "--json"]).ok().json();
+    let state = |plan: &serde_json::Value, step: &str| {
+        let steps = plan.as_array().unwrap();
+        steps.iter().find(|one| one["step"] == step).unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(state(&planned, "bump"), "done", "1.0.0 was never released: the word was applied");
+    for step in ["push", "package", "publish", "invalidate", "promote", "verify"] {
+        assert_eq!(state(&planned, step), "to-do", "{step}");
+    }
+    let blind = production.acquaint(production.demo.command(&["release", "--to", "production", "--plan", "--json"]));
+    let blind = Run::of(blind).ok().json();
+    for step in ["push", "package", "publish", "promote"] {
+        assert_eq!(state(&blind, step), "unknown", "{step}");
+    }
+    assert!(blind.to_string().contains("no AWS credentials"), "{blind}");
+    assert!((production.objects(), production.store.versions("index.yaml")) == before);
+    assert_eq!(production.demo.git(&["status", "--porcelain"]), "");
+    production.release(&[]).ok();
+    let done = production.xtask(&["release", "--to", "production", "--plan", "--json"]).ok().json();
+    for step in ["bump", "push", "package", "publish", "invalidate", "promote"] {
+        assert_eq!(state(&done, step), "done", "{step}: {done}");
+    }
+}
+
+#[test]
+fn h6_yank_and_unyank_move_index_and_tags_and_users_see_it_at_once() {
+    let Some(production) = Production::new() else { return };
+    production.release(&[]).ok();
+    production.demo.commit("more");
+    production.release(&["1.1.0", "--push"]).ok();
+    let tags = production.tags();
+    production.xtask(&["release", "yank", "1.1.0", "--reason", "loses events", "--to", "production"]).ok();
+    for location in [0, 1] {
+        assert_eq!(production.versions(location), ["1.0.0"]);
+    }
+    assert_eq!(production.tags()["latest"], tags["v1.0.0"]);
+    assert!(production.objects().contains_key("demo-1.1.0.tgz"), "its bytes stay");
+    production.xtask(&["release", "unyank", "1.1.0", "--to", "production"]).ok();
+    assert_eq!(production.versions(1), ["1.1.0", "1.0.0"]);
+    assert_eq!(production.tags(), tags);
 }
