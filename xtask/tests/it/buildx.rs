@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use xtask::image::layout::{Annotations, ImageIndex, Layout};
 
-use crate::support::{Demo, Run, pretended_programs, skipped, tool, wait_until};
+use crate::servers::Buildkit;
+use crate::support::{Demo, Run, pretended_programs, tool};
 
 /// Everything that the embedded builder understands: two files in one folder, one in a folder that only its owner may enter.
 const DOCKERFILE: &str = "\
@@ -48,8 +49,7 @@ impl Kitchen {
     /// Nothing where a tool is missing.
     fn new() -> Option<Self> {
         let (buildx, _) = (tool("buildx")?, tool("buildkitd")?);
-        if !is_root() {
-            skipped("only root can run buildkitd");
+        if !Buildkit::can_run() {
             return None;
         }
         let programs = pretended_programs();
@@ -64,20 +64,8 @@ impl Kitchen {
     }
 
     /// A buildkitd that has never built anything, known to buildx by a name.
-    fn oven(&self, name: &str) -> Oven {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("socket");
-        let address = format!("unix://{}", socket.display());
-        let mut daemon = Command::new(tool("buildkitd").unwrap());
-        daemon.args(["--addr", &address, "--root"]).arg(folder.path().join("root"));
-        daemon.args(["--oci-worker=true", "--containerd-worker=false", "--oci-worker-snapshotter=native"]);
-        let daemon = daemon.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let oven = Oven { daemon, _folder: folder };
-        assert!(wait_until(Duration::from_secs(60), || socket.exists()), "buildkitd did not start");
-        let mut create = Command::new(self.programs.path().join("buildx"));
-        create.args(["create", "--name", name, "--driver", "remote", &address]).env("HOME", self.home.path());
-        Run::of(create).ok();
-        oven
+    fn oven(&self, name: &str) -> Buildkit {
+        Buildkit::start(name, &self.programs.path().join("buildx"), self.home.path())
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -101,27 +89,6 @@ impl Kitchen {
 
     fn layout(&self) -> Layout {
         Layout::read(&self.made()).unwrap()
-    }
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
-/// A running buildkitd.
-struct Oven {
-    daemon: Child,
-    _folder: TempDir,
-}
-
-impl Drop for Oven {
-    fn drop(&mut self) {
-        // It unmounts what it has mounted, which it could not where it is killed.
-        let mut end = Command::new("kill");
-        end.arg(self.daemon.id().to_string());
-        end.status().ok();
-        self.daemon.wait().ok();
     }
 }
 

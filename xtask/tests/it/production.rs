@@ -5,10 +5,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use xtask::image::layout::Layout;
 
+use crate::scan::Laboratory;
 use crate::servers::client::Ask;
 use crate::servers::{
-    CloudFront, Dialect, Edge, HEADERS, Moto, Observer, Proxy, Publication, Registry, Stack, Versitygw,
+    Buildkit, CloudFront, Dialect, Edge, HEADERS, Moto, Observer, Proxy, Publication, Registry, Stack, Versitygw,
 };
 use crate::support::{Demo, Helm, Run, git, tool, wait_until};
 
@@ -138,6 +140,19 @@ impl Production {
     /// Every object of the bucket, with its bytes.
     pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         self.store.keys().into_iter().map(|key| (key.clone(), self.store.get(&key).unwrap().body)).collect()
+    }
+
+    /// A manifest or blob of the image, as the registry gives it to anonymous users.
+    pub fn part(&self, digest: &str) -> Option<Vec<u8>> {
+        let token = format!("{}/token?scope=repository:{IMAGE}:pull", self.registry.url());
+        let token = Ask::get(&token).send().unwrap().json()["token"].as_str().unwrap().to_owned();
+        ["manifests", "blobs"].into_iter().find_map(|kind| {
+            let ask = Ask::get(&format!("{}/v2/{IMAGE}/{kind}/{digest}", self.registry.url()));
+            let accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
+            let ask = ask.header("accept", accept).header("authorization", &format!("Bearer {token}"));
+            let reply = ask.send().unwrap();
+            (reply.status == 200).then_some(reply.body)
+        })
     }
 
     /// Every tag of the image, and the digest it leads to.
@@ -301,4 +316,77 @@ fn h6_yank_and_unyank_move_index_and_tags_and_users_see_it_at_once() {
     production.xtask(&["release", "unyank", "1.1.0", "--to", "production"]).ok();
     assert_eq!(production.versions(1), ["1.1.0", "1.0.0"]);
     assert_eq!(production.tags(), tags);
+}
+
+/// A release as the real target makes it: assembled by BuildKit, and scanned whatever happens.
+struct Whole {
+    production: Production,
+    laboratory: Laboratory,
+    programs: TempDir,
+    _buildkit: Buildkit,
+}
+
+impl Whole {
+    fn new() -> Option<Self> {
+        let (production, laboratory, buildx) = (Production::new()?, Laboratory::new()?, tool("buildx")?);
+        if !Buildkit::can_run() {
+            return None;
+        }
+        let programs = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(&buildx, programs.path().join("buildx")).unwrap();
+        let _buildkit = Buildkit::start("kit", &buildx, programs.path());
+        let manifest = production.demo.read("Cargo.toml");
+        let (local, remote) = manifest.split_once("[workspace.metadata.release.targets.production]").unwrap();
+        let remote = remote.replace("\"embedded\"", "\"buildx\"").replace("\"if-installed\"", "\"required\"");
+        let table = "[workspace.metadata.release.targets.production]";
+        production.demo.write("Cargo.toml", format!("{local}{table}{remote}"));
+        production.demo.commit("as the real target");
+        production.demo.git(&["push", "--quiet"]);
+        Some(Whole { production, laboratory, programs, _buildkit })
+    }
+
+    fn release(&self, words: &[&str]) -> Run {
+        let arguments = [&["release", "--to", "production", "--builder", "kit", "--json"], words].concat();
+        let mut command = self.laboratory.equip(self.production.command(&arguments));
+        let path = std::env::var("PATH").unwrap();
+        let programs = self.laboratory.programs.display();
+        command.env("PATH", format!("{programs}:{}:{path}", self.programs.path().display()));
+        command.env("BUILDX_CONFIG", self.programs.path().join(".docker/buildx"));
+        Run::of(command)
+    }
+}
+
+#[test]
+fn x1_i9_x4_a_release_by_buildx_and_trivy_publishes_exactly_the_bytes_that_were_scanned() {
+    let Some(whole) = Whole::new() else { return };
+    whole.laboratory.know(&[], 1);
+    let report = whole.release(&[]).ok().json();
+    let digest = report["digest"].as_str().unwrap();
+    let verdict = format!("target/xtask/verdicts/{}.json", digest.trim_start_matches("sha256:"));
+    let verdict: serde_json::Value = serde_json::from_str(&whole.production.demo.read(&verdict)).unwrap();
+    assert_eq!(verdict["digest"], digest);
+    assert!(verdict["scanner"].as_str().unwrap().contains("0.70.0"), "{verdict}");
+    let scanned = Layout::read(&whole.production.demo.root().join("target/xtask/image")).unwrap();
+    assert_eq!(scanned.digest.to_string(), digest);
+    for (part, bytes) in &scanned.blobs {
+        let served = whole.production.part(&part.to_string());
+        assert!(served.as_ref() == Some(bytes), "{part} is served byte for byte");
+    }
+    let index = &whole.production.index(0)["entries"]["demo"][0];
+    let archive = whole.production.edge.get(0, "/demo-1.0.0.tgz").is(200).body;
+    assert_eq!(index["digest"], xtask::image::layout::sha256_hex(&archive));
+    assert_eq!(whole.release(&[]).ok().json()["changed"], false);
+}
+
+#[test]
+fn i9_i7_x4_a_critical_finding_stops_the_release_with_nothing_in_the_registry() {
+    let Some(whole) = Whole::new() else { return };
+    whole.laboratory.know(&["demo=CVE-2026-0003=CRITICAL"], 1);
+    let before = whole.production.objects();
+    whole.production.registry.proxy.forget();
+    whole.release(&[]).fails(10, "CVE-2026-0003 in demo 1.0.0");
+    assert!(whole.production.tags().is_empty() && whole.production.objects() == before);
+    for method in ["POST", "PUT", "PATCH"] {
+        assert_eq!(whole.production.registry.proxy.count(method, ""), 0, "nothing was ever sent");
+    }
 }

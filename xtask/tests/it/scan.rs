@@ -10,14 +10,14 @@ use xtask::image::layout::Digest;
 use crate::support::{Demo, Run, files_below, tool};
 
 /// A database, and the programs that a scan needs, on a PATH of their own.
-struct Laboratory {
+pub struct Laboratory {
     folder: tempfile::TempDir,
-    programs: PathBuf,
+    pub programs: PathBuf,
 }
 
 impl Laboratory {
     /// Nothing where a tool is missing.
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let programs = folder.path().join("programs");
         std::fs::create_dir_all(&programs).unwrap();
@@ -29,7 +29,7 @@ impl Laboratory {
     }
 
     /// Makes the database know these findings, each CRATE=CVE=SEVERITY, as of `age_hours` ago.
-    fn know(&self, findings: &[&str], age_hours: i64) {
+    pub fn know(&self, findings: &[&str], age_hours: i64) {
         let folder = self.cache().join("trivy/db");
         std::fs::remove_dir_all(&folder).ok();
         std::fs::create_dir_all(&folder).unwrap();
@@ -48,7 +48,11 @@ impl Laboratory {
     }
 
     fn command(&self, demo: &Demo, arguments: &[&str]) -> Command {
-        let mut command = demo.command(arguments);
+        self.equip(demo.command(arguments))
+    }
+
+    /// Gives a command the scanner, its database and cargo-auditable.
+    pub fn equip(&self, mut command: Command) -> Command {
         let path = std::env::var_os("PATH").unwrap();
         let folders = std::iter::once(self.programs.clone()).chain(std::env::split_paths(&path));
         command.env("PATH", std::env::join_paths(folders).unwrap()).env("XDG_CACHE_HOME", self.cache());

@@ -7,11 +7,13 @@
 //! |---|---|---|
 //! | `Versitygw` | S3 with signatures, checksums, conditional writes, versions | |
 //! | `Registry` | the distribution project's registry, with and without authentication | the token service that joins both |
+//! | `Buildkit` | BuildKit's daemon | |
 //! | `Moto` | | CloudFormation's stacks and CloudFront's API |
 //! | `CloudFront` | | invalidations that take time, and are replayed, as AWS says |
 //! | `Edge` | | CloudFront's cache |
 //! | `Proxy` | | every fault |
 
+mod buildkit;
 mod child;
 pub mod client;
 mod cloudfront;
@@ -24,6 +26,7 @@ mod registry;
 mod signature;
 mod versitygw;
 
+pub use buildkit::Buildkit;
 pub use cloudfront::CloudFront;
 pub use edge::{Edge, HEADERS};
 pub use moto::{Moto, Stack, ask as ask_aws};
