@@ -20,5 +20,7 @@ mod reproducible;
 mod road;
 mod scan;
 mod servers;
+#[cfg(feature = "remote")]
+mod servers_sdk;
 mod servers_work;
 mod support;

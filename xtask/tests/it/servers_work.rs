@@ -12,10 +12,10 @@ use xtask::image::layout::{CONFIG, Digest, INDEX, LAYER, MANIFEST, sha256_hex};
 
 use crate::servers::client::{Ask, Reply};
 use crate::servers::{
-    CloudFront, Dialect, Edge, Fault, Gate, HEADERS, Moto, Observer, PASSWORD, Proxy, Publication, Registry, Stack,
-    USER, Versitygw, When, ask_aws,
+    CloudFront, Dialect, Edge, Fault, Gate, HEADERS, Moto, Observer, PASSWORD, Production, Proxy, Publication,
+    Registry, Stack, USER, Versitygw, When, ask_aws,
 };
-use crate::support::{Run, on_path, skipped, wait_until};
+use crate::support::{Helm, Run, on_path, skipped, wait_until};
 
 const BUCKET: &str = "kube9-charts-123456789012";
 const FOREVER: &str = "public, max-age=31536000, immutable";
@@ -403,6 +403,63 @@ fn a_proxy_loses_and_holds_what_took_effect() {
         }
     });
     assert_eq!(scene.store.get("c").unwrap().body, b"held");
+}
+
+#[test]
+fn h3_h5_helm_knows_an_edge_for_a_chart_repository() {
+    let Some(town) = Town::new() else { return };
+    town.publish("1.0.0");
+    let authority = town.edge.authority().display().to_string();
+    for helm in Helm::all() {
+        assert_ne!(helm.run(&["repo", "add", "kube9", &town.edge.url()]).code, Some(0), "nobody vouches for it");
+        helm.run(&["repo", "add", "kube9", &town.edge.url(), "--ca-file", &authority]).ok();
+        assert_eq!(helm.search(&["kube9/demo", "--versions"])[0]["version"], "1.0.0");
+        helm.run(&["pull", "kube9/demo", "--destination", &helm.home().display().to_string()]).ok();
+        assert_eq!(std::fs::read(helm.home().join("demo-1.0.0.tgz")).unwrap(), town.chart("1.0.0"), "{}", helm.name);
+    }
+}
+
+#[test]
+fn production_can_become_what_it_was() {
+    let Some(production) = Production::start() else { return };
+    let Production { store, s3, aws, edge, registry, .. } = &production;
+    store.put("index.yaml", b"one", &[]);
+    let one = push_image(registry, "latest", "one");
+    let kept = production.keep();
+    let versions = store.versions("index.yaml");
+    let tag = store.get("index.yaml").unwrap().header("etag").unwrap().to_owned();
+    for _ in 0..2 {
+        store.put("index.yaml", b"two", &[("if-match", &tag)]);
+        store.put("a-1.0.0.tgz", b"archive", &[("if-none-match", "*")]);
+        push_image(registry, "latest", "two");
+        edge.caches().invalidate(&["/index.yaml".into()]);
+        assert_eq!(edge.get(0, "/index.yaml").body, b"two");
+        s3.inject(When::asked("*", "/"), Fault::Status(503));
+        assert_eq!(ask_aws(aws.proxy.port, "cloudfront", "GET", "/2020-05-31/distribution", "").status, 200);
+        production.restore(&kept);
+        assert_eq!((store.keys(), store.versions("index.yaml")), (vec!["index.yaml".into()], versions.clone()));
+        assert_eq!(edge.get(0, "/index.yaml").body, b"one");
+        let latest = Ask::get(&format!("{}/v2/team/demo/manifests/latest", registry.url())).header("accept", INDEX);
+        let latest = latest.header("authorization", &registry.authorization()).send().unwrap().is(200);
+        assert_eq!(latest.header("docker-content-digest"), Some(one.as_str()));
+        assert!(aws.proxy.seen().is_empty() && Ask::get(&s3.url()).send().unwrap().status == 403);
+    }
+}
+
+#[test]
+fn production_is_a_target_with_what_a_publisher_needs() {
+    let Some(production) = Production::start() else { return };
+    let target = production.target("production", "team/demo", "builder = \"embedded\"\nscan = \"if-installed\"");
+    let target: serde_json::Value = toml_edit::de::from_str(&target).unwrap();
+    let target = &target["workspace"]["metadata"]["release"]["targets"]["production"];
+    assert_eq!(target["image"], format!("{}/team/demo", production.registry.name()));
+    assert_eq!(target["repository"], production.edge.url());
+    assert_eq!(target["endpoints"]["s3"], production.s3.url());
+    assert!(production.moto.invalidations().is_empty());
+    let environment: BTreeMap<_, _> = production.environment().into_iter().collect();
+    let config = std::fs::read_to_string(format!("{}/config.json", environment["DOCKER_CONFIG"])).unwrap();
+    assert!(config.contains(&production.registry.name()));
+    assert!(std::fs::read_to_string(&environment["SSL_CERT_FILE"]).unwrap().contains("BEGIN CERTIFICATE"));
 }
 
 #[test]
