@@ -59,11 +59,16 @@ fn parts(root: &Path) -> Result<Vec<Part>> {
     let mut parts = vec![
         part("format", "fmt --all -- --check", false),
         part("lint", "clippy --workspace --all-targets --locked -- --deny warnings", false),
-        part("unit tests", "test --workspace --lib --bins --locked --quiet", false),
+        part(
+            "lint of all features",
+            "clippy --workspace --all-targets --all-features --locked -- --deny warnings",
+            false,
+        ),
+        part("unit tests", "test --workspace --all-features --lib --bins --locked --quiet", false),
         part("operator", "test --package kube9-operator --test it --locked --quiet", true),
     ];
     for module in modules(root)? {
-        let arguments = format!("test --package xtask --test it --locked --quiet -- {module}::");
+        let arguments = format!("test --package xtask --all-features --test it --locked --quiet -- {module}::");
         parts.push(part(&module, &arguments, true));
     }
     Ok(parts)

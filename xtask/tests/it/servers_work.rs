@@ -54,6 +54,35 @@ fn an_object_store_believes_only_signatures() {
 }
 
 #[test]
+fn x5_an_object_store_loses_nothing_of_a_crowd_through_a_proxy() {
+    const WRITERS: usize = 16;
+    const EACH: usize = 4;
+    let Some(scene) = Scene::new() else { return };
+    scene.store.put("index.yaml", b"", &[]);
+    let add = |line: &str| {
+        let read = scene.ask("GET", "index.yaml", b"").send().unwrap().is(200);
+        let body = [read.body.as_slice(), line.as_bytes()].concat();
+        let write = scene.ask("PUT", "index.yaml", &body).header("if-match", read.header("etag").unwrap());
+        match write.send().unwrap().status {
+            200 => true,
+            412 => false,
+            other => panic!("{other}"),
+        }
+    };
+    std::thread::scope(|threads| {
+        for writer in 0..WRITERS {
+            let add = &add;
+            threads.spawn(move || (0..EACH).for_each(|each| while !add(&format!("{writer}-{each}\n")) {}));
+        }
+    });
+    let text = scene.store.get("index.yaml").unwrap().text();
+    let lines: std::collections::BTreeSet<&str> = text.lines().collect();
+    assert_eq!((lines.len(), text.lines().count()), (WRITERS * EACH, WRITERS * EACH));
+    let lost = scene.proxy.seen().iter().filter(|seen| seen.status == Some(412)).count();
+    println!("{} writes, {lost} more were refused", WRITERS * EACH);
+}
+
+#[test]
 fn servers_leave_no_process_and_no_file_behind() {
     let Some(store) = Versitygw::start(BUCKET) else { return };
     let (url, folder) = (format!("{}/health", store.url()), store.folder().to_owned());
