@@ -8,7 +8,7 @@ use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 
-use crate::servers::{Fault, PASSWORD, Production, Registry, USER, When};
+use crate::servers::{CloudFront, Dialect, Fault, Moto, PASSWORD, Proxy, Registry, Stack, USER, Versitygw, When};
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
@@ -16,13 +16,13 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 
 /// The settings of every client, in the words of each service's crate.
 macro_rules! configured {
-    ($service:ident, $production:expr, $endpoint:expr) => {{
-        let who = &$production.store.credentials;
+    ($service:ident, $endpoint:expr) => {{
+        let (key, secret) = ("canary-access-key", "canary-secret-key");
         let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
         $service::config::Builder::new()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new(&who.access_key, &who.secret_key, None, None, "tests"))
+            .credentials_provider(Credentials::new(key, secret, None, None, "tests"))
             .endpoint_url($endpoint)
             .http_client(http.build_https())
     }};
@@ -30,48 +30,50 @@ macro_rules! configured {
 
 #[test]
 fn the_sdk_writes_under_conditions_through_a_proxy() {
-    let Some(production) = Production::start() else { return };
-    let config = configured!(aws_sdk_s3, production, production.s3.url()).force_path_style(true).build();
+    let Some(store) = Versitygw::start("charts") else { return };
+    let proxy = Proxy::before(store.port, Dialect::S3);
+    let config = configured!(aws_sdk_s3, proxy.url()).force_path_style(true).build();
     let client = aws_sdk_s3::Client::from_conf(config);
     let put = |key: &str, body: &[u8]| {
         let body = ByteStream::from(body.to_vec());
-        client.put_object().bucket(&production.store.bucket).key(key).if_none_match("*").body(body)
+        client.put_object().bucket(&store.bucket).key(key).if_none_match("*").body(body)
     };
     wait(async {
         let large = vec![b'x'; 3 << 20];
         put("large.tgz", &large).send().await.unwrap();
         let error = put("large.tgz", &large).send().await.unwrap_err();
         assert_eq!(error.raw_response().unwrap().status().as_u16(), 412);
-        let got = client.get_object().bucket(&production.store.bucket).key("large.tgz").send().await.unwrap();
+        let got = client.get_object().bucket(&store.bucket).key("large.tgz").send().await.unwrap();
         assert!(got.body.collect().await.unwrap().to_vec() == large);
         // The SDK itself tries again what is throttled or cut off.
-        production.s3.inject(When::asked("PUT", "/busy").nth(1), Fault::Status(503));
-        production.s3.inject(When::asked("PUT", "/busy").nth(2), Fault::Reset);
+        proxy.inject(When::asked("PUT", "/busy").nth(1), Fault::Status(503));
+        proxy.inject(When::asked("PUT", "/busy").nth(2), Fault::Reset);
         put("busy", b"written").send().await.unwrap();
-        assert_eq!(production.s3.count("PUT", "/busy"), 3);
-        production.s3.inject(When::asked("PUT", "/conflict"), Fault::Status(409));
+        assert_eq!(proxy.count("PUT", "/busy"), 3);
+        proxy.inject(When::asked("PUT", "/conflict"), Fault::Status(409));
         let error = put("conflict", b"").send().await.unwrap_err();
         assert_eq!(error.code(), Some("ConditionalRequestConflict"));
-        production.s3.inject(When::asked("GET", "/busy"), Fault::Corrupt);
-        let got = client.get_object().bucket(&production.store.bucket).key("busy").send().await.unwrap();
+        proxy.inject(When::asked("GET", "/busy"), Fault::Corrupt);
+        let got = client.get_object().bucket(&store.bucket).key("busy").send().await.unwrap();
         assert!(got.body.collect().await.is_err(), "a checksum that is wrong is seen");
     });
 }
 
 #[test]
 fn the_sdk_reads_the_stack_and_invalidates() {
-    let Some(production) = Production::start() else { return };
-    let url = production.aws.proxy.url();
-    let stacks =
-        aws_sdk_cloudformation::Client::from_conf(configured!(aws_sdk_cloudformation, production, &url).build());
-    let cdn = aws_sdk_cloudfront::Client::from_conf(configured!(aws_sdk_cloudfront, production, &url).build());
-    let distribution = &production.moto.distribution;
+    let stack = Stack { name: "charts".into(), bucket: "charts".into(), repository: "https://localhost".into() };
+    let Some(moto) = Moto::start(&stack) else { return };
+    let aws = CloudFront::before(&moto, None);
+    let url = aws.proxy.url();
+    let stacks = aws_sdk_cloudformation::Client::from_conf(configured!(aws_sdk_cloudformation, &url).build());
+    let cdn = aws_sdk_cloudfront::Client::from_conf(configured!(aws_sdk_cloudfront, &url).build());
+    let distribution = &moto.distribution;
     wait(async {
         let found = stacks.describe_stacks().stack_name("charts").send().await.unwrap();
         assert_eq!(found.stacks()[0].outputs().len(), 5);
         let error = stacks.describe_stacks().stack_name("other").send().await.unwrap_err();
         assert_eq!(error.code(), Some("ValidationError"));
-        production.aws.slow_down(1, std::time::Duration::ZERO);
+        aws.slow_down(1, std::time::Duration::ZERO);
         let paths = aws_sdk_cloudfront::types::Paths::builder().quantity(1).items("/index.yaml").build().unwrap();
         let batch = aws_sdk_cloudfront::types::InvalidationBatch::builder().paths(paths).caller_reference("a");
         let create = cdn.create_invalidation().distribution_id(distribution);
@@ -82,7 +84,7 @@ fn the_sdk_reads_the_stack_and_invalidates() {
             let got = cdn.get_invalidation().distribution_id(distribution).id(made.id()).send().await.unwrap();
             assert_eq!(got.invalidation().unwrap().status(), status);
         }
-        production.aws.proxy.inject(When::asked("POST", "/invalidation").first(1), Fault::Status(403));
+        aws.proxy.inject(When::asked("POST", "/invalidation").first(1), Fault::Status(403));
         let error = cdn.create_invalidation().distribution_id(distribution).send().await.unwrap_err();
         assert_eq!(error.code(), Some("AccessDenied"));
     });
