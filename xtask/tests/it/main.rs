@@ -26,5 +26,7 @@ mod road;
 mod runbook;
 mod scan;
 mod servers;
+#[cfg(feature = "remote")]
+mod servers_sdk;
 mod servers_work;
 mod support;

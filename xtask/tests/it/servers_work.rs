@@ -15,7 +15,7 @@ use crate::servers::{
     CloudFront, Dialect, Edge, Fault, Gate, HEADERS, Moto, Observer, PASSWORD, Proxy, Publication, Registry, Stack,
     USER, Versitygw, When, ask_aws,
 };
-use crate::support::{Run, on_path, skipped, wait_until};
+use crate::support::{Helm, Run, on_path, skipped, wait_until};
 
 const BUCKET: &str = "kube9-charts-123456789012";
 const FOREVER: &str = "public, max-age=31536000, immutable";
@@ -51,6 +51,35 @@ fn an_object_store_believes_only_signatures() {
     assert_eq!(reply.elements("Code"), ["SignatureDoesNotMatch"]);
     let sent = store.object("PUT", "b.tgz", b"archive").body(*b"Archive").send().unwrap();
     assert!(sent.status >= 400 && store.get("b.tgz").is_none(), "{}", sent.text());
+}
+
+#[test]
+fn x5_an_object_store_loses_nothing_of_a_crowd_through_a_proxy() {
+    const WRITERS: usize = 16;
+    const EACH: usize = 4;
+    let Some(scene) = Scene::new() else { return };
+    scene.store.put("index.yaml", b"", &[]);
+    let add = |line: &str| {
+        let read = scene.ask("GET", "index.yaml", b"").send().unwrap().is(200);
+        let body = [read.body.as_slice(), line.as_bytes()].concat();
+        let write = scene.ask("PUT", "index.yaml", &body).header("if-match", read.header("etag").unwrap());
+        match write.send().unwrap().status {
+            200 => true,
+            412 => false,
+            other => panic!("{other}"),
+        }
+    };
+    std::thread::scope(|threads| {
+        for writer in 0..WRITERS {
+            let add = &add;
+            threads.spawn(move || (0..EACH).for_each(|each| while !add(&format!("{writer}-{each}\n")) {}));
+        }
+    });
+    let text = scene.store.get("index.yaml").unwrap().text();
+    let lines: std::collections::BTreeSet<&str> = text.lines().collect();
+    assert_eq!((lines.len(), text.lines().count()), (WRITERS * EACH, WRITERS * EACH));
+    let lost = scene.proxy.seen().iter().filter(|seen| seen.status == Some(412)).count();
+    println!("{} writes, {lost} more were refused", WRITERS * EACH);
 }
 
 #[test]
@@ -152,13 +181,16 @@ fn an_invalidation_takes_time_and_is_replayed() {
     assert_eq!([poll(), poll()], [["InProgress"], ["InProgress"]]);
     assert!(wait_until(Duration::from_secs(10), || poll() == ["Completed"]));
     assert_eq!(edge.get(0, "/index.yaml").body, b"two");
-    assert_eq!(invalidate("a", "/index.yaml").is(201).elements("Id"), [id]);
+    assert_eq!(invalidate("a", "/index.yaml").is(201).elements("Id"), [id.as_str()]);
     assert_eq!(invalidate("a", "/*").is(400).elements("Code"), ["InvalidationBatchAlreadyExists"]);
     assert_eq!((moto.invalidations().len(), aws.invalidated()["a"].as_slice()), (1, ["/index.yaml".into()].as_slice()));
+    aws.slow_down(0, Duration::ZERO);
+    aws.forget();
+    assert_ne!(invalidate("a", "/index.yaml").is(201).elements("Id"), [id.as_str()], "what is forgotten is made again");
+    assert_eq!(edge.get(0, "/index.yaml").header("x-cache"), Some("Miss from cloudfront"));
     aws.disconnect();
     store.put("index.yaml", b"three", &[]);
     invalidate("b", "/*").is(201);
-    std::thread::sleep(Duration::from_millis(400));
     assert_eq!(edge.get(0, "/index.yaml").body, b"two", "nobody told the edge");
 }
 
@@ -403,6 +435,43 @@ fn a_proxy_loses_and_holds_what_took_effect() {
         }
     });
     assert_eq!(scene.store.get("c").unwrap().body, b"held");
+}
+
+#[test]
+fn h3_h5_helm_knows_an_edge_for_a_chart_repository() {
+    let Some(town) = Town::new() else { return };
+    town.publish("1.0.0");
+    let authority = town.edge.authority().display().to_string();
+    for helm in Helm::all() {
+        assert_ne!(helm.run(&["repo", "add", "kube9", &town.edge.url()]).code, Some(0), "nobody vouches for it");
+        helm.run(&["repo", "add", "kube9", &town.edge.url(), "--ca-file", &authority]).ok();
+        assert_eq!(helm.search(&["kube9/demo", "--versions"])[0]["version"], "1.0.0");
+        helm.run(&["pull", "kube9/demo", "--destination", &helm.home().display().to_string()]).ok();
+        assert_eq!(std::fs::read(helm.home().join("demo-1.0.0.tgz")).unwrap(), town.chart("1.0.0"), "{}", helm.name);
+    }
+}
+
+#[test]
+fn servers_can_become_what_they_were_while_they_run() {
+    let Some(Town { store, edge, registry }) = Town::new() else { return };
+    store.put("index.yaml", b"one", &[]);
+    let one = push_image(&registry, "latest", "one");
+    let kept = (store.keep(), registry.keep());
+    let versions = store.versions("index.yaml");
+    let tag = store.get("index.yaml").unwrap().header("etag").unwrap().to_owned();
+    for _ in 0..2 {
+        store.put("index.yaml", b"two", &[("if-match", &tag)]);
+        store.put("a-1.0.0.tgz", b"archive", &[("if-none-match", "*")]);
+        push_image(&registry, "latest", "two");
+        assert_eq!(edge.get(0, "/index.yaml").body, b"two");
+        store.restore(&kept.0);
+        registry.restore(&kept.1);
+        edge.caches().invalidate(&["/*".into()]);
+        assert_eq!((store.keys(), store.versions("index.yaml")), (vec!["index.yaml".into()], versions.clone()));
+        let latest = Ask::get(&format!("{}/v2/team/demo/manifests/latest", registry.url())).header("accept", INDEX);
+        let latest = latest.header("authorization", &registry.authorization()).send().unwrap().is(200);
+        assert_eq!(latest.header("docker-content-digest"), Some(one.as_str()));
+    }
 }
 
 #[test]

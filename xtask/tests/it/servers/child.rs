@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-use crate::support::wait_until;
+use tempfile::TempDir;
+
+use crate::support::{copy_tree, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -54,6 +56,27 @@ impl Served {
 
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// A copy of some of its folders.
+    pub fn keep(&self, names: &[&str]) -> TempDir {
+        let kept = tempfile::tempdir().unwrap();
+        for name in names {
+            std::fs::create_dir(kept.path().join(name)).unwrap();
+            copy_tree(&self.folder.join(name), &kept.path().join(name));
+        }
+        kept
+    }
+
+    /// Makes these folders what they were when the copy was taken. The program may run on: it keeps nothing in memory.
+    pub fn restore(&self, names: &[&str], kept: &TempDir) {
+        for name in names {
+            let folder = self.folder.join(name);
+            for entry in std::fs::read_dir(&folder).unwrap() {
+                std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
+            }
+            copy_tree(&kept.path().join(name), &folder);
+        }
     }
 
     pub fn log(&self) -> String {

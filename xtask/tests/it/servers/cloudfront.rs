@@ -65,6 +65,13 @@ impl CloudFront {
         self.state.lock().unwrap().caches = None;
     }
 
+    /// Knows no invalidation any more.
+    pub fn forget(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.made.clear();
+        state.running.clear();
+    }
+
     /// The paths of all invalidations that were accepted, by caller reference.
     pub fn invalidated(&self) -> BTreeMap<String, Vec<String>> {
         let state = self.state.lock().unwrap();

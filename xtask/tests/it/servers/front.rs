@@ -77,7 +77,7 @@ pub struct Front {
 }
 
 impl Front {
-    /// Listens at these addresses, and hands each request and the number of its address to the handler that has that number.
+    /// Listens at these addresses; each has a handler.
     pub fn start(sites: Vec<(SocketAddr, Arc<Handler>)>, tls: Option<TlsAcceptor>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -86,10 +86,8 @@ impl Front {
             runtime.block_on(async move {
                 for (address, handler) in sites {
                     let listener = TcpListener::bind(address).await.unwrap();
-                    tokio::spawn(accept(
-                        listener,
-                        Arc::new(Site { handler, refused: Mutex::default(), told: Notify::new(), tls: tls.clone() }),
-                    ));
+                    let (refused, told, tls) = (Mutex::default(), Notify::new(), tls.clone());
+                    tokio::spawn(accept(listener, Arc::new(Site { handler, refused, told, tls })));
                 }
                 ready.send(()).unwrap();
                 // The runtime ends with this block, and every connection with it.

@@ -11,6 +11,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tempfile::TempDir;
+
 use super::child::{Served, folder};
 use super::proxy::{Answer, Asked, Dialect, Proxy, Way};
 use crate::support::{free_port, http_status, tool};
@@ -23,6 +25,7 @@ pub const PASSWORD: &str = "canary-registry-password";
 const BASIC: &str = "cHVibGlzaGVyOmNhbmFyeS1yZWdpc3RyeS1wYXNzd29yZA==";
 /// Of the password, at the lowest cost.
 const HASH: &str = "$2y$04$abcdefghijklmnopqrstuujZStvIVNwWmabTnn7IyzxQDOl3eXrqC";
+const STORAGE: &str = "storage";
 const ANONYMOUS: &str = "anonymous";
 
 /// A running registry.
@@ -31,7 +34,7 @@ pub struct Registry {
     pub proxy: Proxy,
     private: Arc<AtomicBool>,
     _open: Served,
-    _closed: Served,
+    closed: Served,
 }
 
 impl Registry {
@@ -40,7 +43,7 @@ impl Registry {
         let program = tool("docker-registry")?;
         let (closed_port, open_port, port) = (free_port(), free_port(), free_port());
         let place = folder();
-        let storage = place.join("storage");
+        let storage = place.join(STORAGE);
         std::fs::create_dir(&storage).unwrap();
         let passwords = place.join("passwords");
         std::fs::write(&passwords, format!("{USER}:{HASH}\n")).unwrap();
@@ -69,7 +72,7 @@ impl Registry {
             Entrance::Here(answer) => Way::Here(answer),
         };
         let proxy = Proxy::with(port, Dialect::Registry, route, |_, answer| answer);
-        Some(Registry { proxy, private, _open: open, _closed: closed })
+        Some(Registry { proxy, private, _open: open, closed })
     }
 
     /// What stands before an image's path: `localhost:PORT`.
@@ -84,6 +87,16 @@ impl Registry {
     /// From now on nobody pulls without the password, as a new package on GitHub's registry starts.
     pub fn make_private(&self, private: bool) {
         self.private.store(private, Ordering::SeqCst);
+    }
+
+    /// A copy of everything that was pushed, to come back to.
+    pub fn keep(&self) -> TempDir {
+        self.closed.keep(&[STORAGE])
+    }
+
+    /// Makes the registry what it was.
+    pub fn restore(&self, kept: &TempDir) {
+        self.closed.restore(&[STORAGE], kept);
     }
 
     /// The account as a request's header names it.

@@ -6,12 +6,15 @@
 
 use std::process::Command;
 
+use tempfile::TempDir;
+
 use super::child::{Served, folder_on_disk};
 use super::client::{Ask, Reply};
 use super::signature::{Credentials, Signed, encoded};
 use crate::support::{free_port, http_status, tool};
 
 pub const REGION: &str = "us-east-1";
+const FOLDERS: [&str; 2] = ["data", "versions"];
 
 /// A running server with one bucket.
 pub struct Versitygw {
@@ -26,7 +29,7 @@ impl Versitygw {
     pub fn start(bucket: &str) -> Option<Self> {
         let program = tool("versitygw")?;
         let (port, folder) = (free_port(), folder_on_disk());
-        let [data, versions] = ["data", "versions"].map(|name| folder.join(name));
+        let [data, versions] = FOLDERS.map(|name| folder.join(name));
         for folder in [&data, &versions] {
             std::fs::create_dir(folder).unwrap();
         }
@@ -109,6 +112,16 @@ impl Versitygw {
     pub fn version(&self, key: &str, id: &str) -> Vec<u8> {
         let path = format!("/{}/{key}", self.bucket);
         self.ask("GET", &path, &format!("versionId={id}"), b"").send().unwrap().is(200).body
+    }
+
+    /// A copy of every bucket, to come back to.
+    pub fn keep(&self) -> TempDir {
+        self.served.keep(&FOLDERS)
+    }
+
+    /// Makes every bucket what it was.
+    pub fn restore(&self, kept: &TempDir) {
+        self.served.restore(&FOLDERS, kept);
     }
 
     /// Where everything is kept.
