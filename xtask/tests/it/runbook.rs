@@ -1,5 +1,7 @@
 //! The runbook's commands, taken from its text and run as somebody in trouble would, in one shell, on real servers.
 
+#![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
+
 use std::process::Command;
 
 use crate::production::Production;

@@ -21,6 +21,8 @@ mod edge;
 mod front;
 mod moto;
 mod observer;
+#[cfg(feature = "remote")]
+mod production;
 mod proxy;
 mod registry;
 mod signature;
@@ -31,6 +33,8 @@ pub use cloudfront::CloudFront;
 pub use edge::{Edge, HEADERS};
 pub use moto::{Moto, Stack, ask as ask_aws};
 pub use observer::{Observer, Publication};
+#[cfg(feature = "remote")]
+pub use production::{IMAGE, Production};
 pub use proxy::{Asked, Dialect, Fault, Gate, Proxy, When};
 pub use registry::{PASSWORD, Registry, USER};
 pub use versitygw::Versitygw;
