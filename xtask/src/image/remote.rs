@@ -22,7 +22,7 @@ use crate::ui;
 
 /// How often a request that was throttled, cut off, or failed on the server's side is tried.
 const ATTEMPTS: u32 = 6;
-/// How many tags are asked for at once; registries may give fewer.
+/// How many tags are asked for at once.
 const PAGE: usize = 100;
 
 /// An image's repository in a registry.
@@ -181,13 +181,12 @@ impl Registry for Remote {
                 Err(Refusal::Missing) => return Ok(tags),
                 Err(Refusal::Failed(error)) => return Err(error),
             };
-            let before = tags.len();
             let new: Vec<String> = page.into_iter().filter(|tag| !tags.contains(tag)).collect();
-            tags.extend(new);
-            // A registry that knows no pages gives all of them every time.
-            if tags.len() == before || tags.len() - before < PAGE {
+            // Registries give pages of their own size, and one that knows no pages gives all tags every time.
+            if new.is_empty() {
                 return Ok(tags);
             }
+            tags.extend(new);
         }
     }
 

@@ -298,7 +298,7 @@ fn versions_that_cannot_be_released() {
             edited("chart/values.yaml", "An image", "The image"),
             &["release", "--strict"],
             5,
-            &["v1.0.0 belongs to another image", "release patch"],
+            &["v1.0.0 belongs to another image", "release 1.0.1"],
         ),
         (
             "yank of nothing",
@@ -546,7 +546,7 @@ fn h6_a_repository_that_cannot_be_read_is_never_taken_for_an_empty_one() {
         ("a folder", folder_at(file), says),
         ("a link to itself", linked("index.yaml", file), says),
         ("a link to nothing", linked("gone.yaml", file), says),
-        ("none", removed(file), &["archives and no index.yaml", "demo-1.0.0.tgz", "restore index.yaml"]),
+        ("none", removed(file), &["has no index.yaml", "it holds 1 archives", "demo-1.0.0.tgz", "restore index.yaml"]),
         ("no tags", written(tags, ""), &["image/index.json"]),
         ("damaged tags", written(tags, "{\"schemaVersion\":2,"), &["image/index.json"]),
         ("tags are a folder", folder_at(tags), &["image/index.json"]),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use tempfile::TempDir;
 use xtask::image::layout::Layout;
 
 use crate::scan::Laboratory;
-use crate::servers::{Buildkit, HEADERS};
+use crate::servers::{Answer, Asked, Buildkit, Dialect, HEADERS, Proxy, Way};
 pub use crate::servers::{IMAGE, Production};
-use crate::support::{Helm, Run, git, tool, wait_until};
+use crate::support::{Helm, Run, free_port, git, tool, wait_until};
 
 #[test]
 fn x1_i1_h2_one_command_releases_image_and_chart_and_users_see_them_at_once() {
@@ -228,4 +229,74 @@ fn i9_i7_x4_a_critical_finding_stops_the_release_with_nothing_in_the_registry() 
     for method in ["POST", "PUT", "PATCH"] {
         assert_eq!(whole.production.registry.proxy.count(method, ""), 0, "nothing was ever sent");
     }
+}
+
+#[test]
+fn i3_all_pages_of_a_list_of_tags_are_read_however_few_a_registry_gives() {
+    let Some(production) = Production::new() else { return };
+    production.release(&[]).ok();
+    let port = production.registry.proxy.port;
+    let two_at_once = |asked: &Asked, answer: Answer| {
+        let Some((_, query)) = asked.path.split_once("/tags/list?") else { return answer };
+        let mut list: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let after = query.split('&').find_map(|pair| pair.strip_prefix("last=")).unwrap_or_default();
+        let tags = list["tags"].as_array().unwrap().iter().filter_map(|tag| tag.as_str());
+        let sorted: BTreeSet<&str> = tags.filter(|tag| *tag > after).collect();
+        list["tags"] = sorted.into_iter().take(2).collect();
+        Answer { body: list.to_string().into(), ..answer }
+    };
+    let paged = Proxy::with(free_port(), Dialect::Registry, move |_| Way::To(port), two_at_once);
+    let manifest = production.demo.read("Cargo.toml");
+    let image = format!("{}/{IMAGE}", production.registry.name());
+    production.demo.write("Cargo.toml", manifest.replace(&image, &format!("localhost:{}/{IMAGE}", paged.port)));
+    let doctor = production.xtask(&["doctor", "--to", "production", "--json"]);
+    assert!(doctor.stdout.contains("has 5 tags"), "{}\n{}", doctor.stdout, doctor.stderr);
+    assert!(paged.count("GET", "/tags/list") > 2, "page by page");
+}
+
+#[test]
+fn x7_doctor_shows_everything_that_production_lacks_at_once_each_with_its_remedy() {
+    let Some(production) = Production::bare() else { return };
+    let doctor = |command: Command| Run::of(command).fails(4, "a release to `production` needs: ");
+    let words = ["doctor", "--to", "production"];
+    let stranger = doctor(production.acquaint(production.demo.command(&words))).stderr;
+    assert!(stranger.contains("there are no AWS credentials: aws sso login"), "{stranger}");
+    production.demo.edit("Cargo.toml", "scan = \"if-installed\"\nplain", "scan = \"required\"\nplain");
+    let without_tools = xtask::tools::on_path("git").unwrap();
+    let mut publisher = production.command(&words);
+    publisher.env("PATH", without_tools.parent().unwrap());
+    let lacking = doctor(publisher).stderr;
+    for remedy in
+        ["cargo install cargo-auditable --locked", "the repository has no index.yaml", "deploy-infra", "--init"]
+    {
+        assert!(lacking.contains(remedy), "`{remedy}` is not in:\n{lacking}");
+    }
+    production.demo.git(&["checkout", "--quiet", "Cargo.toml"]);
+    production.release(&["--init"]).ok();
+    production.xtask(&words).ok();
+}
+
+#[test]
+fn i7_in_github_actions_parts_are_groups_errors_are_annotations_and_the_page_has_a_summary() {
+    let Some(production) = Production::new() else { return };
+    let page = production.origin.path().join("summary.md");
+    let in_actions = |arguments: &[&str]| {
+        let mut command = production.command(arguments);
+        command.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", &page);
+        Run::of(command)
+    };
+    let run = in_actions(&["release", "--to", "production"]).ok();
+    for line in ["::group::the image\n", "::group::the chart\n", "::endgroup::\n"] {
+        assert!(run.stderr.contains(line), "`{line}` is not in:\n{}", run.stderr);
+    }
+    let summary = std::fs::read_to_string(&page).unwrap();
+    let digest = &production.tags()["latest"];
+    for part in
+        ["### demo 1.0.0", &format!("@{digest}`"), "| tags | v1.0.0, 1.0.0, 1, 1.0, latest |", "| outcome | released |"]
+    {
+        assert!(summary.contains(part), "`{part}` is not in:\n{summary}");
+    }
+    let failed =
+        in_actions(&["release", "yank", "9.9.9", "--reason", "x", "--to", "production"]).fails(2, "is not listed");
+    assert!(failed.stderr.contains("::error title=xtask::demo 9.9.9 is not listed%0A  to do:"), "{}", failed.stderr);
 }

@@ -35,6 +35,6 @@ pub use moto::{Moto, Stack, ask as ask_aws};
 pub use observer::{Observer, Publication};
 #[cfg(feature = "remote")]
 pub use production::{IMAGE, Production};
-pub use proxy::{Asked, Dialect, Fault, Gate, Proxy, When};
+pub use proxy::{Answer, Asked, Dialect, Fault, Gate, Proxy, Way, When};
 pub use registry::{PASSWORD, Registry, USER};
 pub use versitygw::Versitygw;
