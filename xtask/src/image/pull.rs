@@ -23,7 +23,7 @@ pub struct Puller<'t> {
 impl<'t> Puller<'t> {
     /// Somebody who has asked for nothing yet.
     pub fn new(target: &'t Target) -> Self {
-        Puller { target, user: Anonymous::new(&target.registry), token: RefCell::new(None) }
+        Puller { target, user: Anonymous::with_limit(&target.registry, target.timeout()), token: RefCell::new(None) }
     }
 
     /// A manifest by tag or digest; an answer of any status is an answer.

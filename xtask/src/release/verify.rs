@@ -84,7 +84,7 @@ pub fn image(target: &Target, digest: &Digest, patience: Duration) -> Result<()>
 /// # Errors
 /// The index cannot be fetched, or is damaged.
 pub fn listed(target: &Target, chart: &str, version: &str) -> Result<Option<String>> {
-    let answer = Anonymous::new(&target.repository).get(&format!("{}/{FILE}", target.repository), &[])?;
+    let answer = Anonymous::with_limit(&target.repository, target.timeout()).get(&format!("{}/{FILE}", target.repository), &[])?;
     if answer.status != 200 {
         return Ok(None);
     }
@@ -121,7 +121,7 @@ struct Visit<'t> {
 
 impl<'t> Visit<'t> {
     fn new(target: &'t Target) -> Self {
-        let user = Anonymous::new(&target.repository);
+        let user = Anonymous::with_limit(&target.repository, target.timeout());
         Visit { target, user, puller: Puller::new(target), complaints: Vec::new() }
     }
 }
