@@ -9,11 +9,11 @@ use xtask::cli::{Cli, Command, OrderArgs, PlaceArgs, Release, Stretch};
 use xtask::config::Workspace;
 use xtask::error::{Context, Error, Exit, Result};
 use xtask::image::layout;
+use xtask::process::Call;
 use xtask::release::road::Road;
 use xtask::release::version::Word;
 use xtask::release::{self, Order};
 use xtask::serve;
-use xtask::process::Call;
 use xtask::{ci, doctor, tools, ui};
 
 fn main() -> ExitCode {
@@ -47,10 +47,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Release(release) => run_release(&here, *release),
         Command::Verify(verify) => {
-            let order = order(OrderArgs {
-                word: verify.version.map(Word::Exact),
-                place: verify.place.clone(),
-            });
+            let order = order(OrderArgs { word: verify.version.map(Word::Exact), place: verify.place.clone() });
             let road = Road::open(&here, &Order { looking: true, ..order })?;
             let _outside = road.outside()?;
             let proof = road.verify(Duration::ZERO)?;
@@ -149,12 +146,8 @@ fn run_stretch(root: &Path, stretch: Stretch) -> Result<()> {
             let digest = digest.map_or_else(|| road.tagged(), Ok)?;
             told(road.publish_only(&digest)?, order.place.json)
         }
-        Stretch::Promote(arguments) => {
-            told(look(arguments.word, &arguments.place)?.promote()?, arguments.place.json)
-        }
-        Stretch::Yank { version, reason, place } => {
-            told(look(None, &place)?.yank(&version, &reason)?, place.json)
-        }
+        Stretch::Promote(arguments) => told(look(arguments.word, &arguments.place)?.promote()?, arguments.place.json),
+        Stretch::Yank { version, reason, place } => told(look(None, &place)?.yank(&version, &reason)?, place.json),
         Stretch::Unyank { version, reason, place } => {
             let road = look(None, &place)?;
             if let Some(reason) = reason {

@@ -79,7 +79,9 @@ impl Road {
             state => state,
         };
         let mut steps = vec![("bump", self.plan_bump())];
-        steps.extend([("compile", compile), ("build", build), ("scan", scan)].map(|(step, state)| (step, unless_there(state))));
+        steps.extend(
+            [("compile", compile), ("build", build), ("scan", scan)].map(|(step, state)| (step, unless_there(state))),
+        );
         let unseen = || State::Unknown(error.to_string());
         steps.extend(["push", "package", "publish", "invalidate", "promote"].map(|step| (step, unseen())));
         steps.push(("verify", self.plan_verify()));

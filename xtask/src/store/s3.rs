@@ -71,7 +71,8 @@ impl Bucket {
         condition: impl Fn(PutObjectFluentBuilder) -> PutObjectFluentBuilder,
     ) -> Result<Answer> {
         let bucket = self.name()?;
-        let (content_type, cache_control) = repository::headers(name).unwrap_or(("application/octet-stream", "no-store"));
+        let (content_type, cache_control) =
+            repository::headers(name).unwrap_or(("application/octet-stream", "no-store"));
         announce("put", &format_args!("s3://{bucket}/{name}"));
         let request = self
             .client
