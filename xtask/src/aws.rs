@@ -10,8 +10,8 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use crate::config::Remote;
 use crate::error::{Context, Error, Exit, Result};
@@ -112,9 +112,12 @@ impl Aws {
         };
         match (output("BucketName"), output("DistributionId")) {
             (Some(bucket), Some(distribution)) => Ok(Hosting { bucket, distribution }),
-            _ => Err(Error::new(Exit::Environment, format!("stack {stack} has no outputs BucketName and DistributionId"))
-                .because("it is another stack, or its deployment did not end well")
-                .remedy("cargo xtask deploy-infra repairs it")),
+            _ => Err(Error::new(
+                Exit::Environment,
+                format!("stack {stack} has no outputs BucketName and DistributionId"),
+            )
+            .because("it is another stack, or its deployment did not end well")
+            .remedy("cargo xtask deploy-infra repairs it")),
         }
     }
 }
@@ -149,9 +152,10 @@ fn cure(code: &str, why: &str) -> (Exit, &'static [&'static str]) {
             Exit::Repository,
             &["these credentials may not do that: use the publisher role that cargo xtask deploy-infra made"],
         ),
-        "NoSuchBucket" => {
-            (Exit::Repository, &["the stack's bucket is gone: cargo xtask deploy-infra says what is left, and repairs it"])
-        }
+        "NoSuchBucket" => (
+            Exit::Repository,
+            &["the stack's bucket is gone: cargo xtask deploy-infra says what is left, and repairs it"],
+        ),
         "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
             (Exit::Workspace, &["the bucket is in another region: correct `region` of the target in Cargo.toml"])
         }

@@ -171,7 +171,9 @@ impl Remote {
         }
         failed
             .remedy(format!("docker login {} with an account that may write the package {}", self.host, self.path))
-            .remedy("in GitHub Actions: give the job `permissions: packages: write` and GITHUB_TOKEN in its environment")
+            .remedy(
+                "in GitHub Actions: give the job `permissions: packages: write` and GITHUB_TOKEN in its environment",
+            )
     }
 }
 
@@ -223,7 +225,9 @@ impl Registry for Remote {
         let what = || format!("cannot look up {image}");
         let credentials = self.credentials()?;
         match self.request(RegistryOperation::Pull, &what, || self.client.fetch_manifest_digest(&image, credentials)) {
-            Ok(digest) => digest.parse().map(Some).map_err(|why: String| Error::new(Exit::Repository, what()).because(why)),
+            Ok(digest) => {
+                digest.parse().map(Some).map_err(|why: String| Error::new(Exit::Repository, what()).because(why))
+            }
             Err(Refusal::Missing) => Ok(None),
             Err(Refusal::Failed(error)) => Err(error),
         }
@@ -236,8 +240,10 @@ impl Registry for Remote {
         let bytes = match part {
             Part::Manifest => {
                 let types = [layout::INDEX, layout::MANIFEST];
-                self.request(RegistryOperation::Pull, &what, || self.client.pull_manifest_raw(&image, credentials, &types))
-                    .map(|(bytes, _)| bytes.to_vec())
+                self.request(RegistryOperation::Pull, &what, || {
+                    self.client.pull_manifest_raw(&image, credentials, &types)
+                })
+                .map(|(bytes, _)| bytes.to_vec())
             }
             Part::Blob => self.request(RegistryOperation::Pull, &what, || async {
                 let mut bytes = Vec::new();

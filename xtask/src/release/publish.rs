@@ -14,9 +14,9 @@ use crate::image::layout::{Digest, sha256_hex};
 use crate::moment::rfc3339;
 use crate::release::Release;
 use crate::release::plan::{ImageFacts, Judgement};
+use crate::release::promote;
 use crate::release::road::Road;
 use crate::release::verify::{self, Proof};
-use crate::release::promote;
 use crate::store::Write;
 use crate::ui;
 
@@ -100,6 +100,16 @@ impl Road {
                 Ok(STALE_FOR)
             }
         }
+    }
+
+    /// Waits until users see the release listed. Floating tags follow what they see, and not what the bucket holds: where no cache
+    /// could be told, that is later.
+    ///
+    /// # Errors
+    /// They do not see it in time.
+    pub fn wait_until_listed(&self, patience: Duration) -> Result<()> {
+        let Release { target, version, .. } = &self.release;
+        verify::index(target, &self.chart.name, version, patience)
     }
 
     /// Points the floating tags at the highest listed versions. True where one moved.

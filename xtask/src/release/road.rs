@@ -8,15 +8,15 @@ use std::time::Duration;
 use semver::Version;
 
 use crate::chart::manifest::ChartManifest;
-use crate::chart::repository;
 use crate::chart::package::{self, ChartFiles, RELEASED_IMAGE};
+use crate::chart::repository;
 use crate::config::{self, Target, Workspace};
 use crate::error::{Error, Exit, Result};
 use crate::image::compile::{self, Toolchains};
 use crate::image::layout::{Digest, Platform};
-use crate::release::plan::{self, ImageFacts, ImagePlan, Judgement, Wanted};
 use crate::release::history::{self, Decision, Purpose, Tagged};
 use crate::release::place::Place;
+use crate::release::plan::{self, ImageFacts, ImagePlan, Judgement, Wanted};
 use crate::release::{Order, Release, bump, version};
 use crate::serve::Outside;
 use crate::source::Source;
@@ -228,7 +228,8 @@ impl Road {
 
     /// The platforms that the image lacks.
     pub(super) fn missing_platforms(&self, digest: &Digest) -> Result<Vec<Platform>> {
-        let there: Vec<Platform> = self.place.registry.platforms(digest)?.into_iter().map(|part| part.platform).collect();
+        let there: Vec<Platform> =
+            self.place.registry.platforms(digest)?.into_iter().map(|part| part.platform).collect();
         Ok(self.workspace.platforms.keys().filter(|platform| !there.contains(platform)).cloned().collect())
     }
 
