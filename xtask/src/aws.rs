@@ -59,7 +59,7 @@ impl Aws {
             let client = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
             let limits = TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(5))
-                .operation_attempt_timeout(Duration::from_secs(60))
+                .operation_attempt_timeout(self.remote.timeout)
                 .build();
             let loader = aws_config::defaults(BehaviorVersion::latest())
                 .http_client(client.build_https())
@@ -88,7 +88,7 @@ impl Aws {
     }
 
     fn describe(&self) -> Result<Hosting> {
-        let Remote { stack, region, endpoints } = &self.remote;
+        let Remote { stack, region, endpoints, .. } = &self.remote;
         let builder = aws_sdk_cloudformation::config::Builder::from(self.config());
         let builder = match &endpoints.cloudformation {
             Some(endpoint) => builder.endpoint_url(endpoint),

@@ -4,7 +4,9 @@
 //! the tool by writing a table of its own. Unknown keys are errors, so that a typo is not a silent default.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use semver::Version;
 use serde::Deserialize;
@@ -12,6 +14,9 @@ use serde::Deserialize;
 use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::layout::Platform;
+
+/// How long one request may take where the target does not say.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The workspace and what is released of it.
 #[derive(Clone, Debug)]
@@ -96,6 +101,8 @@ pub struct Remote {
     pub stack: String,
     /// Other servers than AWS's own: staging, tests.
     pub endpoints: Endpoints,
+    /// How long one request may take.
+    pub timeout: Duration,
 }
 
 /// Servers that stand in for AWS's own.
@@ -233,6 +240,7 @@ struct TargetTable {
     endpoints: Endpoints,
     #[serde(default)]
     plain_http_registry: bool,
+    timeout_seconds: Option<NonZeroU16>,
     builder: Builder,
     scan: Scan,
 }
@@ -342,7 +350,8 @@ impl TargetTable {
 
     fn remote(&self, stack: &str) -> Result<Remote, (&'static str, &'static str)> {
         let region = self.region.clone().ok_or(("region", "the stack's region is missing: region = \"us-east-1\""))?;
-        Ok(Remote { region, stack: stack.to_owned(), endpoints: self.endpoints.clone() })
+        let timeout = self.timeout_seconds.map_or(TIMEOUT, |seconds| Duration::from_secs(seconds.get().into()));
+        Ok(Remote { region, stack: stack.to_owned(), endpoints: self.endpoints.clone(), timeout })
     }
 
     /// A folder is served by `serve`: chart and image from one port of this machine.
@@ -373,6 +382,14 @@ impl Target {
     /// Whether it is beyond this machine: what is published there never changes.
     pub fn is_remote(&self) -> bool {
         matches!(self.place, Place::Remote(_))
+    }
+
+    /// How long one request may take.
+    pub fn timeout(&self) -> Duration {
+        match &self.place {
+            Place::Folder(_) => TIMEOUT,
+            Place::Remote(remote) => remote.timeout,
+        }
     }
 
     /// The port that a folder target is served on.

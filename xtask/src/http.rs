@@ -31,8 +31,12 @@ pub struct Anonymous {
 impl Anonymous {
     /// A user who has asked for nothing yet, and who goes through the proxies of the environment only to other machines.
     pub fn new(url: &str) -> Self {
-        const LIMIT: Duration = Duration::from_secs(30);
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(LIMIT));
+        Self::with_limit(url, Duration::from_secs(30))
+    }
+
+    /// The same, who waits for as long for each answer.
+    pub fn with_limit(url: &str, limit: Duration) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(limit));
         let config = if url.starts_with("http://") { config.proxy(None) } else { config };
         // The machine's own certificates, so that a company's proxy or a test's authority is trusted where it is installed.
         #[cfg(feature = "remote")]

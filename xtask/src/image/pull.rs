@@ -3,7 +3,7 @@
 //! Public registries want a token even of anonymous users, and say in a challenge where they get it (RFC 6750, and the
 //! "Token Authentication Specification" of the distribution project): no account takes part.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use serde::Deserialize;
 
@@ -18,12 +18,23 @@ pub struct Puller<'t> {
     target: &'t Target,
     user: Anonymous,
     token: RefCell<Option<String>>,
+    refused: Cell<bool>,
 }
 
 impl<'t> Puller<'t> {
     /// Somebody who has asked for nothing yet.
     pub fn new(target: &'t Target) -> Self {
-        Puller { target, user: Anonymous::new(&target.registry), token: RefCell::new(None) }
+        Puller {
+            target,
+            user: Anonymous::with_limit(&target.registry, target.timeout()),
+            token: RefCell::new(None),
+            refused: Cell::new(false),
+        }
+    }
+
+    /// Whether the last part that was asked for is not for anonymous users.
+    pub fn was_refused(&self) -> bool {
+        self.refused.get()
     }
 
     /// A manifest by tag or digest; an answer of any status is an answer.
@@ -44,7 +55,10 @@ impl<'t> Puller<'t> {
         match answer.status {
             200 if Digest::of(&answer.body) == *digest => Ok(answer.body),
             200 => Err(Error::new(Exit::Verify, format!("{digest} is served with other bytes"))),
-            401 | 403 | 404 => Err(self.not_public(digest, answer.status)),
+            status @ (401 | 403 | 404) => {
+                self.refused.set(status != 404);
+                Err(self.not_public(digest, status))
+            }
             status => Err(Error::new(Exit::Verify, format!("{digest} is answered with {status}"))),
         }
     }

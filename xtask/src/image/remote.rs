@@ -3,13 +3,13 @@
 //! What was scanned is pushed byte for byte: blobs that are not there yet, then manifests as raw bytes, by digest; tags move later.
 //! Reading uses the same credentials as writing, where there are any; what anonymous users get is `release::verify`'s question.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::time::Duration;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::errors::{OciDistributionError, OciErrorCode};
+use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 
@@ -32,6 +32,8 @@ pub struct Remote {
     path: String,
     runtime: tokio::runtime::Runtime,
     credentials: OnceCell<RegistryAuth>,
+    /// Whether tokens for reading and for writing were asked for.
+    has_asked: [Cell<bool>; 2],
 }
 
 impl Remote {
@@ -44,7 +46,7 @@ impl Remote {
         let config = ClientConfig {
             protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
             connect_timeout: Some(Duration::from_secs(5)),
-            read_timeout: Some(Duration::from_secs(30)),
+            read_timeout: Some(target.timeout()),
             use_monolithic_push: true,
             user_agent: concat!("xtask/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
@@ -57,6 +59,7 @@ impl Remote {
             path: path.to_owned(),
             runtime: runtime.context(Exit::Failure, || "cannot start a runtime".into())?,
             credentials: OnceCell::new(),
+            has_asked: Default::default(),
         })
     }
 
@@ -78,13 +81,23 @@ impl Remote {
     }
 
     /// Makes a request until it succeeds, fails for good, or has failed too often.
-    fn request<T, F>(&self, what: &dyn Fn() -> String, request: impl Fn() -> F) -> Result<T, Refusal>
+    fn request<T, F>(
+        &self,
+        operation: RegistryOperation,
+        what: &dyn Fn() -> String,
+        request: impl Fn() -> F,
+    ) -> Result<T, Refusal>
     where
         F: Future<Output = Result<T, OciDistributionError>>,
     {
+        let credentials = self.credentials().map_err(Refusal::Failed)?;
         let mut attempt = 0;
         loop {
-            let error = match self.runtime.block_on(request()) {
+            let answer = self.runtime.block_on(async {
+                self.log_in(credentials, operation).await?;
+                request().await
+            });
+            let error = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -92,10 +105,39 @@ impl Remote {
                 return Err(Refusal::Missing);
             }
             attempt += 1;
-            if attempt == ATTEMPTS || !is_passing(&error) {
+            let unauthorised = status(&error) == Some(401);
+            if unauthorised {
+                self.has_asked(operation).set(false);
+            }
+            // A token may have ended just now; a new one that is refused again is refused for good.
+            let again = is_passing(&error) || (unauthorised && attempt == 1);
+            if attempt == ATTEMPTS || !again {
                 return Err(Refusal::Failed(self.explain(&what(), &error)));
             }
             std::thread::sleep(Duration::from_millis((100 << attempt) + u64::from(std::process::id() % 90)));
+        }
+    }
+
+    /// Gets the token for an operation. The client would do so by itself, and go on without one where it gets none: a token server
+    /// that is down for a moment would look like a wrong password.
+    async fn log_in(
+        &self,
+        credentials: &RegistryAuth,
+        operation: RegistryOperation,
+    ) -> Result<(), OciDistributionError> {
+        let has_asked = self.has_asked(operation);
+        if !has_asked.get() {
+            self.client.auth(&self.tagged("latest"), credentials, operation).await?;
+            has_asked.set(true);
+        }
+        Ok(())
+    }
+
+    fn has_asked(&self, operation: RegistryOperation) -> &Cell<bool> {
+        let [reading, writing] = &self.has_asked;
+        match operation {
+            RegistryOperation::Pull => reading,
+            RegistryOperation::Push => writing,
         }
     }
 
@@ -105,8 +147,7 @@ impl Remote {
         let media_type = media_type.context(Exit::Failure, || "a manifest has no media type".into())?;
         let what = || format!("cannot put the manifest {reference}");
         let put = || self.client.push_manifest_raw(reference, bytes.to_vec(), media_type.clone());
-        self.authorise(RegistryOperation::Push)?;
-        self.request(&what, put).map(drop).map_err(|refusal| refusal.or_missing(what))
+        self.request(RegistryOperation::Push, &what, put).map(drop).map_err(|refusal| refusal.or_missing(what))
     }
 
     fn push_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
@@ -114,30 +155,16 @@ impl Remote {
         let what = || format!("cannot push {reference}");
         let name = digest.to_string();
         let exists = || self.client.blob_exists(&reference, &name);
-        if matches!(self.request(&what, exists), Ok(true)) {
+        if matches!(self.request(RegistryOperation::Pull, &what, exists), Ok(true)) {
             return Ok(());
         }
         announce("push", &reference);
         let push = || self.client.push_blob(&reference, bytes.to_vec(), &name);
-        self.request(&what, push).map(drop).map_err(|refusal| refusal.or_missing(what))
-    }
-
-    /// Gets the token for an operation beforehand, so that a refusal is told from one of the operation.
-    fn authorise(&self, operation: RegistryOperation) -> Result<()> {
-        let credentials = self.credentials()?;
-        let image = self.tagged("latest");
-        let what = || format!("cannot log in to {}", self.host);
-        let log_in = || self.client.auth(&image, credentials, operation);
-        self.request(&what, log_in).map(drop).map_err(|refusal| refusal.or_missing(what))
+        self.request(RegistryOperation::Push, &what, push).map(drop).map_err(|refusal| refusal.or_missing(what))
     }
 
     fn explain(&self, what: &str, error: &OciDistributionError) -> Error {
-        let text = error.to_string();
-        let denied = matches!(
-            error,
-            OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_)
-        ) || text.contains("403")
-            || has_code(error, |code| matches!(code, OciErrorCode::Denied | OciErrorCode::Unauthorized));
+        let denied = is_denied(error);
         let failed = Error::new(if denied { Exit::Environment } else { Exit::Repository }, what).because(chain(error));
         if !denied {
             return failed.remedy("run the same words again: nothing was lost, and nothing is done twice");
@@ -161,7 +188,9 @@ impl Refusal {
     fn or_missing(self, what: impl Fn() -> String) -> Error {
         match self {
             Refusal::Failed(error) => error,
-            Refusal::Missing => Error::new(Exit::Repository, what()).because("the registry says that it is not there"),
+            Refusal::Missing => Error::new(Exit::Repository, what())
+                .because("the registry says that it is not there")
+                .remedy("run the same words again; if it stays so, check `image` of the target in Cargo.toml"),
         }
     }
 }
@@ -175,7 +204,7 @@ impl Registry for Remote {
         loop {
             let last = tags.last().cloned();
             let list = || self.client.list_tags(&image, credentials, Some(PAGE), last.as_deref());
-            let page = match self.request(&what, list) {
+            let page = match self.request(RegistryOperation::Pull, &what, list) {
                 Ok(page) => page.tags,
                 // A repository that was never pushed to.
                 Err(Refusal::Missing) => return Ok(tags),
@@ -194,7 +223,7 @@ impl Registry for Remote {
         let image = self.tagged(tag);
         let what = || format!("cannot look up {image}");
         let credentials = self.credentials()?;
-        match self.request(&what, || self.client.fetch_manifest_digest(&image, credentials)) {
+        match self.request(RegistryOperation::Pull, &what, || self.client.fetch_manifest_digest(&image, credentials)) {
             Ok(digest) => {
                 digest.parse().map(Some).map_err(|why: String| Error::new(Exit::Repository, what()).because(why))
             }
@@ -210,10 +239,12 @@ impl Registry for Remote {
         let bytes = match part {
             Part::Manifest => {
                 let types = [layout::INDEX, layout::MANIFEST];
-                self.request(&what, || self.client.pull_manifest_raw(&image, credentials, &types))
-                    .map(|(bytes, _)| bytes.to_vec())
+                self.request(RegistryOperation::Pull, &what, || {
+                    self.client.pull_manifest_raw(&image, credentials, &types)
+                })
+                .map(|(bytes, _)| bytes.to_vec())
             }
-            Part::Blob => self.request(&what, || async {
+            Part::Blob => self.request(RegistryOperation::Pull, &what, || async {
                 let mut bytes = Vec::new();
                 self.client.pull_blob(&image, digest.to_string().as_str(), &mut bytes).await?;
                 Ok(bytes)
@@ -228,7 +259,6 @@ impl Registry for Remote {
     }
 
     fn push(&self, image: &Layout) -> Result<()> {
-        self.authorise(RegistryOperation::Push)?;
         let parts = image.platforms()?;
         let progress = ui::progress("Pushing", image.blobs.values().map(|bytes| bytes.len() as u64).sum());
         for part in &parts {
@@ -285,34 +315,61 @@ fn credentials(host: &str) -> Result<RegistryAuth> {
     }
 }
 
-fn has_code(error: &OciDistributionError, wanted: impl Fn(&OciErrorCode) -> bool) -> bool {
+/// The HTTP status that an error was made of, where it is known.
+fn status(error: &OciDistributionError) -> Option<u16> {
     match error {
-        OciDistributionError::RegistryError { envelope, .. } => envelope.errors.iter().any(|error| wanted(&error.code)),
+        OciDistributionError::ServerError { code, .. } => Some(*code),
+        OciDistributionError::UnauthorizedError { .. } => Some(401),
+        OciDistributionError::RequestError(error) => error.status().map(|status| status.as_u16()),
+        _ => None,
+    }
+}
+
+/// Whether the registry gave an error of such a code, in whichever kind of error the client keeps its words.
+fn has_code(error: &OciDistributionError, wanted: impl Fn(&OciErrorCode) -> bool) -> bool {
+    let parsed = |text: &str| serde_json::from_str::<OciEnvelope>(text).ok();
+    let any = |envelope: &OciEnvelope| envelope.errors.iter().any(|error| wanted(&error.code));
+    match error {
+        OciDistributionError::RegistryError { envelope, .. } => any(envelope),
+        OciDistributionError::ServerError { message: text, .. } | OciDistributionError::AuthenticationFailure(text) => {
+            parsed(text).is_some_and(|envelope| any(&envelope))
+        }
         _ => false,
     }
 }
 
 fn is_missing(error: &OciDistributionError) -> bool {
-    match error {
-        OciDistributionError::ImageManifestNotFoundError(_) | OciDistributionError::ServerError { code: 404, .. } => {
-            true
-        }
-        OciDistributionError::RequestError(error) => error.status().is_some_and(|status| status.as_u16() == 404),
-        _ => has_code(error, |code| {
+    matches!(error, OciDistributionError::ImageManifestNotFoundError(_))
+        || status(error) == Some(404)
+        || has_code(error, |code| {
             matches!(code, OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound)
-        }),
-    }
+        })
+}
+
+fn is_denied(error: &OciDistributionError) -> bool {
+    matches!(status(error), Some(401 | 403))
+        || has_code(error, |code| matches!(code, OciErrorCode::Denied | OciErrorCode::Unauthorized))
 }
 
 /// Whether the same request may succeed a moment later.
 fn is_passing(error: &OciDistributionError) -> bool {
+    if is_denied(error) {
+        return false;
+    }
     match error {
-        OciDistributionError::ServerError { code, .. } => *code == 429 || *code >= 500,
-        OciDistributionError::RequestError(error) => {
-            error.status().is_none_or(|status| status.as_u16() == 429 || status.is_server_error())
+        // A body that ended early, or was changed on its way.
+        OciDistributionError::IoError(_)
+        | OciDistributionError::DigestError(_)
+        | OciDistributionError::JsonError(_)
+        | OciDistributionError::ManifestEncodingError(_)
+        | OciDistributionError::RegistryTokenDecodeError(_) => true,
+        // The client does not say which status the token server gave.
+        OciDistributionError::AuthenticationFailure(_) => true,
+        OciDistributionError::RequestError(_) if status(error).is_none() => true,
+        _ => {
+            status(error).is_some_and(|status| status == 429 || status >= 500)
+                || has_code(error, |code| matches!(code, OciErrorCode::Toomanyrequests | OciErrorCode::DigestInvalid))
         }
-        OciDistributionError::IoError(_) | OciDistributionError::DigestError(_) => true,
-        _ => has_code(error, |code| matches!(code, OciErrorCode::Toomanyrequests)),
     }
 }
 

@@ -105,6 +105,7 @@ pub fn run(root: &Path, order: &Order) -> Result<Report> {
     let (digest, built) = ui::step("the image", || image(&road))?;
     let (digest, published) = ui::step("the chart", || chart(&road, digest))?;
     let patience = ui::step("the caches", || road.refresh())?;
+    ui::step("the public index", || road.wait_until_listed(patience))?;
     let promoted = road.promote()?;
     let proof = ui::step("the proof from outside", || road.verify(patience))?;
     let tagged = road.tag_commit()?;

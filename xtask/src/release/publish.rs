@@ -38,7 +38,7 @@ impl Road {
         let target = &self.release.target;
         let store = &*self.place.store;
         self.check_ours(&ImageFacts::of(digest.clone(), &self.place.registry.platforms(digest)?))?;
-        verify::image(target, digest, self.patience())?;
+        verify::image(target, &version::version_tags(&self.release.version)[0], digest, self.patience())?;
         let (manifest, bytes) = self.pack(digest)?;
         let name = manifest.archive_name();
         let sha256 = sha256_hex(&bytes);
@@ -100,6 +100,16 @@ impl Road {
                 Ok(STALE_FOR)
             }
         }
+    }
+
+    /// Waits until users see the release listed. Floating tags follow what they see, and not what the bucket holds: where no cache
+    /// could be told, that is later.
+    ///
+    /// # Errors
+    /// They do not see it in time.
+    pub fn wait_until_listed(&self, patience: Duration) -> Result<()> {
+        let Release { target, version, .. } = &self.release;
+        verify::index(target, &self.chart.name, version, patience)
     }
 
     /// Points the floating tags at the highest listed versions. True where one moved.

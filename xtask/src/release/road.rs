@@ -148,7 +148,7 @@ impl Road {
 
     /// How long the outside may need to show what was just written.
     pub(super) fn patience(&self) -> Duration {
-        if self.release.target.is_remote() { Duration::from_secs(60) } else { Duration::ZERO }
+        if self.release.target.is_remote() { 2 * self.release.target.timeout() } else { Duration::ZERO }
     }
 
     /// Looks at what is published of this version. An archive that is there decides which image is ours: two machines with

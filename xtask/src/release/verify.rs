@@ -67,18 +67,39 @@ pub fn archive(target: &Target, name: &str, sha256: &str, patience: Duration) ->
     })
 }
 
-/// Pulls an image by its digest before a chart names it: manifests and configurations, and every layer.
+/// Fetches the index through the public URL until it lists a version.
+///
+/// # Errors
+/// It does not in time.
+pub fn index(target: &Target, chart: &str, wanted: &Version, patience: Duration) -> Result<()> {
+    patiently(patience, || {
+        if listed(target, chart, &wanted.to_string())?.is_some() {
+            return Ok(());
+        }
+        Err(Error::new(Exit::Verify, format!("{} does not list {chart} {wanted} yet", target.repository))
+            .remedy("run the same words again: caches follow within minutes, and the floating tags after them"))
+    })
+}
+
+/// Pulls an image by its digest before a chart names it: manifests and configurations, and every layer. The tag has to be there;
+/// it may lead to the same release of another compiler for a moment.
 ///
 /// # Errors
 /// A part of it cannot be pulled by an anonymous user.
-pub fn image(target: &Target, digest: &Digest, patience: Duration) -> Result<()> {
-    patiently(patience, || {
+pub fn image(target: &Target, tag: &str, digest: &Digest, patience: Duration) -> Result<()> {
+    let pulled = patiently(patience, || {
         let puller = Puller::new(target);
-        let pulled = layout::collect(digest, &|part, digest| puller.part(part, digest)).map(drop);
-        pulled.map_err(|error| Error {
-            what: format!("{}@{digest} cannot be pulled: {}", target.image, error.what),
-            ..error
-        })
+        let pulled = layout::collect(digest, &|part, digest| puller.part(part, digest));
+        let pulled = pulled.and_then(|_| match puller.manifest(tag)?.status {
+            200 => Ok(()),
+            status => Err(Error::new(Exit::Verify, format!("tag {tag} is answered with {status}"))),
+        });
+        // Whoever may not pull now may not in a minute, either.
+        if puller.was_refused() { Ok(pulled) } else { pulled.map(Ok) }
+    });
+    pulled.and_then(|settled| settled).map_err(|error| {
+        let error = Error { what: format!("{}@{digest} cannot be pulled: {}", target.image, error.what), ..error };
+        if error.remedies.is_empty() { error.remedy("run the same words again") } else { error }
     })
 }
 
@@ -87,7 +108,8 @@ pub fn image(target: &Target, digest: &Digest, patience: Duration) -> Result<()>
 /// # Errors
 /// The index cannot be fetched, or is damaged.
 pub fn listed(target: &Target, chart: &str, version: &str) -> Result<Option<String>> {
-    let answer = Anonymous::new(&target.repository).get(&format!("{}/{FILE}", target.repository), &[])?;
+    let answer = Anonymous::with_limit(&target.repository, target.timeout())
+        .get(&format!("{}/{FILE}", target.repository), &[])?;
     if answer.status != 200 {
         return Ok(None);
     }
@@ -124,7 +146,7 @@ struct Visit<'t> {
 
 impl<'t> Visit<'t> {
     fn new(target: &'t Target) -> Self {
-        let user = Anonymous::new(&target.repository);
+        let user = Anonymous::with_limit(&target.repository, target.timeout());
         Visit { target, user, puller: Puller::new(target), complaints: Vec::new() }
     }
 }
@@ -245,7 +267,9 @@ impl Visit<'_> {
         if self.complaints.is_empty() {
             return Ok(());
         }
-        Err(Error::new(Exit::Verify, what).because(self.complaints.join("\n")))
+        Err(Error::new(Exit::Verify, what)
+            .because(self.complaints.join("\n"))
+            .remedy("run the same words again: nothing was lost, and nothing is done twice"))
     }
 }
 

@@ -8,6 +8,8 @@
 
 mod bad_input;
 mod buildx;
+#[cfg(feature = "remote")]
+mod faults;
 mod foreign;
 mod helms;
 mod history;

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start processes of their own")]
 
 use std::process::Command;
+use std::time::Duration;
 
 use super::child::{Served, folder};
 use super::client::Reply;
@@ -96,5 +97,6 @@ pub fn ask(port: u16, service: &str, method: &str, path: &str, body: &str) -> Re
     let body = body.as_bytes();
     let signed = Signed { service, region: REGION, method, host: &host, path, query: "", body };
     let kind = if service == "cloudformation" { "application/x-www-form-urlencoded" } else { "application/xml" };
-    signed.ask(&who).header("content-type", kind).send().unwrap()
+    // The first request of a kind makes moto load half of AWS: on a busy machine that takes a while.
+    signed.ask(&who).header("content-type", kind).limit(Duration::from_secs(120)).send().unwrap()
 }

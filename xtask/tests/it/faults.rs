@@ -1,0 +1,539 @@
+//! A release to production while things go wrong: it gets over what passes, says clearly what does not, and loses nothing.
+//!
+//! What is put into the image is pretended (see `pretended_programs`): how binaries are compiled is no part of this. Every fault meets
+//! a whole release of the next version, on servers that stay: so the index that must not lose an entry is a growing one, and
+//! the observer looks on from the first fault to the last.
+
+#![expect(clippy::disallowed_methods, reason = "tests start processes of their own")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::production::Production;
+use crate::servers::{Asked, Fault, Proxy, When};
+use crate::support::{Run, files_below, pretended_programs};
+
+/// The words that are said, and said again after every failure.
+const WORDS: [&str; 5] = ["release", "patch", "--to", "production", "--push"];
+/// The end of the password and its user, as HTTP's basic authentication spells them.
+const BASIC: &str = "cHVibGlzaGVyOm";
+
+/// Production, and compilers that answer at once.
+struct World {
+    production: Production,
+    programs: TempDir,
+}
+
+impl World {
+    fn new() -> Option<Self> {
+        Some(Self::of(Production::new()?))
+    }
+
+    fn of(production: Production) -> Self {
+        let demo = &production.demo;
+        demo.edit("Cargo.toml", "plain-http-registry = true\n", "plain-http-registry = true\ntimeout-seconds = 2\n");
+        demo.commit("wait for seconds");
+        demo.git(&["push", "--quiet"]);
+        World { production, programs: pretended_programs() }
+    }
+
+    /// The tool as a publisher has it.
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.production.command(words);
+        let path = format!("{}:/usr/bin:/bin", self.programs.path().display());
+        command.env("CARGO", self.programs.path().join("cargo")).env("PATH", path).stdin(Stdio::null());
+        command
+    }
+
+    fn xtask(&self, words: &[&str]) -> Run {
+        Run::of(self.command(words))
+    }
+
+    /// A whole release. Where it says that, and why, it waits for caches to forget, their time passes.
+    fn release(&self, cue: &str) -> Run {
+        let mut command = self.command(&WORDS);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = String::new();
+        let mut is_late = true;
+        for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+            let line = line.unwrap();
+            if is_late && line.contains(cue) {
+                self.production.edge.advance(Duration::from_secs(320));
+                is_late = false;
+            }
+            stderr += &line;
+            stderr.push('\n');
+        }
+        Run { code: child.wait().unwrap().code(), stdout: String::new(), stderr }
+    }
+
+    /// The versions that the bucket's own index lists.
+    fn listed(&self) -> BTreeSet<String> {
+        let index = self.production.store.get("index.yaml").unwrap().json();
+        let entries = index["entries"]["demo"].as_array().cloned().unwrap_or_default();
+        entries.iter().map(|entry| entry["version"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn heal(&self) {
+        for proxy in [&self.production.s3, &self.production.cloudfront.proxy, &self.production.registry.proxy] {
+            proxy.heal();
+        }
+        // An edge remembers for 10 s that something is missing.
+        self.production.edge.advance(Duration::from_secs(11));
+    }
+
+    /// Something new to release: the word counts again.
+    fn go_on(&self) {
+        self.production.demo.commit("more");
+    }
+
+    fn head(&self) -> String {
+        self.production.demo.git(&["rev-parse", "HEAD"])
+    }
+}
+
+/// A kind of request of a release.
+#[derive(Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    place: fn(&Production) -> &Proxy,
+    method: &'static str,
+    is: fn(&Asked) -> bool,
+    /// What an error about it names.
+    named: &'static str,
+}
+
+fn s3(production: &Production) -> &Proxy {
+    &production.s3
+}
+
+fn aws(production: &Production) -> &Proxy {
+    &production.cloudfront.proxy
+}
+
+fn registry(production: &Production) -> &Proxy {
+    &production.registry.proxy
+}
+
+fn is_anonymous(asked: &Asked) -> bool {
+    asked.header("authorization").is_none_or(|value| value.ends_with("anonymous"))
+}
+
+const IN_AWS: [Kind; 7] = [
+    Kind {
+        name: "DescribeStacks",
+        place: aws,
+        method: "POST",
+        is: |asked| asked.path == "/",
+        named: "stack demo-charts",
+    },
+    Kind {
+        name: "S3 get index",
+        place: s3,
+        method: "GET",
+        is: |asked| asked.path.contains("/index.yaml"),
+        named: "index.yaml",
+    },
+    Kind { name: "S3 get .tgz", place: s3, method: "GET", is: |asked| asked.path.contains(".tgz"), named: ".tgz" },
+    Kind { name: "S3 put .tgz", place: s3, method: "PUT", is: |asked| asked.path.contains(".tgz"), named: ".tgz" },
+    Kind {
+        name: "S3 put index",
+        place: s3,
+        method: "PUT",
+        is: |asked| asked.path.contains("/index.yaml"),
+        named: "index.yaml",
+    },
+    Kind {
+        name: "CreateInvalidation",
+        place: aws,
+        method: "POST",
+        is: |asked| asked.path.ends_with("/invalidation"),
+        named: "invalidat",
+    },
+    Kind {
+        name: "GetInvalidation",
+        place: aws,
+        method: "GET",
+        is: |asked| asked.path.contains("/invalidation/"),
+        named: "invalidat",
+    },
+];
+
+const IN_THE_REGISTRY: [Kind; 12] = [
+    Kind { name: "ping", place: registry, method: "GET", is: |asked| asked.path == "/v2/", named: "localhost" },
+    Kind {
+        name: "token",
+        place: registry,
+        method: "GET",
+        is: |asked| asked.path.starts_with("/token"),
+        named: "localhost",
+    },
+    Kind {
+        name: "HEAD manifest",
+        place: registry,
+        method: "HEAD",
+        is: |asked| asked.path.contains("/manifests/"),
+        named: "team/demo",
+    },
+    Kind {
+        name: "GET manifest",
+        place: registry,
+        method: "GET",
+        is: |asked| asked.path.contains("/manifests/") && !is_anonymous(asked),
+        named: "team/demo",
+    },
+    Kind {
+        name: "GET blob",
+        place: registry,
+        method: "GET",
+        is: |asked| asked.path.contains("/blobs/") && !is_anonymous(asked),
+        named: "team/demo",
+    },
+    Kind {
+        name: "HEAD blob",
+        place: registry,
+        method: "HEAD",
+        is: |asked| asked.path.contains("/blobs/"),
+        named: "team/demo",
+    },
+    Kind {
+        name: "start upload",
+        place: registry,
+        method: "POST",
+        is: |asked| asked.path.contains("/uploads/"),
+        named: "team/demo",
+    },
+    Kind {
+        name: "upload",
+        place: registry,
+        method: "PUT",
+        is: |asked| asked.path.contains("/uploads/"),
+        named: "team/demo",
+    },
+    Kind {
+        name: "put manifest by digest",
+        place: registry,
+        method: "PUT",
+        is: |asked| asked.path.contains("/manifests/sha256:"),
+        named: "team/demo",
+    },
+    Kind {
+        name: "put manifest by tag",
+        place: registry,
+        method: "PUT",
+        is: |asked| asked.path.contains("/manifests/") && !asked.path.contains("sha256:"),
+        named: "team/demo",
+    },
+    Kind {
+        name: "anonymous GET",
+        place: registry,
+        method: "GET",
+        is: |asked| asked.path.starts_with("/v2/team") && is_anonymous(asked),
+        named: "demo",
+    },
+    Kind {
+        name: "list tags",
+        place: registry,
+        method: "GET",
+        is: |asked| asked.path.contains("/tags/list"),
+        named: "team/demo",
+    },
+];
+
+fn faults() -> Vec<(&'static str, Fault)> {
+    let mut faults = vec![
+        ("refused", Fault::Refuse(Duration::from_millis(300))),
+        ("reset", Fault::Reset),
+        ("time-out", Fault::Stall),
+        ("truncated", Fault::Truncate),
+        ("checksum of the answer", Fault::Corrupt),
+        ("checksum of the request", Fault::CorruptRequest),
+        ("slow", Fault::Slow(Duration::from_secs(1))),
+        ("reply lost", Fault::LoseReply),
+    ];
+    let statuses = ["403", "404", "409", "412", "429", "500", "503"];
+    faults.extend(statuses.map(|status| (status, Fault::Status(status.parse().unwrap()))));
+    faults
+}
+
+/// The table of faults and requests, with what came of each.
+#[derive(Default)]
+struct Outcomes(BTreeMap<(&'static str, &'static str), String>);
+
+impl Outcomes {
+    fn note(&mut self, fault: &'static str, kind: &Kind, outcome: impl Into<String>) {
+        self.0.insert((kind.name, fault), outcome.into());
+    }
+
+    fn print(&self) {
+        for ((kind, fault), outcome) in &self.0 {
+            println!("{kind:<22} {fault:<24} {outcome}");
+        }
+    }
+}
+
+/// Asserts that a run which failed says so as every error does, and gives the first line of it.
+#[track_caller]
+fn clear_error(run: &Run, kind: &Kind, fault: &str) -> String {
+    let about = format!("{} {fault}: {:?}\n{}", kind.name, run.code, run.stderr);
+    assert!(run.code.is_some_and(|code| (3..=8).contains(&code)), "an exit code of its own: {about}");
+    let error = run.stderr.split_once("error: ").map(|(_, error)| error).unwrap_or_default();
+    assert!(error.contains(kind.named), "the error names `{}`: {about}", kind.named);
+    assert!(error.contains("\n  to do: "), "the error has a remedy: {about}");
+    assert!(!run.stderr.contains("panicked"), "{about}");
+    format!("exit {}: {}", run.code.unwrap_or_default(), error.lines().next().unwrap_or_default())
+}
+
+/// Each fault once on each kind of request.
+fn passing(kinds: &'static [Kind]) {
+    let Some(world) = World::new() else { return };
+    let observer = world.production.observe();
+    let mut outcomes = Outcomes::default();
+    for (name, fault) in faults() {
+        let met = Arc::new(Mutex::new(Vec::new()));
+        for (number, kind) in kinds.iter().enumerate() {
+            let (met, is) = (Arc::clone(&met), kind.is);
+            let when = When::asked(kind.method, "").test(move |asked| {
+                let mine = is(asked);
+                let mut met = met.lock().unwrap();
+                if mine && !met.contains(&number) {
+                    met.push(number);
+                }
+                mine
+            });
+            (kind.place)(&world.production).inject(when.first(1), fault.clone());
+        }
+        world.go_on();
+        let before = world.listed();
+        let mut known = 0;
+        let mut failures = 0;
+        loop {
+            let run = world.release("this run waits");
+            assert!(world.listed().is_superset(&before), "{name}: {}", run.stderr);
+            let met = met.lock().unwrap().clone();
+            for number in &met[known..] {
+                outcomes.note(name, &kinds[*number], "got over it");
+            }
+            if run.code == Some(0) {
+                let warned = run.stderr.contains("this run waits");
+                let invalidations = met[known..].iter().filter(|number| kinds[**number].name.ends_with("Invalidation"));
+                invalidations.filter(|_| warned).for_each(|number| {
+                    outcomes.note(name, &kinds[*number], "warning; users see it within max-age");
+                });
+                break;
+            }
+            failures += 1;
+            assert!(failures <= kinds.len() && met.len() > known, "{name}: failed without a fault: {}", run.stderr);
+            let culprit = &kinds[*met.last().unwrap()];
+            outcomes.note(name, culprit, clear_error(&run, culprit, name));
+            known = met.len();
+        }
+        assert_eq!(world.listed().len(), before.len() + 1, "{name}");
+        world.heal();
+    }
+    outcomes.print();
+    let observed = observer.finish();
+    assert_eq!((observed.violations, observed.vanished), (Vec::new(), BTreeSet::new()));
+    assert_eq!(observed.versions, world.listed());
+}
+
+/// A few faults that do not end, on each kind of request alone; after they do, the same words finish.
+fn lasting(kinds: &'static [Kind], stalled: &[&str]) {
+    let Some(world) = World::new() else { return };
+    let observer = world.production.observe();
+    let mut outcomes = Outcomes::default();
+    for (name, fault) in [("403", Fault::Status(403)), ("503", Fault::Status(503)), ("time-out", Fault::Stall)] {
+        for kind in kinds.iter().filter(|kind| name != "time-out" || stalled.contains(&kind.name)) {
+            world.go_on();
+            let before = world.listed();
+            let (is, proxy) = (kind.is, (kind.place)(&world.production));
+            let done: Arc<AtomicUsize> = proxy.inject(When::asked(kind.method, "").test(is), fault.clone());
+            let run = world.release("Waiting up to");
+            assert!(world.listed().is_superset(&before), "{}", run.stderr);
+            let outcome = match run.code {
+                Some(0) if done.load(Ordering::SeqCst) == 0 => "not asked".into(),
+                Some(0) if run.stderr.contains("this run waits") => "warning; users see it within max-age".into(),
+                Some(0) => "got over it".into(),
+                _ => clear_error(&run, kind, name),
+            };
+            outcomes.note(name, kind, outcome);
+            world.heal();
+            let again = world.release("Waiting up to");
+            assert_eq!(again.code, Some(0), "{} {name}: {}", kind.name, again.stderr);
+            assert_eq!(world.listed().len(), before.len() + 1, "{} {name}", kind.name);
+        }
+    }
+    outcomes.print();
+    let observed = observer.finish();
+    assert_eq!((observed.violations, observed.vanished), (Vec::new(), BTreeSet::new()));
+}
+
+#[test]
+fn x3_x4_h6_h7_what_passes_in_the_store_and_the_cdn_costs_no_version() {
+    passing(&IN_AWS);
+}
+
+#[test]
+fn x3_x4_i7_what_passes_in_the_registry_costs_no_version() {
+    passing(&IN_THE_REGISTRY);
+}
+
+#[test]
+fn x3_x4_h6_h7_what_lasts_in_the_store_and_the_cdn_is_said_and_the_same_words_finish() {
+    lasting(&IN_AWS, &["S3 put index"]);
+}
+
+#[test]
+fn x3_x4_i7_what_lasts_in_the_registry_is_said_and_the_same_words_finish() {
+    lasting(&IN_THE_REGISTRY, &["upload"]);
+}
+
+#[test]
+fn h6_x3_a_bad_environment_is_one_clear_message_and_nothing_is_written() {
+    let Some(world) = World::new() else { return };
+    let Production { demo, store, s3, moto, .. } = &world.production;
+    moto.make_stack_with("other", &serde_json::json!({"Name": {"Value": "x"}}));
+    moto.make_stack_with(
+        "bare",
+        &serde_json::json!({"BucketName": {"Value": "not-there"}, "DistributionId": {"Value": moto.distribution}}),
+    );
+    let manifest = demo.read("Cargo.toml");
+    let table = manifest.split_once("[workspace.metadata.release.targets.production]").unwrap().1;
+    let more = ["missing", "other", "bare"].map(|stack| {
+        let table = table.replace("stack = \"demo-charts\"", &format!("stack = \"{stack}\""));
+        format!("\n[workspace.metadata.release.targets.{stack}]{table}")
+    });
+    demo.write("Cargo.toml", manifest.clone() + &more.concat());
+    demo.commit("more targets");
+    demo.git(&["push", "--quiet"]);
+    let (head, objects) = (world.head(), world.production.objects());
+    let expect = |run: Run, code: i32, text: &str| {
+        assert!(run.stderr.matches("error: ").count() == 1 && run.stderr.contains("\n  to do: "), "{}", run.stderr);
+        run.fails(code, text);
+        assert_eq!(world.head(), head, "nothing is committed");
+        assert!(world.production.objects() == objects && world.production.tags().is_empty(), "nothing is written");
+        world.heal();
+    };
+    let without_credentials = |words: &[&str]| {
+        let mut command = world.command(words);
+        Run::of({
+            command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+            command
+        })
+    };
+    expect(without_credentials(&WORDS), 4, "there are no AWS credentials");
+    let plan = without_credentials(&["release", "--plan", "--to", "production"]).ok();
+    assert!(plan.stdout.contains("unknown") && plan.stdout.contains("no AWS credentials"), "{}", plan.stdout);
+    let mut command = world.command(&WORDS);
+    command.env("AWS_SECRET_ACCESS_KEY", "another");
+    expect(Run::of(command), 4, "the credentials are not valid here");
+    let answer = |status: u16, code: &'static str| {
+        s3.inject(When::asked("*", ""), Fault::Error { status, code, retry_after: None });
+        world.xtask(&WORDS)
+    };
+    expect(answer(400, "ExpiredToken"), 4, "the credentials have expired: aws sso login");
+    expect(answer(301, "PermanentRedirect"), 3, "correct `region` of the target");
+    expect(answer(403, "AccessDenied"), 6, "these credentials may not do that");
+    let to = |target: &str| world.xtask(&["release", "patch", "--push", "--to", target]);
+    expect(to("missing"), 4, "there is no stack missing in us-east-1");
+    expect(to("other"), 4, "stack other has no outputs BucketName and DistributionId");
+    expect(to("bare"), 6, "the stack's bucket is gone");
+    for (content, said) in
+        [("{\"apiVersion\":\"v1\",\"entr", "index.yaml"), ("<html>not an index</html>", "index.yaml")]
+    {
+        let good = store.get("index.yaml").unwrap().body;
+        store.put("index.yaml", content.as_bytes(), &[]);
+        world.xtask(&WORDS).fails(6, said);
+        assert_eq!(store.get("index.yaml").unwrap().body, content.as_bytes(), "what is damaged is left as it is");
+        let headers = [("content-type", "text/yaml"), ("cache-control", "public, max-age=300")];
+        store.put("index.yaml", &good, &headers);
+    }
+    assert_eq!((world.head(), s3.count("PUT", "")), (head.clone(), 0));
+}
+
+#[test]
+fn i5_i12_a_registry_that_denies_or_hides_the_image_stops_the_release_before_the_chart() {
+    let Some(world) = World::new() else { return };
+    let Production { registry, store, .. } = &world.production;
+    let home = tempfile::tempdir().unwrap();
+    let with_config = |config: Option<String>| {
+        if let Some(config) = config {
+            std::fs::write(home.path().join("config.json"), config).unwrap();
+        }
+        let mut command = world.command(&WORDS);
+        command.env("DOCKER_CONFIG", home.path());
+        Run::of(command)
+    };
+    let log_in = format!("docker login {}", registry.name());
+    with_config(None).fails(4, &log_in);
+    let wrong =
+        registry.docker_config().replace("cHVibGlzaGVyOmNhbmFyeS1yZWdpc3RyeS1wYXNzd29yZA==", "cHVibGlzaGVyOm5v");
+    with_config(Some(wrong)).fails(4, &log_in);
+    assert_eq!(store.keys(), ["index.yaml"]);
+    registry.make_private(true);
+    let run = world.xtask(&WORDS).fails(8, "to anonymous users");
+    assert!(run.stderr.contains("make the image public"), "{}", run.stderr);
+    assert_eq!(store.keys(), ["index.yaml"], "no chart is out");
+    assert!(world.listed().is_empty());
+    registry.make_private(false);
+    world.xtask(&WORDS).ok();
+    assert_eq!(world.listed().len(), 1);
+}
+
+#[test]
+fn h6_a_bucket_without_an_index_is_an_error_until_somebody_asks_for_the_first_one() {
+    for archive in [None, Some("demo-0.9.0.tgz")] {
+        let Some(production) = Production::bare() else { return };
+        let world = World::of(production);
+        let store = &world.production.store;
+        if let Some(name) = archive {
+            store.put(name, b"an archive", &[]);
+        }
+        let (head, before) = (world.head(), store.keys());
+        let run = world.xtask(&WORDS).fails(6, "the repository has no index.yaml");
+        assert!(run.stderr.contains("--init") && run.stderr.contains("deploy-infra"), "{}", run.stderr);
+        assert!(archive.is_none_or(|name| run.stderr.contains(name)), "{}", run.stderr);
+        assert_eq!((world.head(), store.keys()), (head, before));
+        world.xtask(&[&WORDS[..], &["--init"]].concat()).ok();
+        assert_eq!(world.listed().len(), 1);
+    }
+}
+
+#[test]
+fn i4_no_secret_is_ever_printed_or_kept() {
+    let Some(world) = World::new() else { return };
+    let Production { s3, registry, demo, .. } = &world.production;
+    let run = || {
+        let mut command = world.command(&WORDS);
+        for name in ["GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_RUNTIME_TOKEN"] {
+            command.env(name, "canary-of-ci");
+        }
+        command.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full").env("SMITHY_LOG", "trace");
+        let run = Run::of(command);
+        for text in [&run.stdout, &run.stderr] {
+            assert!(!text.contains("canary") && !text.contains(BASIC), "{text}");
+        }
+        for (name, content) in files_below(&demo.root().join("target")) {
+            let text = String::from_utf8_lossy(&content);
+            assert!(!text.contains("canary") && !text.contains(BASIC), "{name}");
+        }
+        run
+    };
+    for (proxy, fault) in [
+        (s3, Fault::Status(403)),
+        (s3, Fault::Error { status: 403, code: "SignatureDoesNotMatch", retry_after: None }),
+        (&registry.proxy, Fault::Status(401)),
+        (&registry.proxy, Fault::Status(403)),
+    ] {
+        proxy.inject(When::asked("*", ""), fault);
+        assert_ne!(run().code, Some(0));
+        world.heal();
+    }
+    run().ok();
+}
