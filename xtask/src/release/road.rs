@@ -1,6 +1,6 @@
 //! A release with everything it is made of and published to, and what the world holds of it.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use semver::Version;
 
 use crate::chart::manifest::ChartManifest;
-use crate::chart::repository;
 use crate::chart::package::{self, ChartFiles, RELEASED_IMAGE};
+use crate::chart::repository;
 use crate::config::{self, Target, Workspace};
 use crate::error::{Error, Exit, Result};
 use crate::image::compile::{self, Toolchains};
 use crate::image::layout::{Digest, Platform};
-use crate::release::plan::{self, ImageFacts, ImagePlan, Judgement, Wanted};
 use crate::release::history::{self, Decision, Purpose, Tagged};
 use crate::release::place::Place;
+use crate::release::plan::{self, ImageFacts, ImagePlan, Judgement, Wanted};
 use crate::release::{Order, Release, bump, version};
 use crate::serve::Outside;
 use crate::source::Source;
@@ -42,6 +42,8 @@ pub struct Road {
     /// The file of waivers that was named.
     pub(super) waivers: Option<PathBuf>,
     toolchains: OnceCell<Toolchains>,
+    /// The writing of the index that caches were last told of.
+    pub(super) announced: RefCell<Option<String>>,
 }
 
 /// What the world holds of a release.
@@ -91,6 +93,7 @@ impl Road {
             waivers: order.waivers.clone(),
             remote: None,
             toolchains: OnceCell::new(),
+            announced: RefCell::default(),
             release,
             workspace,
             source,
@@ -228,7 +231,8 @@ impl Road {
 
     /// The platforms that the image lacks.
     pub(super) fn missing_platforms(&self, digest: &Digest) -> Result<Vec<Platform>> {
-        let there: Vec<Platform> = self.place.registry.platforms(digest)?.into_iter().map(|part| part.platform).collect();
+        let there: Vec<Platform> =
+            self.place.registry.platforms(digest)?.into_iter().map(|part| part.platform).collect();
         Ok(self.workspace.platforms.keys().filter(|platform| !there.contains(platform)).cloned().collect())
     }
 

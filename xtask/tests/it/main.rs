@@ -8,6 +8,8 @@
 
 mod bad_input;
 mod buildx;
+#[cfg(feature = "remote")]
+mod crowd;
 mod foreign;
 mod helms;
 mod history;
@@ -18,6 +20,8 @@ mod packaging;
 mod product;
 #[cfg(feature = "remote")]
 mod production;
+#[cfg(feature = "remote")]
+mod production_kill;
 mod readme;
 mod rehearsals;
 mod reproducible;

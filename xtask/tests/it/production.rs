@@ -147,7 +147,11 @@ impl Production {
         let list = ask("tags/list".into());
         let names = list.json()["tags"].as_array().cloned().unwrap_or_default();
         let names = names.iter().map(|name| name.as_str().unwrap().to_owned());
-        names.map(|name| (name.clone(), ask(format!("manifests/{name}")).header("docker-content-digest").unwrap().to_owned())).collect()
+        names
+            .map(|name| {
+                (name.clone(), ask(format!("manifests/{name}")).header("docker-content-digest").unwrap().to_owned())
+            })
+            .collect()
     }
 }
 
@@ -170,7 +174,10 @@ fn x1_i1_h2_one_command_releases_image_and_chart_and_users_see_them_at_once() {
     let tags = production.tags();
     assert_eq!(tags.keys().map(String::as_str).collect::<Vec<_>>(), ["1", "1.0", "1.0.0", "latest", "v1.0.0"]);
     assert!(tags.values().all(|tagged| tagged == digest), "{tags:?}");
-    assert_eq!(production.demo.git(&["rev-parse", "HEAD"]), crate::support::git(production.origin.path(), &["rev-parse", "v1.0.0"]));
+    assert_eq!(
+        production.demo.git(&["rev-parse", "HEAD"]),
+        crate::support::git(production.origin.path(), &["rev-parse", "v1.0.0"])
+    );
 }
 
 #[test]

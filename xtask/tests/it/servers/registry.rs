@@ -31,7 +31,7 @@ pub struct Registry {
     pub proxy: Proxy,
     private: Arc<AtomicBool>,
     _open: Served,
-    _closed: Served,
+    closed: Served,
 }
 
 impl Registry {
@@ -69,7 +69,12 @@ impl Registry {
             Entrance::Here(answer) => Way::Here(answer),
         };
         let proxy = Proxy::with(port, Dialect::Registry, route, |_, answer| answer);
-        Some(Registry { proxy, private, _open: open, _closed: closed })
+        Some(Registry { proxy, private, _open: open, closed })
+    }
+
+    /// Where every blob and tag is kept, for both processes.
+    pub fn storage(&self) -> std::path::PathBuf {
+        self.closed.folder().join("storage")
     }
 
     /// What stands before an image's path: `localhost:PORT`.
