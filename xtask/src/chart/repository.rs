@@ -34,6 +34,11 @@ impl Snapshot {
     pub fn index(&self) -> Result<Index<'_>> {
         if self.json.is_empty() { Ok(Index::empty()) } else { Index::parse(&self.json) }
     }
+
+    /// A name for this writing of the index; nothing where there is none yet.
+    pub fn version(&self) -> &str {
+        self.object.as_ref().map_or("", |object| &object.version)
+    }
 }
 
 /// Reads the index.

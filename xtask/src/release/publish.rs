@@ -14,9 +14,9 @@ use crate::image::layout::{Digest, sha256_hex};
 use crate::moment::rfc3339;
 use crate::release::Release;
 use crate::release::plan::{ImageFacts, Judgement};
-use crate::release::promote;
 use crate::release::road::Road;
 use crate::release::verify::{self, Proof};
+use crate::release::{promote, version};
 use crate::store::Write;
 use crate::ui;
 
@@ -82,22 +82,28 @@ impl Road {
     /// # Errors
     /// The index cannot be read. A cache that cannot be told is a warning: old copies end by themselves.
     pub fn refresh(&self) -> Result<Duration> {
-        let Some(cdn) = &self.place.cdn else { return Ok(Duration::ZERO) };
-        let paths = [FILE.to_owned(), self.chart.archive_name()].map(|name| format!("/{name}"));
         let index = self.place.store.get(FILE)?.map(|index| index.version).unwrap_or_default();
+        Ok(self.refresh_to(&index))
+    }
+
+    /// The same for one writing of the index.
+    fn refresh_to(&self, index: &str) -> Duration {
+        let Some(cdn) = &self.place.cdn else { return Duration::ZERO };
+        self.announced.replace(Some(index.to_owned()));
+        let paths = [FILE.to_owned(), self.chart.archive_name()].map(|name| format!("/{name}"));
         // One and the same request for one state of the index, whoever makes it and however often.
         let reference = &sha256_hex(format!("{index} {}", paths.join(" ")).as_bytes())[..40];
         match cdn.invalidate(&paths, reference) {
             Ok(()) => {
                 ui::status("Invalidated", paths.join(" "));
-                Ok(self.patience())
+                self.patience()
             }
             Err(error) => {
                 ui::warn(format_args!(
                     "{error}\n  users may see the old {FILE} for up to {} s more; this run waits for as long",
                     STALE_FOR.as_secs()
                 ));
-                Ok(STALE_FOR)
+                STALE_FOR
             }
         }
     }
@@ -117,8 +123,17 @@ impl Road {
     /// # Errors
     /// The index or the registry cannot be read or written to.
     pub fn promote(&self) -> Result<bool> {
-        let listed = || Ok(repository::read(&*self.place.store)?.index()?.versions(&self.chart.name));
-        promote::run(&*self.place.registry, &listed, &self.workspace.first_version)
+        promote::run(&*self.place.registry, &|| self.shown(), &self.workspace.first_version)
+    }
+
+    /// The listed versions, once caches were told: another run may have listed one a moment ago, and no tag may lead to a
+    /// version before users find it in the index.
+    fn shown(&self) -> Result<Vec<Version>> {
+        let snapshot = repository::read(&*self.place.store)?;
+        if self.announced.borrow().as_deref() != Some(snapshot.version()) {
+            self.refresh_to(snapshot.version());
+        }
+        Ok(snapshot.index()?.versions(&self.chart.name))
     }
 
     /// Fetches the release as an anonymous user would.

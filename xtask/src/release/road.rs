@@ -1,6 +1,6 @@
 //! A release with everything it is made of and published to, and what the world holds of it.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub struct Road {
     /// The file of waivers that was named.
     pub(super) waivers: Option<PathBuf>,
     toolchains: OnceCell<Toolchains>,
+    /// The writing of the index that caches were last told of.
+    pub(super) announced: RefCell<Option<String>>,
 }
 
 /// What the world holds of a release.
@@ -91,6 +93,7 @@ impl Road {
             waivers: order.waivers.clone(),
             remote: None,
             toolchains: OnceCell::new(),
+            announced: RefCell::default(),
             release,
             workspace,
             source,

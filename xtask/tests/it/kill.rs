@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use xtask::release::version;
 use crate::support::{Demo, Run, build_programs, files_below, pretended_programs, script, wait_until};
 
 /// Longer than any run takes on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -207,15 +207,9 @@ impl Scene {
         command
     }
 
-    /// The effects that were announced so far, without the process's number, which differs from run to run.
+    /// The effects that were announced so far.
     fn effects(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.record()).unwrap_or_default();
-        let without_process = |line: &str| {
-            let (first, rest) = line.split_once("/xtask-").unwrap_or((line, ""));
-            let rest = rest.split("/xtask-").map(|part| part.trim_start_matches(char::is_numeric));
-            format!("{first}{}", rest.collect::<Vec<_>>().join("/xtask"))
-        };
-        text.lines().map(without_process).collect()
+        effects_in(&self.record())
     }
 
     /// Everything that the words leave behind but cargo's own folder and git's.
@@ -263,19 +257,30 @@ impl Scene {
     }
 }
 
+/// The effects that a file records, without the process's number, which differs from run to run.
+pub fn effects_in(record: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(record).unwrap_or_default();
+    let without_process = |line: &str| {
+        let (first, rest) = line.split_once("/xtask-").unwrap_or((line, ""));
+        let rest = rest.split("/xtask-").map(|part| part.trim_start_matches(char::is_numeric));
+        format!("{first}{}", rest.collect::<Vec<_>>().join("/xtask"))
+    };
+    text.lines().map(without_process).collect()
+}
+
 /// A run that is halted somewhere, in a process group of its own.
-struct Halted {
+pub struct Halted {
     child: Child,
 }
 
 impl Halted {
-    fn start(mut command: Command) -> Self {
+    pub fn start(mut command: Command) -> Self {
         let command = command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Halted { child: command.spawn().unwrap() }
     }
 
     /// Ends the tool, and waits until the children that it leaves behind have ended by themselves.
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         let group = self.child.id();

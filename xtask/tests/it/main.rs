@@ -9,6 +9,8 @@
 mod bad_input;
 mod buildx;
 #[cfg(feature = "remote")]
+mod crowd;
+#[cfg(feature = "remote")]
 mod faults;
 mod foreign;
 mod helms;
@@ -20,6 +22,8 @@ mod packaging;
 mod product;
 #[cfg(feature = "remote")]
 mod production;
+#[cfg(feature = "remote")]
+mod production_kill;
 mod readme;
 mod rehearsals;
 mod reproducible;

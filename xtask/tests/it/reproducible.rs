@@ -183,7 +183,7 @@ fn fixed(mut command: Command, programs: &Path) -> Command {
 }
 
 /// Two compilers of this machine that are not the same one.
-fn two_compilers() -> Option<[PathBuf; 2]> {
+pub fn two_compilers() -> Option<[PathBuf; 2]> {
     let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut candidates: Vec<PathBuf> = std::env::split_paths(&path).map(|folder| folder.join("rustc")).collect();

@@ -132,12 +132,19 @@ impl Demo {
 
     /// Makes the folder what it was when the copy was taken, times of files included.
     pub fn restore(&self, kept: &TempDir) {
-        for entry in std::fs::read_dir(self.root()).unwrap() {
-            let path = entry.unwrap().path();
-            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-            removed.unwrap();
+        refill(self.root(), kept.path());
+    }
+
+    /// A clone of a remote, on a branch of its own that the remote has, too.
+    pub fn cloned(&self, remote: &Path, branch: &str) -> Demo {
+        let folder = tempfile::tempdir_in(self.root().parent().unwrap()).unwrap();
+        git(folder.path(), &["clone", "--quiet", remote.to_str().unwrap(), "."]);
+        let demo = Demo { folder, port: self.port };
+        if demo.git(&["branch", "--show-current"]) != branch {
+            demo.git(&["switch", "--quiet", "--create", branch]);
+            demo.git(&["push", "--quiet", "--set-upstream", "origin", branch]);
         }
-        copy_tree(kept.path(), self.root());
+        demo
     }
 
     /// `xtask serve`, running until the value is dropped.
@@ -274,6 +281,16 @@ pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
         std::thread::sleep(Duration::from_millis(20));
     }
     false
+}
+
+/// Makes a folder hold what another one holds, and nothing else. The folder itself stays: servers run in it.
+pub fn refill(folder: &Path, from: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        removed.unwrap();
+    }
+    copy_tree(from, folder);
 }
 
 /// Copies all that is in a folder into another one, with modes, times and links.

@@ -20,7 +20,7 @@ pub struct Production {
     pub store: Versitygw,
     /// Before the store: faults of S3 are injected here. The edge does not go through it.
     pub s3: Proxy,
-    _moto: Moto,
+    pub moto: Moto,
     pub cloudfront: CloudFront,
     pub registry: Registry,
     pub edge: Edge,
@@ -51,7 +51,7 @@ impl Production {
         let (home, origin) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(home.path().join("config.json"), registry.docker_config()).unwrap();
         let demo = Demo::in_memory();
-        let production = Production { demo, store, s3, _moto: moto, cloudfront, registry, edge, home, origin };
+        let production = Production { demo, store, s3, moto, cloudfront, registry, edge, home, origin };
         production.join(&production.demo);
         Some(production)
     }

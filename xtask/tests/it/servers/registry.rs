@@ -75,6 +75,11 @@ impl Registry {
         Some(Registry { proxy, private, _open: open, closed })
     }
 
+    /// Where every blob and tag is kept, for both processes.
+    pub fn storage(&self) -> std::path::PathBuf {
+        self.closed.folder().join(STORAGE)
+    }
+
     /// What stands before an image's path: `localhost:PORT`.
     pub fn name(&self) -> String {
         format!("localhost:{}", self.proxy.port)

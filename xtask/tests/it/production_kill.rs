@@ -1,0 +1,184 @@
+//! SIGKILL at every effect of a production release: nobody ever sees it half done, and the same words finish it.
+//!
+//! As `kill` does for rehearsals, but on real servers, with a user who looks all the time. The tool announces every change that it
+//! makes anywhere and every child that it starts. Requests that only read are none: a kill before one finds the world as a
+//! kill after the effect before it does.
+
+#![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use crate::kill::{Halted, LIMIT, effects_in};
+use crate::production::Production;
+use crate::support::{Run, copy_tree, files_below, git, pretended_programs, refill, wait_until};
+
+/// Bump commit, push, image, tags, archive, index, invalidation, promotion and git tag are all left to do.
+const WORDS: [&str; 5] = ["release", "minor", "--push", "--to", "production"];
+
+/// No effect is left out.
+#[test]
+fn x3_x4_h6_a_production_release_survives_a_kill_at_every_effect() {
+    let Some(scene) = Scene::new() else { return };
+    let started = Instant::now();
+    let invalidated = scene.production.moto.invalidations().len();
+    Run::of(scene.recorded(0)).ok();
+    let (effects, outcome) = (scene.effects(), scene.outcome());
+    assert_eq!(scene.production.moto.invalidations().len(), invalidated + 1);
+    assert_eq!(outcome.versions, ["1.1.0", "1.0.0"]);
+    assert_eq!(outcome.refs.get("refs/tags/v1.1.0"), outcome.refs.get("refs/heads/main"));
+    for expected in [
+        " commit-tree ",
+        " merge ",
+        " push --quiet",
+        "push localhost:",
+        "put localhost:",
+        "put s3://demo-charts/demo-1.1.0.tgz",
+        "put s3://demo-charts/index.yaml",
+        "invalidate /index.yaml",
+        "/demo:latest",
+        ":refs/tags/v1.1.0",
+        " tag --no-sign ",
+    ] {
+        assert!(effects.iter().any(|effect| effect.contains(expected)), "{expected} is not among {effects:#?}");
+    }
+    for number in 1..=effects.len() {
+        scene.survives_at(number, &effects, &outcome);
+    }
+    scene.reset();
+    Run::of(scene.recorded(effects.len() + 1)).ok();
+    assert_eq!(scene.effects(), effects, "every run has the same effects");
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{}: {count} effects, killed at {count}, {seconds:.0} s", WORDS.join(" "), count = effects.len());
+}
+
+/// Everything that a release leaves behind, anywhere.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    versions: Vec<String>,
+    objects: BTreeMap<String, Vec<u8>>,
+    /// How often the index was written.
+    writings: usize,
+    tags: BTreeMap<String, String>,
+    /// Of the remote and of the workspace.
+    refs: BTreeMap<String, String>,
+    here: BTreeMap<String, String>,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+/// A workspace whose 1.0.0 is released, and a copy of it and of all that its servers keep.
+struct Scene {
+    production: Production,
+    programs: TempDir,
+    beside: TempDir,
+    /// Folders, and what they held in the beginning.
+    kept: Vec<(PathBuf, TempDir)>,
+}
+
+impl Scene {
+    /// Compilers are pretended: a run with real ones takes ten times as long, in children that a kill does not reach.
+    fn new() -> Option<Self> {
+        let production = Production::new()?;
+        let beside = tempfile::tempdir_in(production.demo.root().parent().unwrap()).unwrap();
+        let mut scene = Scene { production, programs: pretended_programs(), beside, kept: Vec::new() };
+        Run::of(scene.command(&["release", "--to", "production"])).ok();
+        let Production { demo, store, registry, origin, .. } = &scene.production;
+        let folders = [demo.root().to_owned(), origin.path().to_owned(), registry.storage()];
+        let of_store = ["data", "versions"].map(|name| store.folder().join(name));
+        for folder in folders.into_iter().chain(of_store) {
+            // Beside the folder: a file system that knows its attributes.
+            let copy = tempfile::tempdir_in(folder.parent().unwrap()).unwrap();
+            copy_tree(&folder, copy.path());
+            scene.kept.push((folder, copy));
+        }
+        Some(scene)
+    }
+
+    fn reset(&self) {
+        for (folder, kept) in &self.kept {
+            refill(folder, kept.path());
+        }
+        self.production.edge.caches().invalidate(&["/*".into()]);
+    }
+
+    fn record(&self) -> PathBuf {
+        self.beside.path().join("effects")
+    }
+
+    fn effects(&self) -> Vec<String> {
+        effects_in(&self.record())
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        const TIME: &str = "2026-01-02T03:04:06Z";
+        let mut command = self.production.command(words);
+        command.env("PATH", self.programs.path()).env("CARGO", self.programs.path().join("cargo"));
+        // One bump is one commit, in whichever run it is made.
+        command.env("GIT_AUTHOR_DATE", TIME).env("GIT_COMMITTER_DATE", TIME).env("TMPDIR", self.beside.path());
+        command
+    }
+
+    /// The words, recorded, and halted before the effect of that number.
+    fn recorded(&self, halt_at: usize) -> Command {
+        std::fs::remove_file(self.record()).ok();
+        let mut command = self.command(&WORDS);
+        command.env("XTASK_EFFECTS", self.record()).env("XTASK_HALT_AT", halt_at.to_string());
+        command
+    }
+
+    fn outcome(&self) -> Outcome {
+        let Production { demo, store, origin, .. } = &self.production;
+        let refs = |text: String| {
+            text.lines().map(|line| line.split_once(' ').unwrap()).map(|(name, at)| (name.into(), at.into())).collect()
+        };
+        let listing = ["for-each-ref", "--format=%(refname) %(objectname)"];
+        let mut files = files_below(demo.root());
+        files.retain(|path, _| !path.starts_with(".git/") && !path.starts_with("target/xtask/build/"));
+        assert_eq!(demo.git(&["status", "--porcelain"]), "");
+        Outcome {
+            versions: self.production.versions(0),
+            objects: self.production.objects(),
+            writings: store.versions("index.yaml").len(),
+            tags: self.production.tags(),
+            refs: refs(git(origin.path(), &listing)),
+            here: refs(demo.git(&listing)),
+            files,
+        }
+    }
+
+    fn survives_at(&self, number: usize, effects: &[String], outcome: &Outcome) {
+        let doing = &effects[number - 1];
+        self.reset();
+        let observer = self.production.observe();
+        let halted = Halted::start(self.recorded(number));
+        let reached = wait_until(LIMIT, || self.effects().len() == number);
+        assert!(reached, "{doing} was not reached, but {:?}", self.effects().last());
+        halted.kill();
+        assert_eq!(self.effects(), effects[..number], "every run has the same effects");
+        // The last look is at what the killed run left.
+        assert_eq!(observer.finish().violations, Vec::<String>::new(), "until a kill at {doing}");
+        let observer = self.production.observe();
+        let again = Run::of(self.command(&WORDS));
+        assert_eq!(again.code, Some(0), "after a kill at {doing}: {}", again.stderr);
+        let observed = observer.finish();
+        assert_eq!(observed.violations, Vec::<String>::new(), "after a kill at {doing}");
+        assert!(observed.versions.contains("1.1.0"), "after a kill at {doing}: {observed:?}");
+        let now = self.outcome();
+        for (part, same) in [
+            ("versions", now.versions == outcome.versions),
+            ("objects", now.objects == outcome.objects),
+            ("writings of the index", now.writings == outcome.writings),
+            ("tags", now.tags == outcome.tags),
+            ("refs of the remote", now.refs == outcome.refs),
+            ("refs here", now.here == outcome.here),
+            ("files here", now.files.keys().eq(outcome.files.keys())),
+        ] {
+            assert!(same, "after a kill at {doing}, {part} differ:\n{}", again.stderr);
+        }
+        assert!(now == *outcome, "after a kill at {doing}: {}", again.stderr);
+    }
+}
