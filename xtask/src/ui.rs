@@ -124,7 +124,7 @@ pub fn plan(steps: &[Step]) {
             State::Conflict(detail) => (BAD, "conflict", detail),
             State::Unknown(detail) => (WARNING, "unknown", detail),
         };
-        println!("{step:<8} {style}{word:<8}{style:#} {}", detail.replace('\n', "\n                  "));
+        println!("{step:<10} {style}{word:<8}{style:#} {}", detail.replace('\n', "\n                    "));
     }
 }
 
