@@ -198,7 +198,6 @@ fn pretended(production: &Production, clone: &Demo, programs: &Path, words: &[&s
     command
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests start processes of their own")]
 fn start(mut command: Command) -> std::process::Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
