@@ -445,6 +445,9 @@ fn h6_x3_a_bad_environment_is_one_clear_message_and_nothing_is_written() {
     expect(answer(400, "ExpiredToken"), 4, "the credentials have expired: aws sso login");
     expect(answer(301, "PermanentRedirect"), 3, "correct `region` of the target");
     expect(answer(403, "AccessDenied"), 6, "these credentials may not do that");
+    // Where only the index may not be read, all else says that there is none.
+    s3.inject(When::asked("GET", "/index.yaml"), Fault::Status(403));
+    expect(world.xtask(&WORDS), 6, "these credentials may not do that");
     let to = |target: &str| world.xtask(&["release", "patch", "--push", "--to", target]);
     expect(to("missing"), 4, "there is no stack missing in us-east-1");
     expect(to("other"), 4, "stack other has no outputs BucketName and DistributionId");
