@@ -10,6 +10,8 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::interceptors::InterceptorContext;
+use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
@@ -18,6 +20,29 @@ use crate::error::{Context, Error, Exit, Result};
 
 /// How often the SDK tries what was throttled, cut off, or failed on the server's side.
 const ATTEMPTS: u32 = 5;
+
+/// Answers that pass, and that the SDK takes for final: 429, which servers like S3 give where AWS says 503, and bytes that were
+/// changed on their way (S3's "Error responses").
+#[derive(Debug)]
+pub struct AlsoPassing;
+
+impl ClassifyRetry for AlsoPassing {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        const DAMAGED: [&str; 3] =
+            ["<Code>BadDigest<", "<Code>XAmzContentSHA256Mismatch<", "<Code>XAmzContentChecksumMismatch<"];
+        let Some(response) = context.response() else { return RetryAction::NoActionIndicated };
+        let body = String::from_utf8_lossy(response.body().bytes().unwrap_or_default());
+        match response.status().as_u16() {
+            429 => RetryAction::throttling_error(),
+            400 if DAMAGED.iter().any(|code| body.contains(code)) => RetryAction::transient_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "also passing"
+    }
+}
 
 /// A connection to one target's account.
 #[derive(Debug)]
@@ -89,7 +114,7 @@ impl Aws {
 
     fn describe(&self) -> Result<Hosting> {
         let Remote { stack, region, endpoints, .. } = &self.remote;
-        let builder = aws_sdk_cloudformation::config::Builder::from(self.config());
+        let builder = aws_sdk_cloudformation::config::Builder::from(self.config()).retry_classifier(AlsoPassing);
         let builder = match &endpoints.cloudformation {
             Some(endpoint) => builder.endpoint_url(endpoint),
             None => builder,

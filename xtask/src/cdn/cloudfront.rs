@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_cloudfront::Client;
 use aws_sdk_cloudfront::types::{InvalidationBatch, Paths};
 
-use crate::aws::{Aws, explain};
+use crate::aws::{AlsoPassing, Aws, explain};
 use crate::cdn::Cdn;
 use crate::effect::announce;
 use crate::error::{Context, Error, Exit, Result};
@@ -27,7 +27,7 @@ pub struct Distribution {
 impl Distribution {
     /// The distribution of the stack that `aws` is a connection to; asks nothing yet.
     pub fn new(aws: Rc<Aws>) -> Self {
-        let builder = aws_sdk_cloudfront::config::Builder::from(aws.config());
+        let builder = aws_sdk_cloudfront::config::Builder::from(aws.config()).retry_classifier(AlsoPassing);
         let builder = match &aws.remote().endpoints.cloudfront {
             Some(endpoint) => builder.endpoint_url(endpoint),
             None => builder,
