@@ -130,7 +130,7 @@ impl Aws {
             }
             explain(&what, &error)
         })?;
-        let outputs = answer.stacks().first().map(|stack| stack.outputs()).unwrap_or_default();
+        let outputs = answer.stacks().first().map(aws_sdk_cloudformation::types::Stack::outputs).unwrap_or_default();
         let output = |name: &str| {
             let found = outputs.iter().find(|output| output.output_key() == Some(name));
             found.and_then(|output| output.output_value()).map(str::to_owned)

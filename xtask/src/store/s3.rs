@@ -52,7 +52,7 @@ impl Bucket {
                 Err(error) => return Err(Failure::Final(explain(&format!("cannot read {bucket}/{name}"), &error))),
             };
             let revision = Revision(answer.e_tag().unwrap_or_default().to_owned());
-            let written = answer.last_modified().map(|time| time.to_string()).unwrap_or_default();
+            let written = answer.last_modified().map(ToString::to_string).unwrap_or_default();
             let version = answer.version_id().map_or_else(|| format!("{} {written}", revision.0), str::to_owned);
             // A body that ends early, or has another checksum than was stored with it, fails here.
             let body = answer.body.collect().await.map_err(|error| {
