@@ -163,7 +163,9 @@ impl Lock {
 pub fn scratch(name: &str) -> PathBuf {
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("xtask-{}-{call}-{name}", std::process::id()))
+    // Numbers of processes come again, and a killed one may have left something.
+    let moment = jiff::Timestamp::now().as_nanosecond();
+    std::env::temp_dir().join(format!("xtask-{}-{moment}-{call}-{name}", std::process::id()))
 }
 
 /// The error for something that is there and cannot be read.

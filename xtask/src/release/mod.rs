@@ -132,7 +132,18 @@ fn image(road: &Road) -> Result<(Digest, bool)> {
             road.scan_adopted(&facts.digest)?;
             Ok((facts.digest, false))
         }
-        ImagePlan::Build => Ok((road.make_image()?, true)),
+        ImagePlan::Build => {
+            let built = road.make_image()?;
+            // Building takes minutes: the same release, made with another compiler, may have been faster.
+            match road.look()?.image {
+                ImagePlan::Adopt(facts) if facts.digest != built => {
+                    met(road, &facts.digest)?;
+                    Ok((facts.digest, true))
+                }
+                ImagePlan::Conflict(error) => Err(error),
+                _ => Ok((built, true)),
+            }
+        }
         ImagePlan::Replace(why) => {
             ui::note("Replacing", format_args!("{} was rehearsed before: {why}", road.release.version));
             Ok((road.make_image()?, true))
@@ -153,15 +164,17 @@ fn chart(road: &Road, mut digest: Digest) -> Result<(Digest, bool)> {
                 return Ok((digest, changed));
             }
             Published::Met(other) => {
-                ui::note(
-                    "Met",
-                    format_args!("the same release of another compiler: image {other} is the published one"),
-                );
-                road.scan_adopted(&other)?;
+                met(road, &other)?;
                 digest = other;
             }
         }
     }
+}
+
+/// Goes on with the image of another compiler, which is somebody else's and may not have been scanned.
+fn met(road: &Road, digest: &Digest) -> Result<()> {
+    ui::note("Met", format_args!("the same release of another compiler: image {digest} is the published one"));
+    road.scan_adopted(digest)
 }
 
 /// One run at a time in one folder: the staging copy and the build are shared.

@@ -104,7 +104,11 @@ pub fn publishable(root: &Path, version: &Version, push: bool) -> Result<Standin
     }
     let pushed = git(root).args(["push", "--quiet", "--no-follow-tags", &standing.remote, &reference]).output()?;
     if pushed.code != Some(0) {
-        return Err(unpushed(&standing, version, pushed.stderr.trim()));
+        // Another run of the same release may have pushed the same commit a moment before.
+        return match preflight(root, version, Purpose::Publish) {
+            Ok(standing) if standing.pushed => Ok(standing),
+            _ => Err(unpushed(&standing, version, pushed.stderr.trim())),
+        };
     }
     Ok(Standing { pushed: true, ..standing })
 }
