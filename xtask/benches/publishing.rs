@@ -22,6 +22,7 @@ use measure::Figures;
 use servers::{Production, Whole, ask_aws};
 use support::{Demo, Run};
 
+#[expect(dead_code, reason = "the other benchmark needs more of it")]
 mod measure;
 #[expect(dead_code, unused_imports, reason = "tests need more of it")]
 #[path = "../tests/it/servers/mod.rs"]
