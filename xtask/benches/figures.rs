@@ -18,17 +18,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use xtask::chart::index::{self, Entry, Index};
-use xtask::chart::manifest::ChartManifest;
+use xtask::chart::index::{self, Index};
 use xtask::chart::package;
 use xtask::image::embedded::{self, BuildContext, Stamp};
 use xtask::image::layout::{Layout, Platform, sha256_hex};
 use xtask::image::recipe::Recipe;
 use xtask::source::Source;
 
+mod measure;
 mod table;
 
-use table::Figure;
+use measure::{Figures, best_of, cargo, entry, foreign, ours};
 
 const CHART: &str = "kube9-operator";
 
@@ -43,14 +43,11 @@ fn main() {
     }
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let slow = words.iter().any(|word| word == "--slow");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    if !cfg!(debug_assertions) {
-        let mut again = cargo(root);
-        again.args(["bench", "--profile", "dev", "--locked", "--package", "xtask", "--bench", "figures", "--"]);
-        assert!(again.args(words).status().unwrap().success());
+    if measure::is_run_as_people_do(&["figures"], &words) {
         return;
     }
-    let mut figures = Figures { rows: table::read(&root.join("figures/xtask.json")) };
+    let root = measure::root();
+    let mut figures = Figures::of(root, "xtask.json");
     const GROUPS: [&str; 4] = ["index", "chart", "release", "fresh"];
     let named = GROUPS.iter().any(|group| words.iter().any(|word| word == group));
     for group in GROUPS.into_iter().filter(|group| !named || words.iter().any(|word| word == group)) {
@@ -62,32 +59,13 @@ fn main() {
             _ => {}
         }
     }
-    let json = serde_json::to_string_pretty(&figures.rows).unwrap();
-    std::fs::write(root.join("figures/xtask.json"), format!("{json}\n")).unwrap();
-    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    std::fs::write(root.join("README.md"), table::with_table(&readme, root).unwrap()).unwrap();
-}
-
-struct Figures {
-    rows: Vec<Figure>,
-}
-
-impl Figures {
-    /// Puts a figure in place of the earlier one. What others take is kept where it was not measured again.
-    fn add(&mut self, what: &str, measured: f64, unit: &str, reach: Option<f64>, others: Option<String>) {
-        println!("{what}: {measured:.3} {unit}{}", reach.map(|reach| format!(" (goal {reach})")).unwrap_or_default());
-        let figure = |others| Figure { what: what.into(), measured, unit: unit.into(), reach, others };
-        match self.rows.iter_mut().find(|row| row.what == what) {
-            Some(row) => *row = figure(others.or(row.others.take())),
-            None => self.rows.push(figure(others)),
-        }
-    }
+    figures.write(root);
 }
 
 fn index_rows(figures: &mut Figures, slow: bool) {
     let mut times = Vec::new();
     for (count, reach, runs) in [(1_000, 15.0, 20), (10_000, 150.0, 5), (100_000, 1_500.0, 3)] {
-        let bytes = ours(count).into_bytes();
+        let bytes = ours(CHART, count).into_bytes();
         let time = best_of(runs, || add_one(&bytes));
         times.push(time);
         let what = format!("add a version to an index of ours with {count}");
@@ -96,13 +74,13 @@ fn index_rows(figures: &mut Figures, slow: bool) {
     }
     println!("ten times the versions take {:.1} and {:.1} times as long", times[1] / times[0], times[2] / times[1]);
     for (count, reach, runs) in [(1_000, 60.0, 10), (10_000, 600.0, 3), (100_000, 5_000.0, 1)] {
-        let yaml = foreign(count).into_bytes();
+        let yaml = foreign(CHART, count).into_bytes();
         let what = format!("the same, reading {count} versions of others' YAML");
         figures.add(&what, best_of(runs, || add_one(&yaml)), "ms", Some(reach), None);
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index.yaml");
-    let text = ours(100_000);
+    let text = ours(CHART, 100_000);
     std::fs::write(&path, &text).unwrap();
     let output = Command::new(std::env::current_exe().unwrap()).env("MEASURE_MEMORY_OF", &path).output().unwrap();
     let peaks: Vec<f64> = String::from_utf8(output.stdout).unwrap().lines().map(|line| line.parse().unwrap()).collect();
@@ -115,47 +93,8 @@ fn index_rows(figures: &mut Figures, slow: bool) {
 fn add_one(bytes: &[u8]) -> String {
     let json = index::as_json(bytes).unwrap();
     let mut index = Index::parse(&json).unwrap();
-    index.add(CHART, entry("999.0.0")).unwrap();
+    index.add(CHART, entry(CHART, "999.0.0")).unwrap();
     index.write()
-}
-
-/// An entry of the size of our real ones.
-fn entry(version: &str) -> Entry<'static> {
-    let chart = include_str!("../../charts/kube9-operator/Chart.yaml");
-    let mut manifest = ChartManifest::parse(chart).unwrap();
-    manifest.version = version.into();
-    let digest = sha256_hex(version.as_bytes());
-    manifest
-        .annotations
-        .insert(package::RELEASED_IMAGE.into(), format!("ghcr.io/alto9/{CHART}:{version}@sha256:{digest}"));
-    manifest.annotations.insert(
-        "artifacthub.io/images".into(),
-        format!("- name: {CHART}\n  image: ghcr.io/alto9/{CHART}:{version}@sha256:{digest}\n  platforms:\n  - linux/amd64\n  - linux/arm64\n"),
-    );
-    let mut fields = serde_json::to_value(&manifest).unwrap();
-    fields["urls"] = serde_json::json!([format!("https://charts.kube9.io/{CHART}-{version}.tgz")]);
-    fields["created"] = "2026-01-01T00:00:00Z".into();
-    fields["digest"] = digest.into();
-    Entry::of(&fields).unwrap()
-}
-
-/// An index with that many versions, as we write it.
-fn ours(count: usize) -> String {
-    let json = format!(
-        "{{\"apiVersion\":\"v1\",\"entries\":{{\"{CHART}\":[{}]}},\"generated\":\"2026-01-01T00:00:00Z\"}}",
-        (0..count)
-            .rev()
-            .map(|n| entry(&format!("{}.{}.{}", 3 + n / 1000, n / 100 % 10, n % 100)).json().to_owned())
-            .collect::<Vec<_>>()
-            .join(",")
-    );
-    Index::parse(&json).unwrap().write()
-}
-
-/// The same as YAML, in the layout of Helm's own.
-fn foreign(count: usize) -> String {
-    let value: serde_json::Value = serde_json::from_str(&ours(count)).unwrap();
-    serde_yaml::to_string(&value).unwrap()
 }
 
 /// What Helm takes to add one version to as many, in seconds. At 10,000 that is more than a minute, and it never ended at 100,000.
@@ -164,7 +103,7 @@ fn helm_merge(count: usize, slow: bool) -> Option<f64> {
     let helm = helm().filter(|_| measured)?;
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (folder.path().join("old.yaml"), folder.path().join("new"));
-    std::fs::write(&old, foreign(count)).unwrap();
+    std::fs::write(&old, foreign(CHART, count)).unwrap();
     std::fs::create_dir(&new).unwrap();
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("charts").join(CHART);
     run(Command::new(&helm).args(["package", "--version", "999.0.0", "--destination"]).arg(&new).arg(chart));
@@ -236,12 +175,6 @@ fn fresh_clone_row(figures: &mut Figures, root: &Path) {
     figures.add(what, started.elapsed().as_secs_f64(), "s", None, None);
 }
 
-fn cargo(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(folder).env_remove("CARGO_TARGET_DIR");
-    command
-}
-
 fn helm() -> Option<PathBuf> {
     let helm = Path::new(&std::env::var_os("TEST_TOOLS")?).join("helm-3");
     helm.exists().then_some(helm)
@@ -250,18 +183,6 @@ fn helm() -> Option<PathBuf> {
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// The shortest of some runs, in milliseconds.
-fn best_of<T>(runs: usize, mut work: impl FnMut() -> T) -> f64 {
-    let mut best = f64::INFINITY;
-    for _ in 0..runs {
-        let started = Instant::now();
-        let result = work();
-        best = best.min(started.elapsed().as_secs_f64() * 1000.0);
-        drop(result);
-    }
-    best
 }
 
 /// The most memory that this process ever had resident, in bytes.

@@ -39,7 +39,7 @@ pub(crate) fn with_table(readme: &str, root: &Path) -> Option<String> {
 }
 
 fn table(root: &Path) -> String {
-    let files = ["xtask.json", "operator.json"].map(|name| read(&root.join("figures").join(name)));
+    let files = ["xtask.json", "publishing.json", "operator.json"].map(|name| read(&root.join("figures").join(name)));
     let rows = files.into_iter().flatten().map(|figure| {
         let reach = figure.reach.map_or_else(String::new, |reach| format!("{} {}", shown(reach), figure.unit));
         let others = figure.others.unwrap_or_default();
@@ -52,6 +52,7 @@ fn table(root: &Path) -> String {
 /// Three digits say enough.
 fn shown(number: f64) -> String {
     match number {
+        _ if number == 0.0 => "0".into(),
         _ if number >= 100.0 => format!("{number:.0}"),
         _ if number >= 10.0 => format!("{number:.1}"),
         _ => format!("{number:.2}"),

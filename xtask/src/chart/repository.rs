@@ -27,6 +27,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether the repository has an index at all.
+    pub fn is_there(&self) -> bool {
+        self.object.is_some()
+    }
+
     /// The index. An empty one where the repository has none yet.
     ///
     /// # Errors
@@ -41,10 +46,10 @@ impl Snapshot {
     }
 }
 
-/// Reads the index.
+/// Reads the index. Whether it is well-formed, `Snapshot::index` says.
 ///
 /// # Errors
-/// It cannot be read; it is malformed; it is missing although archives are there.
+/// It cannot be read; it is no text; it is missing although archives are there.
 pub fn read(store: &dyn Store) -> Result<Snapshot> {
     let Some(object) = store.get(FILE)? else {
         let archives = store.list(".tgz")?;
@@ -54,7 +59,6 @@ pub fn read(store: &dyn Store) -> Result<Snapshot> {
         return Err(missing_index(store, &archives));
     };
     let json = index::as_json(&object.bytes)?.into_owned();
-    Index::parse(&json)?;
     Ok(Snapshot { object: Some(object), json })
 }
 
@@ -76,14 +80,6 @@ fn missing_index(store: &dyn Store, archives: &[String]) -> Error {
         .remedy(format!("or restore the last version of {FILE} that the bucket kept: docs/runbook.md"))
 }
 
-/// Makes sure that there is an index, so that an archive is never alone.
-///
-/// # Errors
-/// The store cannot be read or written to.
-pub fn initialise(store: &dyn Store) -> Result<()> {
-    if read(store)?.object.is_some() { Ok(()) } else { put_first(store) }
-}
-
 /// Puts the first, empty index where there is none, whatever else the repository holds.
 ///
 /// # Errors
@@ -100,8 +96,16 @@ pub fn put_first(store: &dyn Store) -> Result<()> {
 /// # Errors
 /// `change` refuses; the store fails; others are faster every time.
 pub fn update(store: &dyn Store, change: &dyn Fn(&mut Index<'_>) -> Result<bool>) -> Result<bool> {
+    update_from(read(store)?, store, change)
+}
+
+/// The same, beginning with what was read a moment ago: where that is no longer what is there, it is read again.
+fn update_from(
+    mut snapshot: Snapshot,
+    store: &dyn Store,
+    change: &dyn Fn(&mut Index<'_>) -> Result<bool>,
+) -> Result<bool> {
     for attempt in 0..ATTEMPTS {
-        let snapshot = read(store)?;
         let mut index = snapshot.index()?;
         if !change(&mut index)? {
             return Ok(false);
@@ -115,6 +119,7 @@ pub fn update(store: &dyn Store, change: &dyn Fn(&mut Index<'_>) -> Result<bool>
             return Ok(true);
         }
         std::thread::sleep(pause(attempt));
+        snapshot = read(store)?;
     }
     Err(Error::new(Exit::Busy, format!("{FILE} was changed by others {ATTEMPTS} times while this run tried to"))
         .remedy("run the same words again"))
@@ -124,8 +129,8 @@ pub fn update(store: &dyn Store, change: &dyn Fn(&mut Index<'_>) -> Result<bool>
 ///
 /// # Errors
 /// As `update`; the version is listed with other content, or was yanked.
-pub fn add(store: &dyn Store, chart: &str, entry: &Entry<'static>) -> Result<bool> {
-    update(store, &|index| Ok(index.add(chart, entry.clone())? == Added::New))
+pub fn add(seen: Snapshot, store: &dyn Store, chart: &str, entry: &Entry<'static>) -> Result<bool> {
+    update_from(seen, store, &|index| Ok(index.add(chart, entry.clone())? == Added::New))
 }
 
 /// Longer with every attempt, and different for every process, so that two do not stay in step.
@@ -147,6 +152,10 @@ mod tests {
         Entry::of(&serde_json::json!({"version": version, "digest": "d", "created": "2026-01-01T00:00:00Z"})).unwrap()
     }
 
+    fn add_now(store: &dyn Store, chart: &str, entry: &Entry<'static>) -> Result<bool> {
+        add(read(store)?, store, chart, entry)
+    }
+
     #[test]
     fn a_folder_that_is_not_there_is_an_empty_repository() {
         let folder = tempfile::tempdir().unwrap();
@@ -159,17 +168,17 @@ mod tests {
         let store = store(&folder);
         assert_eq!(store.put_new("demo-1.0.0.tgz", b"x").unwrap(), Write::Done);
         assert_eq!(read(&store).unwrap_err().exit, Exit::Repository);
-        assert!(add(&store, "demo", &entry("1.0.0")).is_err() && initialise(&store).is_err());
+        assert!(add_now(&store, "demo", &entry("1.0.0")).is_err() && read(&store).is_err());
     }
 
     #[test]
     fn x5_publishers_at_once_lose_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        initialise(&store(&folder)).unwrap();
+        put_first(&store(&folder)).unwrap();
         std::thread::scope(|scope| {
             for number in 0..8 {
                 let store = store(&folder);
-                scope.spawn(move || assert!(add(&store, "demo", &entry(&format!("1.0.{number}"))).unwrap()));
+                scope.spawn(move || assert!(add_now(&store, "demo", &entry(&format!("1.0.{number}"))).unwrap()));
             }
         });
         assert_eq!(read(&store(&folder)).unwrap().index().unwrap().versions("demo").len(), 8);
@@ -179,9 +188,9 @@ mod tests {
     fn x3_listing_a_version_twice_changes_no_byte() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder);
-        assert!(add(&store, "demo", &entry("1.0.0")).unwrap());
+        assert!(add_now(&store, "demo", &entry("1.0.0")).unwrap());
         let before = store.get(FILE).unwrap();
-        assert!(!add(&store, "demo", &entry("1.0.0")).unwrap());
+        assert!(!add_now(&store, "demo", &entry("1.0.0")).unwrap());
         assert_eq!(store.get(FILE).unwrap(), before);
     }
 }

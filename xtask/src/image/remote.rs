@@ -3,7 +3,8 @@
 //! What was scanned is pushed byte for byte: blobs that are not there yet, then manifests as raw bytes, by digest; tags move later.
 //! Reading uses the same credentials as writing, where there are any; what anonymous users get is `release::verify`'s question.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use oci_client::{Client, Reference, RegistryOperation};
 use crate::config::Target;
 use crate::effect::announce;
 use crate::error::{Context, Error, Exit, Result};
-use crate::image::layout::{self, Digest, Layout, Part};
+use crate::image::layout::{self, Digest, Layout, Part, PlatformImage};
 use crate::image::registry::Registry;
 use crate::ui;
 
@@ -34,6 +35,8 @@ pub struct Remote {
     credentials: OnceCell<RegistryAuth>,
     /// Whether tokens for reading and for writing were asked for.
     has_asked: [Cell<bool>; 2],
+    /// What digests lead to, which never changes: several steps of a release ask for the same.
+    known: RefCell<BTreeMap<Digest, Vec<PlatformImage>>>,
 }
 
 impl Remote {
@@ -60,6 +63,7 @@ impl Remote {
             runtime: runtime.context(Exit::Failure, || "cannot start a runtime".into())?,
             credentials: OnceCell::new(),
             has_asked: Default::default(),
+            known: RefCell::default(),
         })
     }
 
@@ -256,6 +260,15 @@ impl Registry for Remote {
         } else {
             Err(Error::new(Exit::Repository, what()).because("the registry gave other bytes than the digest names"))
         }
+    }
+
+    fn platforms(&self, digest: &Digest) -> Result<Vec<PlatformImage>> {
+        if let Some(parts) = self.known.borrow().get(digest) {
+            return Ok(parts.clone());
+        }
+        let parts = layout::platform_images(digest, &|part, digest| self.fetch(part, digest))?;
+        self.known.borrow_mut().insert(digest.clone(), parts.clone());
+        Ok(parts)
     }
 
     fn push(&self, image: &Layout) -> Result<()> {

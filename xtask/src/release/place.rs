@@ -3,12 +3,13 @@
 //! A folder has charts and index at the top and the image as an OCI layout beside them. A target beyond this machine has a
 //! bucket, a distribution and a registry.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use semver::Version;
 
 use crate::cdn::Cdn;
-use crate::chart::repository;
+use crate::chart::repository::{self, Snapshot};
 use crate::config::{self, Target};
 use crate::error::Result;
 use crate::image::registry::{LayoutFolder, Registry};
@@ -26,6 +27,7 @@ pub struct Place {
     pub store: Box<dyn Store>,
     /// The caches before them, where there are any.
     pub cdn: Option<Box<dyn Cdn>>,
+    looked: OnceCell<Snapshot>,
 }
 
 impl Place {
@@ -37,16 +39,33 @@ impl Place {
         match &target.place {
             config::Place::Folder(folder) => {
                 let folder = root.join(folder);
-                Ok(Place { registry: Box::new(registry(&folder)), store: Box::new(store(&folder)), cdn: None })
+                Ok(Place {
+                    registry: Box::new(registry(&folder)),
+                    store: Box::new(store(&folder)),
+                    cdn: None,
+                    looked: OnceCell::new(),
+                })
             }
             config::Place::Remote(remote) => open_remote(remote, target),
         }
     }
 
+    /// The index as it was when a run first asked: what a run decides at its start rests on one look.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn first_look(&self) -> Result<&Snapshot> {
+        if let Some(seen) = self.looked.get() {
+            return Ok(seen);
+        }
+        let seen = repository::read(&*self.store)?;
+        Ok(self.looked.get_or_init(|| seen))
+    }
+
     /// What the index says of a version. An index that cannot be read is told from one without it.
     pub fn listed(&self, chart: &str, version: &Version) -> Listed {
         let text = version.to_string();
-        let read = repository::read(&*self.store).and_then(|snapshot| {
+        let read = self.first_look().and_then(|snapshot| {
             let index = snapshot.index()?;
             Ok((index.find(chart, &text).is_some(), index.yanked(chart, &text)?))
         });
@@ -72,6 +91,7 @@ fn open_remote(remote: &config::Remote, target: &Target) -> Result<Place> {
         registry: Box::new(crate::image::remote::Remote::new(target)?),
         store: Box::new(crate::store::s3::Bucket::new(std::rc::Rc::clone(&aws))),
         cdn: Some(Box::new(crate::cdn::cloudfront::Distribution::new(aws))),
+        looked: OnceCell::new(),
     })
 }
 

@@ -14,7 +14,11 @@ impl Road {
     /// # Errors
     /// The repository cannot be read.
     pub fn plan(&self) -> Result<Vec<Step>> {
-        let seen = self.look().and_then(|found| Ok((found, repository::read(&*self.place.store)?)));
+        let seen = self.look().and_then(|found| {
+            let snapshot = repository::read(&*self.place.store)?;
+            snapshot.index()?;
+            Ok((found, snapshot))
+        });
         let (found, snapshot) = match seen {
             Ok(seen) => seen,
             Err(error) if self.release.target.is_remote() => return self.plan_blindly(&error),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::cdn::STALE_FOR;
 use crate::chart::index::{Entry, FILE};
 use crate::chart::manifest::ChartManifest;
-use crate::chart::repository;
+use crate::chart::repository::{self, Snapshot};
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::layout::{Digest, sha256_hex};
 use crate::moment::rfc3339;
@@ -43,18 +43,29 @@ impl Road {
         let name = manifest.archive_name();
         let sha256 = sha256_hex(&bytes);
         let entry = entry(&manifest, &sha256, &self.release)?;
-        self.refuse_yanked()?;
-        repository::initialise(store)?;
+        // One look at the index, after the image was pulled and before the archive is put, serves for all that follows: what others
+        // change meanwhile, the compare-and-swap sees.
+        let mut seen = repository::read(store)?;
+        self.refuse_yanked_in(&seen)?;
+        if !seen.is_there() {
+            repository::put_first(store)?;
+            seen = repository::read(store)?;
+        }
         let mut changed = match self.put_archive(&name, &bytes)? {
             Archive::There => false,
             Archive::Put => true,
             Archive::Other(digest) => return Ok(Published::Met(digest)),
         };
         verify::archive(target, &name, &sha256, self.patience())?;
-        if self.listed_otherwise(&sha256)? {
-            self.withdraw()?;
+        if !self.strict {
+            // Making the archive again took its entry out.
+            seen = repository::read(store)?;
+            if self.listed_otherwise(&seen, &sha256)? {
+                self.withdraw()?;
+                seen = repository::read(store)?;
+            }
         }
-        if repository::add(store, &manifest.name, &entry)? {
+        if repository::add(seen, store, &manifest.name, &entry)? {
             ui::status("Listed", format_args!("{} {} in {FILE}", manifest.name, manifest.version));
             changed = true;
         }
@@ -82,7 +93,7 @@ impl Road {
     /// # Errors
     /// The index cannot be read. A cache that cannot be told is a warning: old copies end by themselves.
     pub fn refresh(&self) -> Result<Duration> {
-        let index = self.place.store.get(FILE)?.map(|index| index.version).unwrap_or_default();
+        let index = self.place.store.version(FILE)?.unwrap_or_default();
         Ok(self.refresh_to(&index))
     }
 
@@ -169,9 +180,13 @@ impl Road {
         Ok(changed)
     }
 
+    /// Refuses at the start of a run what publishing would refuse after a long build.
     pub(super) fn refuse_yanked(&self) -> Result<()> {
-        let version = self.release.version.to_string();
-        repository::read(&*self.place.store)?.index()?.refuse_yanked(&self.chart.name, &version)
+        self.refuse_yanked_in(self.place.first_look()?)
+    }
+
+    fn refuse_yanked_in(&self, seen: &Snapshot) -> Result<()> {
+        seen.index()?.refuse_yanked(&self.chart.name, &self.release.version.to_string())
     }
 
     fn put_archive(&self, name: &str, bytes: &[u8]) -> Result<Archive> {
@@ -231,9 +246,8 @@ impl Road {
         Ok(())
     }
 
-    fn listed_otherwise(&self, sha256: &str) -> Result<bool> {
-        let snapshot = repository::read(&*self.place.store)?;
-        let index = snapshot.index()?;
+    fn listed_otherwise(&self, seen: &Snapshot, sha256: &str) -> Result<bool> {
+        let index = seen.index()?;
         let entry = index.find(&self.chart.name, &self.release.version.to_string());
         Ok(entry.is_some_and(|entry| entry.sha256() != Some(sha256)))
     }

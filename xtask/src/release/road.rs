@@ -9,7 +9,6 @@ use semver::Version;
 
 use crate::chart::manifest::ChartManifest;
 use crate::chart::package::{self, ChartFiles, RELEASED_IMAGE};
-use crate::chart::repository;
 use crate::config::{self, Target, Workspace};
 use crate::error::{Error, Exit, Result};
 use crate::image::compile::{self, Toolchains};
@@ -120,7 +119,7 @@ impl Road {
             return Ok(self);
         }
         // The decision which version this is rests on it.
-        repository::read(&*self.place.store)?;
+        self.place.first_look()?.index()?;
         let (root, version) = (&self.workspace.root, &self.release.version);
         let road = if self.edits.is_empty() {
             self

@@ -46,6 +46,14 @@ pub trait Store {
     /// The store cannot be read.
     fn get(&self, name: &str) -> Result<Option<Object>>;
 
+    /// The `version` of a file, which can be had without its bytes.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn version(&self, name: &str) -> Result<Option<String>> {
+        Ok(self.get(name)?.map(|object| object.version))
+    }
+
     /// The names of all files that end with `suffix`.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
 
 use crate::aws::{AlsoPassing, Aws, explain};
 use crate::chart::repository;
@@ -52,8 +52,7 @@ impl Bucket {
                 Err(error) => return Err(Failure::Final(explain(&format!("cannot read {bucket}/{name}"), &error))),
             };
             let revision = Revision(answer.e_tag().unwrap_or_default().to_owned());
-            let written = answer.last_modified().map(ToString::to_string).unwrap_or_default();
-            let version = answer.version_id().map_or_else(|| format!("{} {written}", revision.0), str::to_owned);
+            let version = version(answer.version_id(), &revision.0, answer.last_modified());
             // A body that ends early, or has another checksum than was stored with it, fails here.
             let body = answer.body.collect().await.map_err(|error| {
                 let error = Error::new(Exit::Repository, format!("cannot read all of {bucket}/{name}")).because(error);
@@ -128,6 +127,15 @@ impl Store for Bucket {
         }
     }
 
+    fn version(&self, name: &str) -> Result<Option<String>> {
+        let bucket = self.name()?;
+        match self.aws.wait(self.client.head_object().bucket(bucket).key(name).send()) {
+            Ok(head) => Ok(Some(version(head.version_id(), head.e_tag().unwrap_or_default(), head.last_modified()))),
+            // An answer without a body does not say what is wrong; a whole one does.
+            Err(_) => Ok(self.get(name)?.map(|object| object.version)),
+        }
+    }
+
     fn list(&self, suffix: &str) -> Result<Vec<String>> {
         let bucket = self.name()?;
         let mut pages = self.client.list_objects_v2().bucket(bucket).into_paginator().send();
@@ -160,6 +168,12 @@ impl Store for Bucket {
             Answer::Differs | Answer::Contended => Ok(Write::Refused),
         }
     }
+}
+
+/// A bucket that keeps no versions has no names for them: then content and time stand for one.
+fn version(id: Option<&str>, revision: &str, written: Option<&DateTime>) -> String {
+    let written = written.map(ToString::to_string).unwrap_or_default();
+    id.map_or_else(|| format!("{revision} {written}"), str::to_owned)
 }
 
 fn status<E>(error: &SdkError<E>) -> Option<u16> {

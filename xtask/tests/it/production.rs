@@ -6,11 +6,9 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tempfile::TempDir;
 use xtask::image::layout::Layout;
 
-use crate::scan::Laboratory;
-use crate::servers::{Answer, Asked, Buildkit, Dialect, HEADERS, Proxy, Way};
+use crate::servers::{Answer, Asked, Dialect, HEADERS, Proxy, Way, Whole};
 pub use crate::servers::{IMAGE, Production};
 use crate::support::{Helm, Run, free_port, git, tool, wait_until};
 
@@ -156,44 +154,6 @@ fn h6_yank_and_unyank_move_index_and_tags_and_users_see_it_at_once() {
     production.xtask(&["release", "unyank", "1.1.0", "--to", "production"]).ok();
     assert_eq!(production.versions(1), ["1.1.0", "1.0.0"]);
     assert_eq!(production.tags(), tags);
-}
-
-/// A release as the real target makes it: assembled by BuildKit, and scanned whatever happens.
-struct Whole {
-    production: Production,
-    laboratory: Laboratory,
-    programs: TempDir,
-    _buildkit: Buildkit,
-}
-
-impl Whole {
-    fn new() -> Option<Self> {
-        let (production, laboratory, buildx) = (Production::new()?, Laboratory::new()?, tool("buildx")?);
-        if !Buildkit::can_run() {
-            return None;
-        }
-        let programs = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(&buildx, programs.path().join("buildx")).unwrap();
-        let _buildkit = Buildkit::start("kit", &buildx, programs.path());
-        let manifest = production.demo.read("Cargo.toml");
-        let (local, remote) = manifest.split_once("[workspace.metadata.release.targets.production]").unwrap();
-        let remote = remote.replace("\"embedded\"", "\"buildx\"").replace("\"if-installed\"", "\"required\"");
-        let table = "[workspace.metadata.release.targets.production]";
-        production.demo.write("Cargo.toml", format!("{local}{table}{remote}"));
-        production.demo.commit("as the real target");
-        production.demo.git(&["push", "--quiet"]);
-        Some(Whole { production, laboratory, programs, _buildkit })
-    }
-
-    fn release(&self, words: &[&str]) -> Run {
-        let arguments = [&["release", "--to", "production", "--builder", "kit", "--json"], words].concat();
-        let mut command = self.laboratory.equip(self.production.command(&arguments));
-        let path = std::env::var("PATH").unwrap();
-        let programs = self.laboratory.programs.display();
-        command.env("PATH", format!("{programs}:{}:{path}", self.programs.path().display()));
-        command.env("BUILDX_CONFIG", self.programs.path().join(".docker/buildx"));
-        Run::of(command)
-    }
 }
 
 #[test]

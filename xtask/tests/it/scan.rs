@@ -7,73 +7,8 @@ use std::process::Command;
 
 use xtask::image::layout::Digest;
 
+use crate::servers::Laboratory;
 use crate::support::{Demo, Run, files_below, tool};
-
-/// A database, and the programs that a scan needs, on a PATH of their own.
-pub struct Laboratory {
-    folder: tempfile::TempDir,
-    pub programs: PathBuf,
-}
-
-impl Laboratory {
-    /// Nothing where a tool is missing.
-    pub fn new() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let programs = folder.path().join("programs");
-        std::fs::create_dir_all(&programs).unwrap();
-        for name in ["trivy", "cargo-auditable"] {
-            std::os::unix::fs::symlink(tool(name)?, programs.join(name)).unwrap();
-        }
-        tool("trivy-database")?;
-        Some(Laboratory { folder, programs })
-    }
-
-    /// Makes the database know these findings, each CRATE=CVE=SEVERITY, as of `age_hours` ago.
-    pub fn know(&self, findings: &[&str], age_hours: i64) {
-        let folder = self.cache().join("trivy/db");
-        std::fs::remove_dir_all(&folder).ok();
-        std::fs::create_dir_all(&folder).unwrap();
-        let mut write = Command::new(tool("trivy-database").unwrap());
-        write.arg(folder.join("trivy.db")).args(findings);
-        Run::of(write).ok();
-        let updated = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(age_hours);
-        let metadata = serde_json::json!({
-            "Version": 2, "UpdatedAt": updated.to_string(), "DownloadedAt": updated.to_string(), "NextUpdate": updated.to_string(),
-        });
-        std::fs::write(folder.join("metadata.json"), metadata.to_string()).unwrap();
-    }
-
-    fn cache(&self) -> PathBuf {
-        self.folder.path().join("cache")
-    }
-
-    fn command(&self, demo: &Demo, arguments: &[&str]) -> Command {
-        self.equip(demo.command(arguments))
-    }
-
-    /// Gives a command the scanner, its database and cargo-auditable.
-    pub fn equip(&self, mut command: Command) -> Command {
-        let path = std::env::var_os("PATH").unwrap();
-        let folders = std::iter::once(self.programs.clone()).chain(std::env::split_paths(&path));
-        command.env("PATH", std::env::join_paths(folders).unwrap()).env("XDG_CACHE_HOME", self.cache());
-        command
-    }
-
-    /// A Trivy that does something of its own first, and then what a script says.
-    fn replace_trivy(&self, script: &str) {
-        let program = self.programs.join("trivy");
-        std::fs::remove_file(&program).unwrap();
-        crate::support::script(&program, script);
-    }
-
-    fn run(&self, demo: &Demo, arguments: &[&str]) -> Run {
-        Run::of(self.command(demo, arguments))
-    }
-
-    fn release(&self, demo: &Demo) -> Run {
-        Run::of(self.command(demo, &["release", "--json"]))
-    }
-}
 
 fn report(demo: &Demo, platform: &str) -> serde_json::Value {
     serde_json::from_str(&demo.read(&format!("target/xtask/scan/{platform}.json"))).unwrap()

@@ -8,6 +8,7 @@
 //! | `Versitygw` | S3 with signatures, checksums, conditional writes, versions | |
 //! | `Registry` | the distribution project's registry, with and without authentication | the token service that joins both |
 //! | `Buildkit` | BuildKit's daemon | |
+//! | `Laboratory` | Trivy | its database |
 //! | `Moto` | | CloudFormation's stacks and CloudFront's API |
 //! | `CloudFront` | | invalidations that take time, and are replayed, as AWS says |
 //! | `Edge` | | CloudFront's cache |
@@ -19,6 +20,7 @@ pub mod client;
 mod cloudfront;
 mod edge;
 mod front;
+mod laboratory;
 mod moto;
 mod observer;
 #[cfg(feature = "remote")]
@@ -27,10 +29,13 @@ mod proxy;
 mod registry;
 mod signature;
 mod versitygw;
+#[cfg(feature = "remote")]
+mod whole;
 
 pub use buildkit::Buildkit;
 pub use cloudfront::CloudFront;
 pub use edge::{Edge, HEADERS};
+pub use laboratory::Laboratory;
 pub use moto::{Moto, Stack, ask as ask_aws};
 pub use observer::{Observer, Publication};
 #[cfg(feature = "remote")]
@@ -38,3 +43,5 @@ pub use production::{IMAGE, Production};
 pub use proxy::{Answer, Asked, Dialect, Fault, Gate, Proxy, Way, When};
 pub use registry::{PASSWORD, Registry, USER};
 pub use versitygw::Versitygw;
+#[cfg(feature = "remote")]
+pub use whole::Whole;

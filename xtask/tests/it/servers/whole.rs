@@ -1,0 +1,46 @@
+//! Production with BuildKit and Trivy before it: what a release to the real target goes through.
+
+#![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
+
+use tempfile::TempDir;
+
+use super::{Buildkit, Laboratory, Production};
+use crate::support::{Run, tool};
+
+/// A release as the real target makes it: assembled by BuildKit, and scanned whatever happens.
+pub struct Whole {
+    pub production: Production,
+    pub laboratory: Laboratory,
+    programs: TempDir,
+    _buildkit: Buildkit,
+}
+
+impl Whole {
+    pub fn new() -> Option<Self> {
+        let (production, laboratory, buildx) = (Production::new()?, Laboratory::new()?, tool("buildx")?);
+        if !Buildkit::can_run() {
+            return None;
+        }
+        let programs = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(&buildx, programs.path().join("buildx")).unwrap();
+        let _buildkit = Buildkit::start("kit", &buildx, programs.path());
+        let manifest = production.demo.read("Cargo.toml");
+        let (local, remote) = manifest.split_once("[workspace.metadata.release.targets.production]").unwrap();
+        let remote = remote.replace("\"embedded\"", "\"buildx\"").replace("\"if-installed\"", "\"required\"");
+        let table = "[workspace.metadata.release.targets.production]";
+        production.demo.write("Cargo.toml", format!("{local}{table}{remote}"));
+        production.demo.commit("as the real target");
+        production.demo.git(&["push", "--quiet"]);
+        Some(Whole { production, laboratory, programs, _buildkit })
+    }
+
+    pub fn release(&self, words: &[&str]) -> Run {
+        let arguments = [&["release", "--to", "production", "--builder", "kit", "--json"], words].concat();
+        let mut command = self.laboratory.equip(self.production.command(&arguments));
+        let path = std::env::var("PATH").unwrap();
+        let programs = self.laboratory.programs.display();
+        command.env("PATH", format!("{programs}:{}:{path}", self.programs.path().display()));
+        command.env("BUILDX_CONFIG", self.programs.path().join(".docker/buildx"));
+        Run::of(command)
+    }
+}
