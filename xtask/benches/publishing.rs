@@ -7,6 +7,7 @@
 
 #![expect(
     clippy::disallowed_methods,
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a benchmark's own files and words"
@@ -175,7 +176,7 @@ fn chart_rows(figures: &mut Figures, slow: bool) {
         let others = others.map(|time| format!("the script: {time:.1} s"));
         figures.add(&format!("publish a chart where the index has {count}"), time, "s", Some(reach), others);
     }
-    println!("requests of one: {:#?}", requests_of_one(&stage, &empty));
+    println!("requests of one:\n  {}", requests_of_one(&stage, &empty).join("\n  "));
 }
 
 /// Every request of one publication, for whoever wants to make it faster.
