@@ -130,10 +130,18 @@ impl Call {
     /// # Errors
     /// As `watch`.
     pub fn run_silently(&self, limit: Duration) -> Result<()> {
+        self.start_silently()?.finish(limit)
+    }
+
+    /// Starts such a call, and goes on.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn start_silently(&self) -> Result<Running> {
         announce("run", self);
         let started = self.expression().stdout_null().stderr_capture().start();
         let handle = started.map_err(|error| self.not_started(&error))?;
-        Running { handle, call: self.clone() }.finish(limit)
+        Ok(Running { handle, call: self.clone() })
     }
 
     /// Starts a long call, and goes on.

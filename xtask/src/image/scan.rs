@@ -15,7 +15,7 @@ use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::layout::{Digest, Layout, Platform, PlatformImage};
 use crate::image::waivers::{self, Finding, Judgement, Waiver, Waivers};
-use crate::process::Call;
+use crate::process::{Call, Running};
 use crate::tools;
 use crate::ui;
 
@@ -27,6 +27,8 @@ const AGE_MAX_HOURS: i64 = 48;
 const AHEAD_MAX_HOURS: i64 = 1;
 /// What the scanner's process may see of ours.
 const ENVIRONMENT: [&str; 3] = ["LANG", "PATH", "TMPDIR"];
+/// Where the scanner's input and home are meanwhile.
+const WORK: &str = "work";
 /// A scan of a binary takes less than a second.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
@@ -96,12 +98,16 @@ impl Scanner {
     /// A critical vulnerability was found, fixed upstream or not, that nobody waived; or the scan itself went wrong.
     pub fn scan(&self, image: &Layout, package: &str, waivers: &Waivers, folder: &Path) -> Result<Verdict> {
         disk::remove(folder)?;
-        let mut findings = Vec::new();
+        let (mut findings, mut converting) = (Vec::new(), Vec::new());
         for part in image.platforms()? {
             let report = self.report(image, &part, folder)?;
+            // Meanwhile the next platform is scanned. Not two at once: they share a cache that only one may open.
+            converting.push(self.convert(&part, folder)?);
             check(&report, &part.platform, package)?;
             findings.extend(report.critical(&part.platform));
         }
+        converting.into_iter().try_for_each(|running| running.finish(LIMIT).map_err(broken))?;
+        disk::remove(&folder.join(WORK))?;
         let judgement = waivers.judge(&findings, waivers::today());
         tell(&judgement);
         if judgement.open.is_empty() {
@@ -123,10 +129,10 @@ impl Scanner {
         .remedy(format!("the whole reports are in {}", folder.display())))
     }
 
-    /// Scans one platform, and keeps the report in both forms.
+    /// Scans one platform, and keeps the report.
     fn report(&self, image: &Layout, part: &PlatformImage, folder: &Path) -> Result<Report> {
-        let name = part.platform.to_string().replace('/', "-");
-        let work = folder.join("work");
+        let name = report_name(part);
+        let work = folder.join(WORK);
         // Reports name the input: they should name the platform, and no folder of this machine.
         let input = work.join(&name);
         let output = folder.join(format!("{name}.json"));
@@ -138,20 +144,18 @@ impl Scanner {
             .args(["--input".as_ref(), name.as_ref(), "--output".as_ref(), output.as_os_str()])
             .run_silently(LIMIT);
         scanned.map_err(broken)?;
-        let converted = self
-            .call("convert", &work)?
-            .args([
-                "--format".as_ref(),
-                "sarif".as_ref(),
-                "--output".as_ref(),
-                folder.join(format!("{name}.sarif")).as_os_str(),
-            ])
-            .args([&output])
-            .run_silently(LIMIT);
-        converted.map_err(broken)?;
-        disk::remove(&work)?;
         let bytes = disk::read(&output)?.unwrap_or_default();
         serde_json::from_slice(&bytes).context(Exit::Scanner, || format!("Trivy wrote no report for {}", part.platform))
+    }
+
+    /// Starts to write a platform's report as SARIF, beside its JSON.
+    fn convert(&self, part: &PlatformImage, folder: &Path) -> Result<Running> {
+        let file = |kind: &str| folder.join(format!("{}.{kind}", report_name(part)));
+        self.call("convert", &folder.join(WORK))?
+            .args(["--format", "sarif", "--output"])
+            .args([file("sarif"), file("json")])
+            .start_silently()
+            .map_err(broken)
     }
 
     /// A call that reads no settings but ours.
@@ -169,6 +173,10 @@ impl Scanner {
 /// A call of the scanner with nothing of ours in its environment, and `home` instead of the caller's.
 fn sealed(program: &Path, home: &Path) -> Call {
     Call::new(program).with_only_env(&ENVIRONMENT).env("HOME", home)
+}
+
+fn report_name(part: &PlatformImage) -> String {
+    part.platform.to_string().replace('/', "-")
 }
 
 fn broken(error: Error) -> Error {
