@@ -71,7 +71,11 @@ impl Remote {
         if let Some(known) = self.credentials.get() {
             return Ok(known);
         }
-        let found = credentials(&self.host)?;
+        let variable = |name: &str| std::env::var(name).ok();
+        let found = match workflow_token(&self.host, &variable) {
+            Some(token) => token,
+            None => docker_credentials(&self.host)?,
+        };
         self.runtime.block_on(self.client.store_auth_if_needed(&self.host, &found));
         Ok(self.credentials.get_or_init(|| found))
     }
@@ -310,12 +314,18 @@ pub fn choose_tls() {
     let _: Result<(), _> = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// The workflow's own token in GitHub Actions; else what `docker login` left, or one of docker's helpers gives.
-fn credentials(host: &str) -> Result<RegistryAuth> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    if let (Some(token), true) = (variable("GITHUB_TOKEN"), host == "ghcr.io" && variable("GITHUB_ACTIONS").is_some()) {
-        return Ok(RegistryAuth::Basic(variable("GITHUB_ACTOR").unwrap_or_else(|| "github".into()), token));
+/// The workflow's own token in GitHub Actions, which is for GitHub's registry alone.
+fn workflow_token(host: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<RegistryAuth> {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    if host != "ghcr.io" || set("GITHUB_ACTIONS").as_deref() != Some("true") {
+        return None;
     }
+    let token = set("GITHUB_TOKEN")?;
+    Some(RegistryAuth::Basic(set("GITHUB_ACTOR").unwrap_or_else(|| "github".into()), token))
+}
+
+/// What `docker login` left, or one of docker's helpers gives.
+fn docker_credentials(host: &str) -> Result<RegistryAuth> {
     match docker_credential::get_credential(host) {
         Ok(DockerCredential::UsernamePassword(user, password)) => Ok(RegistryAuth::Basic(user, password)),
         Ok(DockerCredential::IdentityToken(token)) => Ok(RegistryAuth::Bearer(token)),
@@ -395,4 +405,23 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i4_in_a_workflow_its_own_token_is_used_for_githubs_registry_and_for_no_other() {
+        let variable = |name: &str| match name {
+            "GITHUB_ACTIONS" => Some("true".into()),
+            "GITHUB_TOKEN" => Some("token".into()),
+            "GITHUB_ACTOR" => Some("octocat".into()),
+            _ => None,
+        };
+        let expected = RegistryAuth::Basic("octocat".into(), "token".into());
+        assert!(workflow_token("ghcr.io", &variable) == Some(expected));
+        assert!(workflow_token("registry.example.com", &variable).is_none());
+        assert!(workflow_token("ghcr.io", &|name| variable(name).filter(|_| name == "GITHUB_TOKEN")).is_none());
+    }
 }
