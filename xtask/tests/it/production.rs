@@ -102,8 +102,10 @@ fn h7_without_an_invalidation_verify_sees_the_stale_index() {
     production.cloudfront.disconnect();
     // Verification would wait for as long as caches may keep the index: their clock is put forward once it waits.
     let mut child = production.command(&["release", "--to", "production"]).stderr(Stdio::piped()).spawn().unwrap();
-    let listed = wait_until(Duration::from_secs(60), || production.tags().contains_key("latest"));
+    let in_bucket = || String::from_utf8_lossy(&production.objects()["index.yaml"]).contains("demo-1.0.0.tgz");
+    let listed = wait_until(Duration::from_secs(60), in_bucket);
     assert!(listed && production.versions(0).is_empty(), "it is published, and location 0 does not know");
+    assert!(!production.tags().contains_key("latest"), "floating tags wait for what users see");
     production.xtask(&["verify", "--to", "production"]).fails(8, "index.yaml does not list demo 1.0.0");
     production.edge.advance(Duration::from_secs(301));
     assert!(child.wait().unwrap().success());
