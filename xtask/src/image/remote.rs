@@ -14,9 +14,11 @@ use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 
+use crate::backoff;
 use crate::config::Target;
 use crate::effect::announce;
 use crate::error::{Context, Error, Exit, Result};
+use crate::http;
 use crate::image::layout::{self, Digest, Layout, Part, PlatformImage};
 use crate::image::registry::Registry;
 use crate::ui;
@@ -54,13 +56,12 @@ impl Remote {
             user_agent: concat!("xtask/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let (host, path) = target.image.split_once('/').unwrap_or_default();
         Ok(Remote {
             client: Client::new(config),
             host: host.to_owned(),
             path: path.to_owned(),
-            runtime: runtime.context(Exit::Failure, || "cannot start a runtime".into())?,
+            runtime: http::runtime()?,
             credentials: OnceCell::new(),
             has_asked: Default::default(),
             known: RefCell::default(),
@@ -122,7 +123,7 @@ impl Remote {
             if attempt == ATTEMPTS || !again {
                 return Err(Refusal::Failed(self.explain(&what(), &error)));
             }
-            std::thread::sleep(Duration::from_millis((100 << attempt) + u64::from(std::process::id() % 90)));
+            std::thread::sleep(backoff::pause(100, 90, attempt));
         }
     }
 
