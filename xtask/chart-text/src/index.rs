@@ -58,6 +58,43 @@ pub struct Listing<'a> {
     pub annotations: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
 }
 
+impl Listing<'_> {
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Listing<'static> {
+        let pair = |(name, value): (Cow<'_, str>, Cow<'_, str>)| (owned(name), owned(value));
+        let charts = self.charts.into_iter();
+        Listing {
+            fields: self.fields.into_iter().map(pair).collect(),
+            charts: charts
+                .map(|(name, entries)| (owned(name), entries.into_iter().map(Entry::into_owned).collect()))
+                .collect(),
+            generated: self.generated.map(owned),
+            annotations: self.annotations.into_iter().map(pair).collect(),
+        }
+    }
+
+    /// The same, with the texts of this one.
+    pub fn borrowed(&self) -> Listing<'_> {
+        let charts = self.charts.iter();
+        Listing {
+            fields: self.fields.iter().map(|(name, value)| (borrowed(name), borrowed(value))).collect(),
+            charts: charts
+                .map(|(name, entries)| (borrowed(name), entries.iter().map(Entry::borrowed).collect()))
+                .collect(),
+            generated: self.generated.as_ref().map(borrowed),
+            annotations: self.annotations.iter().map(|(name, value)| (borrowed(name), borrowed(value))).collect(),
+        }
+    }
+}
+
+fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
+}
+
+fn borrowed<'t>(text: &'t Cow<'_, str>) -> Cow<'t, str> {
+    Cow::Borrowed(text)
+}
+
 /// One version of one chart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry<'a> {
@@ -114,12 +151,20 @@ impl<'a> Entry<'a> {
 
     /// The same, borrowing nothing.
     pub fn into_owned(self) -> Entry<'static> {
-        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         Entry {
             json: owned(self.json),
             version: owned(self.version),
             digest: self.digest.map(owned),
             created: self.created.map(owned),
+        }
+    }
+
+    fn borrowed(&self) -> Entry<'_> {
+        Entry {
+            json: borrowed(&self.json),
+            version: borrowed(&self.version),
+            digest: self.digest.as_ref().map(borrowed),
+            created: self.created.as_ref().map(borrowed),
         }
     }
 }

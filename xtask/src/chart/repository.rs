@@ -1,5 +1,7 @@
 //! The chart repository in a store: archives that are written once, and the index that changes by compare-and-swap.
 
+use std::cell::OnceCell;
+
 use crate::backoff;
 use crate::chart::index::{self, Added, Entry, FILE, Index};
 use crate::error::{Error, Exit, Result};
@@ -22,7 +24,7 @@ pub fn headers(name: &str) -> Option<(&'static str, &'static str)> {
 #[derive(Debug)]
 pub struct Snapshot {
     object: Option<Object>,
-    json: String,
+    index: OnceCell<Index<'static>>,
 }
 
 impl Snapshot {
@@ -31,12 +33,19 @@ impl Snapshot {
         self.object.is_some()
     }
 
-    /// The index. An empty one where the repository has none yet.
+    /// The index. An empty one where the repository has none yet. It may be large, so it is parsed once.
     ///
     /// # Errors
-    /// It is malformed.
-    pub fn index(&self) -> Result<Index<'_>> {
-        if self.json.is_empty() { Ok(Index::empty()) } else { Index::parse(&self.json) }
+    /// It is no text, or malformed.
+    pub fn index(&self) -> Result<&Index<'static>> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let parsed = match &self.object {
+            Some(object) => Index::parse(&index::as_json(&object.bytes)?)?.into_owned(),
+            None => Index::empty(),
+        };
+        Ok(self.index.get_or_init(|| parsed))
     }
 
     /// A name for this writing of the index; nothing where there is none yet.
@@ -48,17 +57,16 @@ impl Snapshot {
 /// Reads the index. Whether it is well-formed, `Snapshot::index` says.
 ///
 /// # Errors
-/// It cannot be read; it is no text; it is missing although archives are there.
+/// It cannot be read; it is missing although archives are there.
 pub fn read(store: &dyn Store) -> Result<Snapshot> {
     let Some(object) = store.get(FILE)? else {
         let archives = store.list(".tgz")?;
         if archives.is_empty() && store.starts_empty() {
-            return Ok(Snapshot { object: None, json: String::new() });
+            return Ok(Snapshot { object: None, index: OnceCell::new() });
         }
         return Err(missing_index(store, &archives));
     };
-    let json = index::as_json(&object.bytes)?.into_owned();
-    Ok(Snapshot { object: Some(object), json })
+    Ok(Snapshot { object: Some(object), index: OnceCell::new() })
 }
 
 fn missing_index(store: &dyn Store, archives: &[String]) -> Error {
@@ -95,17 +103,15 @@ pub fn put_first(store: &dyn Store) -> Result<()> {
 /// # Errors
 /// `change` refuses; the store fails; others are faster every time.
 pub fn update(store: &dyn Store, change: &dyn Fn(&mut Index<'_>) -> Result<bool>) -> Result<bool> {
-    update_from(read(store)?, store, change)
+    update_from(&read(store)?, store, change)
 }
 
 /// The same, beginning with what was read a moment ago: where that is no longer what is there, it is read again.
-fn update_from(
-    mut snapshot: Snapshot,
-    store: &dyn Store,
-    change: &dyn Fn(&mut Index<'_>) -> Result<bool>,
-) -> Result<bool> {
+fn update_from(seen: &Snapshot, store: &dyn Store, change: &dyn Fn(&mut Index<'_>) -> Result<bool>) -> Result<bool> {
+    let mut newer;
+    let mut snapshot = seen;
     for attempt in 0..ATTEMPTS {
-        let mut index = snapshot.index()?;
+        let mut index = snapshot.index()?.borrowed();
         if !change(&mut index)? {
             return Ok(false);
         }
@@ -118,7 +124,8 @@ fn update_from(
             return Ok(true);
         }
         std::thread::sleep(backoff::pause(1, 7, attempt));
-        snapshot = read(store)?;
+        newer = read(store)?;
+        snapshot = &newer;
     }
     Err(Error::new(Exit::Busy, format!("{FILE} was changed by others {ATTEMPTS} times while this run tried to"))
         .remedy("run the same words again"))
@@ -128,7 +135,7 @@ fn update_from(
 ///
 /// # Errors
 /// As `update`; the version is listed with other content, or was yanked.
-pub fn add(seen: Snapshot, store: &dyn Store, chart: &str, entry: &Entry<'static>) -> Result<bool> {
+pub fn add(seen: &Snapshot, store: &dyn Store, chart: &str, entry: &Entry<'static>) -> Result<bool> {
     update_from(seen, store, &|index| Ok(index.add(chart, entry.clone())? == Added::New))
 }
 
@@ -146,7 +153,7 @@ mod tests {
     }
 
     fn add_now(store: &dyn Store, chart: &str, entry: &Entry<'static>) -> Result<bool> {
-        add(read(store)?, store, chart, entry)
+        add(&read(store)?, store, chart, entry)
     }
 
     #[test]

@@ -3,12 +3,14 @@
 //! A folder has charts and index at the top and the image as an OCI layout beside them. A target beyond this machine has a
 //! bucket, a distribution and a registry.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use semver::Version;
 
 use crate::cdn::Cdn;
+use crate::chart::index::FILE;
 use crate::chart::repository::{self, Snapshot};
 use crate::config::{self, Target};
 use crate::error::Result;
@@ -27,7 +29,7 @@ pub struct Place {
     pub store: Box<dyn Store>,
     /// The caches before them, where there are any.
     pub cdn: Option<Box<dyn Cdn>>,
-    looked: OnceCell<Snapshot>,
+    seen: RefCell<Option<Rc<Snapshot>>>,
 }
 
 impl Place {
@@ -43,29 +45,42 @@ impl Place {
                     registry: Box::new(registry(&folder)),
                     store: Box::new(store(&folder)),
                     cdn: None,
-                    looked: OnceCell::new(),
+                    seen: RefCell::default(),
                 })
             }
             config::Place::Remote(remote) => open_remote(remote, target),
         }
     }
 
-    /// The index as it was when a run first asked: what a run decides at its start rests on one look.
+    /// The index as a run last saw it: what a run decides at its start rests on one look.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn first_look(&self) -> Result<&Snapshot> {
-        if let Some(seen) = self.looked.get() {
-            return Ok(seen);
-        }
-        let seen = repository::read(&*self.store)?;
-        Ok(self.looked.get_or_init(|| seen))
+    pub fn seen(&self) -> Result<Rc<Snapshot>> {
+        let seen = self.seen.borrow().clone();
+        seen.map_or_else(|| self.look_again(), Ok)
+    }
+
+    /// The index as it is now. It may be large, so one that was not written since is not fetched again.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn look(&self) -> Result<Rc<Snapshot>> {
+        let seen = self.seen()?;
+        let now = self.store.version(FILE)?;
+        if seen.is_there() && now.as_deref() == Some(seen.version()) { Ok(seen) } else { self.look_again() }
+    }
+
+    fn look_again(&self) -> Result<Rc<Snapshot>> {
+        let now = Rc::new(repository::read(&*self.store)?);
+        self.seen.replace(Some(Rc::clone(&now)));
+        Ok(now)
     }
 
     /// What the index says of a version. An index that cannot be read is told from one without it.
     pub fn listed(&self, chart: &str, version: &Version) -> Listed {
         let text = version.to_string();
-        let read = self.first_look().and_then(|snapshot| {
+        let read = self.seen().and_then(|snapshot| {
             let index = snapshot.index()?;
             Ok((index.find(chart, &text).is_some(), index.yanked(chart, &text)?))
         });
@@ -86,12 +101,12 @@ impl Place {
 
 #[cfg(feature = "remote")]
 fn open_remote(remote: &config::Remote, target: &Target) -> Result<Place> {
-    let aws = std::rc::Rc::new(crate::aws::Aws::new(remote)?);
+    let aws = Rc::new(crate::aws::Aws::new(remote)?);
     Ok(Place {
         registry: Box::new(crate::image::remote::Remote::new(target)?),
-        store: Box::new(crate::store::s3::Bucket::new(std::rc::Rc::clone(&aws))),
+        store: Box::new(crate::store::s3::Bucket::new(Rc::clone(&aws))),
         cdn: Some(Box::new(crate::cdn::cloudfront::Distribution::new(aws))),
-        looked: OnceCell::new(),
+        seen: RefCell::default(),
     })
 }
 

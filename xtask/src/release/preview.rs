@@ -14,7 +14,7 @@ impl Road {
     /// The repository cannot be read.
     pub fn plan(&self) -> Result<Vec<Step>> {
         let seen = self.look().and_then(|found| {
-            let snapshot = self.place.first_look()?;
+            let snapshot = self.place.seen()?;
             snapshot.index()?;
             Ok((found, snapshot))
         });
@@ -26,11 +26,12 @@ impl Road {
         let index = snapshot.index()?;
         let version = self.release.version.to_string();
         let adopted = match &found.image {
-            ImagePlan::Adopt(facts) => Some(facts.digest.clone()),
+            ImagePlan::Adopt(facts) => Some(facts),
             _ => None,
         };
         let name = self.chart.archive_name();
-        let packed = adopted.as_ref().map(|digest| self.pack(digest)).transpose()?.map(|(_, bytes)| bytes);
+        let packed = adopted.map(|image| self.pack(image)).transpose()?.map(|(_, bytes)| bytes);
+        let adopted = adopted.map(|image| image.digest.clone());
         let sha256 = packed.as_ref().map(|bytes| sha256_hex(bytes));
         let archive = match (&found.archive, &packed) {
             (None, _) => State::ToDo(name.clone()),

@@ -37,19 +37,20 @@ impl Road {
     pub fn publish(&self, digest: &Digest) -> Result<Published> {
         let target = &self.release.target;
         let store = &*self.place.store;
-        self.check_ours(&ImageFacts::of(digest.clone(), &self.place.registry.platforms(digest)?))?;
-        verify::image(target, &version::version_tags(&self.release.version)[0], digest, self.patience())?;
-        let (manifest, bytes) = self.pack(digest)?;
+        let tag = &version::version_tags(&self.release.version)[0];
+        let image = ImageFacts::of(digest.clone(), &verify::image(target, tag, digest, self.patience())?);
+        self.check_ours(&image)?;
+        let (manifest, bytes) = self.pack(&image)?;
         let name = manifest.archive_name();
         let sha256 = sha256_hex(&bytes);
         let entry = entry(&manifest, &sha256, &self.release)?;
-        // One look at the index, after the image was pulled and before the archive is put, serves for all that follows: what others
-        // change meanwhile, the compare-and-swap sees.
-        let mut seen = repository::read(store)?;
-        self.refuse_yanked_in(&seen)?;
+        // One look at the index, before the archive is put, serves for all that follows: what others change meanwhile, the
+        // compare-and-swap sees.
+        let mut seen = self.place.look()?;
+        self.refuse_yanked()?;
         if !seen.is_there() {
             repository::put_first(store)?;
-            seen = repository::read(store)?;
+            seen = self.place.look()?;
         }
         let mut changed = match self.put_archive(&name, &bytes)? {
             Archive::There => false,
@@ -59,13 +60,13 @@ impl Road {
         verify::archive(target, &name, &sha256, self.patience())?;
         if !self.strict {
             // Making the archive again took its entry out.
-            seen = repository::read(store)?;
+            seen = self.place.look()?;
             if self.listed_otherwise(&seen, &sha256)? {
                 self.withdraw()?;
-                seen = repository::read(store)?;
+                seen = self.place.look()?;
             }
         }
-        if repository::add(seen, store, &manifest.name, &entry)? {
+        if repository::add(&seen, store, &manifest.name, &entry)? {
             ui::status("Listed", format_args!("{} {} in {FILE}", manifest.name, manifest.version));
             changed = true;
         }
@@ -146,7 +147,7 @@ impl Road {
     /// The listed versions, once caches were told: another run may have listed one a moment ago, and no tag may lead to a
     /// version before users find it in the index.
     fn shown(&self) -> Result<Vec<Version>> {
-        let snapshot = repository::read(&*self.place.store)?;
+        let snapshot = self.place.look()?;
         if self.announced.borrow().as_deref() != Some(snapshot.version()) {
             self.refresh_to(snapshot.version());
         }
@@ -188,11 +189,7 @@ impl Road {
 
     /// Refuses at the start of a run what publishing would refuse after a long build.
     pub(super) fn refuse_yanked(&self) -> Result<()> {
-        self.refuse_yanked_in(self.place.first_look()?)
-    }
-
-    fn refuse_yanked_in(&self, seen: &Snapshot) -> Result<()> {
-        seen.index()?.refuse_yanked(&self.chart.name, &self.release.version.to_string())
+        self.place.seen()?.index()?.refuse_yanked(&self.chart.name, &self.release.version.to_string())
     }
 
     fn put_archive(&self, name: &str, bytes: &[u8]) -> Result<Archive> {

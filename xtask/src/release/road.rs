@@ -119,7 +119,7 @@ impl Road {
             return Ok(self);
         }
         // The decision which version this is rests on it.
-        self.place.first_look()?.index()?;
+        self.place.seen()?.index()?;
         let (root, version) = (&self.workspace.root, &self.release.version);
         let road = if self.edits.is_empty() {
             self
@@ -180,7 +180,7 @@ impl Road {
     /// The image that an archive names, where it is of this release and the archive is what we would make for it.
     pub(super) fn same_release(&self, archive: &[u8]) -> Result<Option<ImageFacts>> {
         let Some(facts) = self.named_image(archive) else { return Ok(None) };
-        let same = self.judge(&facts)? == Judgement::Ours && self.pack(&facts.digest)?.1 == archive;
+        let same = self.judge(&facts)? == Judgement::Ours && self.pack(&facts)?.1 == archive;
         Ok(same.then_some(facts))
     }
 
@@ -214,11 +214,11 @@ impl Road {
     }
 
     /// The chart as it is released with an image: its manifest and its archive.
-    pub(super) fn pack(&self, digest: &Digest) -> Result<(ChartManifest, Vec<u8>)> {
-        let platforms = self.place.registry.platforms(digest)?.into_iter().map(|part| part.platform).collect();
+    pub(super) fn pack(&self, image: &ImageFacts) -> Result<(ChartManifest, Vec<u8>)> {
+        let Release { target, version, .. } = &self.release;
         let stamp = package::Stamp {
-            image: format!("{}:{}@{digest}", self.release.target.image, self.release.version),
-            platforms,
+            image: format!("{}:{version}@{}", target.image, image.digest),
+            platforms: image.platforms.clone(),
             repository: self.release.target.repository.clone(),
         };
         let (files, manifest) = package::stage(self.files.clone(), &stamp)?;

@@ -13,7 +13,7 @@ use crate::chart::repository;
 use crate::config::Target;
 use crate::error::{Error, Exit, Result};
 use crate::http::{Anonymous, Answer};
-use crate::image::layout::{self, Digest, sha256_hex};
+use crate::image::layout::{self, Digest, PlatformImage, sha256_hex};
 use crate::image::pull::Puller;
 use crate::release::plan;
 use crate::release::version;
@@ -81,17 +81,17 @@ pub fn index(target: &Target, chart: &str, wanted: &Version, patience: Duration)
     })
 }
 
-/// Pulls an image by its digest before a chart names it: manifests and configurations, and every layer. The tag has to be there;
-/// it may lead to the same release of another compiler for a moment.
+/// Pulls an image by its digest before a chart names it: manifests and configurations, and every layer. Gives its platforms. The tag
+/// has to be there; it may lead to the same release of another compiler for a moment.
 ///
 /// # Errors
 /// A part of it cannot be pulled by an anonymous user.
-pub fn image(target: &Target, tag: &str, digest: &Digest, patience: Duration) -> Result<()> {
+pub fn image(target: &Target, tag: &str, digest: &Digest, patience: Duration) -> Result<Vec<PlatformImage>> {
     let pulled = patiently(patience, || {
         let puller = Puller::new(target);
         let pulled = layout::collect(digest, &|part, digest| puller.part(part, digest));
-        let pulled = pulled.and_then(|_| match puller.manifest(tag)?.status {
-            200 => Ok(()),
+        let pulled = pulled.and_then(|image| match puller.manifest(tag)?.status {
+            200 => image.platforms(),
             status => Err(Error::new(Exit::Verify, format!("tag {tag} is answered with {status}"))),
         });
         // Whoever may not pull now may not in a minute, either.

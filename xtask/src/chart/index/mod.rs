@@ -91,6 +91,16 @@ impl<'a> Index<'a> {
         index::read(text).map(Index).map_err(|why| unreadable(&why))
     }
 
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> Index<'static> {
+        Index(self.0.into_owned())
+    }
+
+    /// One to change, whose texts are this one's.
+    pub fn borrowed(&self) -> Index<'_> {
+        Index(self.0.borrowed())
+    }
+
     /// The file's new content: exact JSON, one version a line.
     pub fn write(&self) -> String {
         index::write(&self.0)

@@ -38,8 +38,11 @@ fn changed(root: &Path) -> Result<Vec<String>> {
     if asked.code != Some(0) {
         return Err(Error::new(Exit::Failure, "git cannot say what was changed").because(asked.stderr));
     }
-    let prefix = git(root).args(["rev-parse", "--show-prefix"]).read()?;
     let text = String::from_utf8_lossy(&asked.stdout).into_owned();
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let prefix = git(root).args(["rev-parse", "--show-prefix"]).read()?;
     // Two letters and a space, then the path from the top of the repository.
     let paths = text.split('\0').filter_map(|line| line.get(3..));
     Ok(paths.map(|path| path.strip_prefix(&prefix).unwrap_or(path).to_owned()).collect())

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use semver::Version;
 
-use super::{changed, git, head, is_ancestor, short, tag, unclean};
+use super::{changed, git, is_ancestor, short, tag, unclean};
 use crate::error::{Error, Exit, Result};
 
 /// What is about to be done with the checked-out commit.
@@ -130,10 +130,13 @@ fn unpushed(standing: &Standing, version: &Version, why: &str) -> Error {
 /// Git itself fails. What is only missing is among the facts.
 pub fn look(root: &Path, version: &Version) -> Result<Facts> {
     let name = tag::name(version);
-    let head = head(root)?;
-    let branch = git(root).args(["symbolic-ref", "--quiet", "--short", "HEAD"]).output()?;
-    let branch = (branch.code == Some(0)).then(|| String::from_utf8_lossy(&branch.stdout).trim().to_owned());
-    let shallow = git(root).args(["rev-parse", "--is-shallow-repository"]).read()? == "true";
+    // One call for three questions: git's start takes longer than its answers.
+    let words = ["rev-parse", "--is-shallow-repository", "HEAD^{commit}", "--symbolic-full-name", "HEAD"];
+    let said = git(root).args(words).read()?;
+    let mut lines = said.lines();
+    let shallow = lines.next() == Some("true");
+    let head = lines.next().unwrap_or_default().to_owned();
+    let branch = lines.next().and_then(|name| name.strip_prefix("refs/heads/")).map(str::to_owned);
     Ok(Facts {
         changed: changed(root)?,
         tag: tag::local_tag(root, &name)?,
@@ -146,8 +149,10 @@ pub fn look(root: &Path, version: &Version) -> Result<Facts> {
 
 fn look_at_remote(root: &Path, head: &str, branch: Option<&str>, shallow: bool, tag: &str) -> Result<Remote> {
     let upstream = branch.map(|branch| upstream(root, branch)).transpose()?.flatten();
-    let remotes = git(root).args(["remote"]).read()?;
-    let name = choose(&remotes.lines().collect::<Vec<_>>(), upstream.as_ref().map(|(remote, _)| remote.as_str()))?;
+    let name = match &upstream {
+        Some((remote, _)) => remote.clone(),
+        None => choose(&git(root).args(["remote"]).read()?.lines().collect::<Vec<_>>())?,
+    };
     let patterns = ["HEAD".into(), "refs/heads/*".into(), format!("refs/tags/{tag}"), format!("refs/tags/{tag}^{{}}")];
     let listing = listing(root, &name, &patterns)?;
     let tips = listing.released_from();
@@ -168,16 +173,16 @@ fn upstream(root: &Path, branch: &str) -> Result<Option<(String, String)>> {
         .and_then(|(remote, reference)| Some((remote.to_owned(), reference.strip_prefix("refs/heads/")?.to_owned()))))
 }
 
-fn choose(remotes: &[&str], upstream: Option<&str>) -> Result<String> {
+/// The remote of a branch that follows none.
+fn choose(remotes: &[&str]) -> Result<String> {
     let error = |what: &str| Error::new(Exit::Environment, what);
-    match (upstream, remotes) {
-        (Some(upstream), _) => Ok(upstream.to_owned()),
-        (None, remotes) if remotes.contains(&"origin") => Ok("origin".into()),
-        (None, [only]) => Ok((*only).to_owned()),
-        (None, []) => Err(error("this repository has no remote")
+    match remotes {
+        remotes if remotes.contains(&"origin") => Ok("origin".into()),
+        [only] => Ok((*only).to_owned()),
+        [] => Err(error("this repository has no remote")
             .because("nobody else could find what a release was made of")
             .remedy("git remote add origin URL")),
-        (None, several) => Err(error("it is not clear which remote versions are released from")
+        several => Err(error("it is not clear which remote versions are released from")
             .because(several.join(", "))
             .remedy("name it `origin`, or let this branch follow it: git branch --set-upstream-to REMOTE/BRANCH")),
     }
@@ -235,8 +240,11 @@ fn relations(
     head: &str,
     tips: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, Relation>> {
-    fetch_missing(root, remote, tips)?;
+    fetch_missing(root, remote, head, tips)?;
     let relation = |tip: &String| -> Result<Relation> {
+        if tip == head {
+            return Ok(Relation::Same);
+        }
         Ok(match (is_ancestor(root, head, tip)?, is_ancestor(root, tip, head)?) {
             (true, true) => Relation::Same,
             (true, false) => Relation::Older,
@@ -248,9 +256,9 @@ fn relations(
 }
 
 /// Fetches the commits that are to be compared, and moves no reference of this clone.
-fn fetch_missing(root: &Path, remote: &str, tips: &BTreeMap<String, String>) -> Result<()> {
+fn fetch_missing(root: &Path, remote: &str, head: &str, tips: &BTreeMap<String, String>) -> Result<()> {
     let mut missing = Vec::new();
-    for (branch, tip) in tips {
+    for (branch, tip) in tips.iter().filter(|(_, tip)| *tip != head) {
         if git(root).args(["cat-file", "-e", &format!("{tip}^{{commit}}")]).output()?.code != Some(0) {
             missing.push(format!("refs/heads/{branch}"));
         }
