@@ -251,7 +251,7 @@ fn whole_rows(figures: &mut Figures) {
         production.cloudfront.forget();
         demo.git(&["push", "--quiet", "--delete", "origin", "v1.0.0"]);
         demo.git(&["tag", "--delete", "v1.0.0"]);
-        for made in ["image", "scan", "verdicts", "source"] {
+        for made in ["image", "scan", "verdicts"] {
             std::fs::remove_dir_all(demo.root().join("target/xtask").join(made)).unwrap();
         }
     };

@@ -5,7 +5,7 @@
 //! program is linked. The build sees a copy of the sources at one path name, and paths of the machine are mapped away, so that
 //! folder, user and home leave no trace in the binary (I15).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::config::Workspace;
 use crate::disk;
 use crate::error::{Error, Exit, Result};
 use crate::image::layout::Platform;
+use crate::parallel::side_by_side;
 use crate::process::Call;
 use crate::release::plan;
 use crate::tools;
@@ -58,8 +59,9 @@ pub struct Missing {
 pub fn toolchains(workspace: &Workspace) -> Result<Toolchains> {
     let compilers = compilers(workspace)?;
     let mut toolchains = Toolchains::default();
-    for (platform, triple) in &workspace.platforms {
-        match toolchain(triple, &compilers)? {
+    let found = side_by_side(workspace.platforms.values(), |triple| toolchain(triple, &compilers));
+    for (platform, toolchain) in workspace.platforms.keys().zip(found) {
+        match toolchain? {
             Ok(toolchain) => {
                 toolchains.found.insert(platform.clone(), toolchain);
             }
@@ -247,8 +249,8 @@ struct Compiler {
 /// Every compiler of this machine that is new enough, the preferred one first.
 fn compilers(workspace: &Workspace) -> Result<Vec<Compiler>> {
     let mut compilers: Vec<Compiler> = Vec::new();
-    for path in compiler_paths()? {
-        let Some(compiler) = ask(&path)? else { continue };
+    for answer in side_by_side(&compiler_paths()?, |path| ask(path)) {
+        let Some(compiler) = answer? else { continue };
         let new_enough = is_at_least(&compiler.version, workspace.package.rust_version.as_deref());
         if new_enough && compilers.iter().all(|known| known.sysroot != compiler.sysroot) {
             compilers.push(compiler);
@@ -267,6 +269,9 @@ fn compiler_paths() -> Result<Vec<PathBuf>> {
             listed.lines().filter_map(|line| line.split_whitespace().last()).filter(|word| word.starts_with('/'));
         paths.extend(folders.map(|folder| Path::new(folder).join("bin/rustc")));
     }
+    // `/bin` and `/usr/bin` are often one folder, and shells like to add to PATH what is in it.
+    let mut known = BTreeSet::new();
+    paths.retain(|path| known.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
     Ok(paths)
 }
 

@@ -98,16 +98,16 @@ impl Scanner {
     /// A critical vulnerability was found, fixed upstream or not, that nobody waived; or the scan itself went wrong.
     pub fn scan(&self, image: &Layout, package: &str, waivers: &Waivers, folder: &Path) -> Result<Verdict> {
         disk::remove(folder)?;
-        let (mut findings, mut converting) = (Vec::new(), Vec::new());
-        for part in image.platforms()? {
-            let report = self.report(image, &part, folder)?;
-            // Meanwhile the next platform is scanned. Not two at once: they share a cache that only one may open.
-            converting.push(self.convert(&part, folder)?);
+        let parts = image.platforms()?;
+        finish(parts.iter().map(|part| self.start(image, part, folder)))?;
+        finish(parts.iter().map(|part| self.convert(part, folder)))?;
+        disk::remove(&folder.join(WORK))?;
+        let mut findings = Vec::new();
+        for part in &parts {
+            let report = read_report(part, folder)?;
             check(&report, &part.platform, package)?;
             findings.extend(report.critical(&part.platform));
         }
-        converting.into_iter().try_for_each(|running| running.finish(LIMIT).map_err(broken))?;
-        disk::remove(&folder.join(WORK))?;
         let judgement = waivers.judge(&findings, waivers::today());
         tell(&judgement);
         if judgement.open.is_empty() {
@@ -129,23 +129,22 @@ impl Scanner {
         .remedy(format!("the whole reports are in {}", folder.display())))
     }
 
-    /// Scans one platform, and keeps the report.
-    fn report(&self, image: &Layout, part: &PlatformImage, folder: &Path) -> Result<Report> {
+    /// Starts to scan one platform into a report in `folder`.
+    fn start(&self, image: &Layout, part: &PlatformImage, folder: &Path) -> Result<Running> {
         let name = report_name(part);
         let work = folder.join(WORK);
         // Reports name the input: they should name the platform, and no folder of this machine.
         let input = work.join(&name);
         let output = folder.join(format!("{name}.json"));
         image.only(part)?.write(&input)?;
-        let scanned = self
-            .call("image", &work)?
+        self.call("image", &work)?
             .args(["--scanners", "vuln", "--format", "json", "--list-all-pkgs", "--exit-code", "0"])
             .args(["--skip-db-update", "--skip-java-db-update", "--offline-scan", "--skip-version-check"])
+            // What another scan found out is not believed; and the cache on disk can be opened by one scan at a time only.
+            .args(["--cache-backend", "memory"])
             .args(["--input".as_ref(), name.as_ref(), "--output".as_ref(), output.as_os_str()])
-            .run_silently(LIMIT);
-        scanned.map_err(broken)?;
-        let bytes = disk::read(&output)?.unwrap_or_default();
-        serde_json::from_slice(&bytes).context(Exit::Scanner, || format!("Trivy wrote no report for {}", part.platform))
+            .start_silently()
+            .map_err(broken)
     }
 
     /// Starts to write a platform's report as SARIF, beside its JSON.
@@ -173,6 +172,17 @@ impl Scanner {
 /// A call of the scanner with nothing of ours in its environment, and `home` instead of the caller's.
 fn sealed(program: &Path, home: &Path) -> Call {
     Call::new(program).with_only_env(&ENVIRONMENT).env("HOME", home)
+}
+
+/// Waits for calls that run side by side.
+fn finish(started: impl Iterator<Item = Result<Running>>) -> Result<()> {
+    let running: Vec<Running> = started.collect::<Result<_>>()?;
+    running.into_iter().try_for_each(|running| running.finish(LIMIT).map_err(broken))
+}
+
+fn read_report(part: &PlatformImage, folder: &Path) -> Result<Report> {
+    let bytes = disk::read(&folder.join(format!("{}.json", report_name(part))))?.unwrap_or_default();
+    serde_json::from_slice(&bytes).context(Exit::Scanner, || format!("Trivy wrote no report for {}", part.platform))
 }
 
 fn report_name(part: &PlatformImage) -> String {
