@@ -64,11 +64,19 @@ fn parts(root: &Path) -> Result<Vec<Part>> {
         part("unit tests", "test --workspace --lib --bins --features xtask/remote --locked --quiet", false),
         part("operator", "test --package kube9-operator --test it --locked --quiet", true),
     ];
-    for module in modules(root)? {
-        let arguments = format!("test --package xtask --features remote --test it --locked --quiet -- {module}::");
-        parts.push(part(&module, &arguments, true));
+    let modules = modules(root)?;
+    for module in &modules {
+        let call = "test --package xtask --features remote --test it --locked --quiet --";
+        parts.push(part(module, &format!("{call} {}", filter(module, &modules)), true));
     }
     Ok(parts)
+}
+
+/// The words that make a test binary run one module: names are matched anywhere, so `kill::` would run `skill::`, too.
+fn filter(module: &str, modules: &[String]) -> String {
+    let others = modules.iter().filter(|other| *other != module && other.ends_with(module));
+    let skipped: String = others.map(|other| format!(" --skip {other}::")).collect();
+    format!("{module}::{skipped}")
 }
 
 /// The modules of the integration tests that hold tests.
@@ -124,5 +132,17 @@ fn summarise(times: &mut [(String, Duration)]) {
     ui::status("Slowest", format_args!("parts of {:.1} s:", total.as_secs_f64()));
     for (name, time) in times.iter().take(SHOWN) {
         ui::note(&format!("{:.1} s", time.as_secs_f64()), name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_module_runs_once_even_where_its_name_ends_anothers() {
+        let modules = ["kill".to_owned(), "kill_in_production".to_owned(), "production".to_owned()];
+        assert_eq!(filter("kill", &modules), "kill::");
+        assert_eq!(filter("production", &modules), "production:: --skip kill_in_production::");
     }
 }
