@@ -18,7 +18,7 @@ use crate::backoff;
 use crate::config::Target;
 use crate::effect::announce;
 use crate::error::{Context, Error, Exit, Result};
-use crate::http;
+use crate::http::{self, Anonymous};
 use crate::image::layout::{self, Digest, Layout, Part, PlatformImage};
 use crate::image::registry::Registry;
 use crate::ui;
@@ -33,6 +33,9 @@ pub struct Remote {
     client: Client,
     host: String,
     path: String,
+    url: String,
+    /// How long an answer may take.
+    limit: Duration,
     runtime: tokio::runtime::Runtime,
     credentials: OnceCell<RegistryAuth>,
     /// Whether tokens for reading and for writing were asked for.
@@ -45,7 +48,7 @@ impl Remote {
     /// The repository of a target's image; asks nothing yet.
     ///
     /// # Errors
-    /// The machine cannot start a runtime.
+    /// The machine cannot start a runtime, or has no certificates.
     pub fn new(target: &Target) -> Result<Self> {
         let plain = target.registry.starts_with("http://");
         let config = ClientConfig {
@@ -58,9 +61,11 @@ impl Remote {
         };
         let (host, path) = target.image.split_once('/').unwrap_or_default();
         Ok(Remote {
-            client: Client::new(config),
+            client: Client::try_from(config).context(Exit::Failure, || format!("cannot prepare to talk to {host}"))?,
             host: host.to_owned(),
             path: path.to_owned(),
+            url: target.registry.clone(),
+            limit: target.timeout(),
             runtime: http::runtime()?,
             credentials: OnceCell::new(),
             has_asked: Default::default(),
@@ -172,8 +177,20 @@ impl Remote {
         self.request(RegistryOperation::Push, &what, push).map(drop).map_err(|refusal| refusal.or_missing(what))
     }
 
+    /// What the registry says to somebody who only asks whether it is one.
+    fn greeting(&self) -> Option<u16> {
+        let answer = Anonymous::with_limit(&self.url, self.limit).get(&format!("{}/v2/", self.url), &[]);
+        answer.ok().map(|answer| answer.status)
+    }
+
     fn explain(&self, what: &str, error: &OciDistributionError) -> Error {
         let denied = is_denied(error);
+        // The client takes a registry that does not answer its greeting for one that wants no credentials, and is then denied.
+        if denied && let Some(status) = self.greeting().filter(|status| *status >= 500) {
+            return Error::new(Exit::Repository, what)
+                .because(format!("{}/v2/ is answered with {status}: the registry is out of order", self.url))
+                .remedy("run the same words again when it is back: nothing was lost, and nothing is done twice");
+        }
         let failed = Error::new(if denied { Exit::Environment } else { Exit::Repository }, what).because(chain(error));
         if !denied {
             return failed.remedy("run the same words again: nothing was lost, and nothing is done twice");

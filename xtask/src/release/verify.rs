@@ -103,15 +103,20 @@ pub fn image(target: &Target, tag: &str, digest: &Digest, patience: Duration) ->
     })
 }
 
-/// The SHA-256 of a version's archive, as the public index lists it; nothing where it lists no such version.
+/// The SHA-256 of a version's archive, as the public index lists it; nothing where it lists no such version, or is not there.
 ///
 /// # Errors
 /// The index cannot be fetched, or is damaged.
 pub fn listed(target: &Target, chart: &str, version: &str) -> Result<Option<String>> {
     let answer = Anonymous::with_limit(&target.repository, target.timeout())
         .get(&format!("{}/{FILE}", target.repository), &[])?;
-    if answer.status != 200 {
-        return Ok(None);
+    match answer.status {
+        200 => {}
+        404 => return Ok(None),
+        status => {
+            return Err(Error::new(Exit::Verify, format!("{}/{FILE} is answered with {status}", target.repository))
+                .remedy("run the same words again: nothing was lost, and nothing is done twice"));
+        }
     }
     let json = index::as_json(&answer.body)?;
     let index = Index::parse(&json)?;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::production::Production;
-use crate::servers::{Asked, Fault, Proxy, When};
+use crate::servers::{Asked, Fault, Faults, When};
 use crate::support::{Run, files_below, pretended_programs};
 
 /// The words that are said, and said again after every failure.
@@ -83,8 +83,8 @@ impl World {
     }
 
     fn heal(&self) {
-        for proxy in [&self.production.s3, &self.production.cloudfront.proxy, &self.production.registry.proxy] {
-            proxy.heal();
+        for place in [s3, aws, registry, edge] {
+            place(&self.production).heal();
         }
         // An edge remembers for 10 s that something is missing.
         self.production.edge.advance(Duration::from_secs(11));
@@ -104,30 +104,35 @@ impl World {
 #[derive(Clone, Copy)]
 struct Kind {
     name: &'static str,
-    place: fn(&Production) -> &Proxy,
+    place: fn(&Production) -> &Faults,
     method: &'static str,
     is: fn(&Asked) -> bool,
     /// What an error about it names.
     named: &'static str,
 }
 
-fn s3(production: &Production) -> &Proxy {
-    &production.s3
+fn s3(production: &Production) -> &Faults {
+    production.s3.faults()
 }
 
-fn aws(production: &Production) -> &Proxy {
-    &production.cloudfront.proxy
+fn aws(production: &Production) -> &Faults {
+    production.cloudfront.proxy.faults()
 }
 
-fn registry(production: &Production) -> &Proxy {
-    &production.registry.proxy
+fn registry(production: &Production) -> &Faults {
+    production.registry.proxy.faults()
+}
+
+/// Between the edge and its users.
+fn edge(production: &Production) -> &Faults {
+    production.edge.faults()
 }
 
 fn is_anonymous(asked: &Asked) -> bool {
     asked.header("authorization").is_none_or(|value| value.ends_with("anonymous"))
 }
 
-const IN_AWS: [Kind; 7] = [
+const IN_AWS: [Kind; 10] = [
     Kind {
         name: "DescribeStacks",
         place: aws,
@@ -139,6 +144,13 @@ const IN_AWS: [Kind; 7] = [
         name: "S3 get index",
         place: s3,
         method: "GET",
+        is: |asked| asked.path.contains("/index.yaml"),
+        named: "index.yaml",
+    },
+    Kind {
+        name: "S3 head index",
+        place: s3,
+        method: "HEAD",
         is: |asked| asked.path.contains("/index.yaml"),
         named: "index.yaml",
     },
@@ -165,6 +177,14 @@ const IN_AWS: [Kind; 7] = [
         is: |asked| asked.path.contains("/invalidation/"),
         named: "invalidat",
     },
+    Kind {
+        name: "public index",
+        place: edge,
+        method: "GET",
+        is: |asked| asked.path == "/index.yaml",
+        named: "index.yaml",
+    },
+    Kind { name: "public .tgz", place: edge, method: "GET", is: |asked| asked.path.ends_with(".tgz"), named: ".tgz" },
 ];
 
 const IN_THE_REGISTRY: [Kind; 12] = [
@@ -294,7 +314,7 @@ fn clear_error(run: &Run, kind: &Kind, fault: &str) -> String {
     format!("exit {}: {}", run.code.unwrap_or_default(), error.lines().next().unwrap_or_default())
 }
 
-/// Each fault once on each kind of request.
+/// Each fault on each kind of request, once; what passes soonest, twice in a row.
 fn passing(kinds: &'static [Kind]) {
     let Some(world) = World::new() else { return };
     let observer = world.production.observe();
@@ -311,7 +331,8 @@ fn passing(kinds: &'static [Kind]) {
                 }
                 mine
             });
-            (kind.place)(&world.production).inject(when.first(1), fault.clone());
+            let times = if ["reset", "503"].contains(&name) { 2 } else { 1 };
+            (kind.place)(&world.production).inject(when.first(times), fault.clone());
         }
         world.go_on();
         let before = world.listed();
@@ -357,8 +378,8 @@ fn lasting(kinds: &'static [Kind], stalled: &[&str]) {
         for kind in kinds.iter().filter(|kind| name != "time-out" || stalled.contains(&kind.name)) {
             world.go_on();
             let before = world.listed();
-            let (is, proxy) = (kind.is, (kind.place)(&world.production));
-            let done: Arc<AtomicUsize> = proxy.inject(When::asked(kind.method, "").test(is), fault.clone());
+            let (is, place) = (kind.is, (kind.place)(&world.production));
+            let done: Arc<AtomicUsize> = place.inject(When::asked(kind.method, "").test(is), fault.clone());
             let run = world.release("Waiting up to");
             assert!(world.listed().is_superset(&before), "{}", run.stderr);
             let outcome = match run.code {
@@ -483,6 +504,11 @@ fn i5_i12_a_registry_that_denies_or_hides_the_image_stops_the_release_before_the
     let wrong =
         registry.docker_config().replace("cHVibGlzaGVyOmNhbmFyeS1yZWdpc3RyeS1wYXNzd29yZA==", "cHVibGlzaGVyOm5v");
     with_config(Some(wrong)).fails(4, &log_in);
+    // The client takes this for a registry that wants no credentials; people are not to be sent to log in.
+    registry.proxy.inject(When::asked("GET", "/v2/").test(|asked| asked.path == "/v2/"), Fault::Status(503));
+    let run = world.xtask(&WORDS).fails(6, "the registry is out of order");
+    assert!(!run.stderr.contains("docker login"), "{}", run.stderr);
+    world.heal();
     assert_eq!(store.keys(), ["index.yaml"]);
     registry.make_private(true);
     let run = world.xtask(&WORDS).fails(8, "to anonymous users");
@@ -507,6 +533,12 @@ fn h6_a_bucket_without_an_index_is_an_error_until_somebody_asks_for_the_first_on
         let run = world.xtask(&WORDS).fails(6, "the repository has no index.yaml");
         assert!(run.stderr.contains("--init") && run.stderr.contains("deploy-infra"), "{}", run.stderr);
         assert!(archive.is_none_or(|name| run.stderr.contains(name)), "{}", run.stderr);
+        // Where nobody can say whether archives are there, nobody says that none are.
+        world.production.s3.inject(When::asked("GET", "list-type=2"), Fault::Status(403));
+        world.xtask(&WORDS).fails(6, "cannot list demo-charts");
+        world.heal();
+        world.production.s3.inject(When::asked("GET", "list-type=2").first(1), Fault::Status(503));
+        world.xtask(&WORDS).fails(6, "the repository has no index.yaml");
         assert_eq!((world.head(), store.keys()), (head, before));
         world.xtask(&[&WORDS[..], &["--init"]].concat()).ok();
         assert_eq!(world.listed().len(), 1);

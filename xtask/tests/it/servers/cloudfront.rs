@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::client::elements;
 use super::edge::Caches;
+use super::fault::Dialect;
 use super::moto::Moto;
-use super::proxy::{Answer, Asked, Dialect, Proxy, Way};
+use super::proxy::{Answer, Asked, Proxy, Way};
 use crate::support::free_port;
 
 /// A running front of CloudFront's API; every other service of moto passes through.

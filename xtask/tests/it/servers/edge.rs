@@ -19,6 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
 use super::client::{Ask, Reply};
+use super::fault::{Dialect, Faults};
 use super::front::{Answer, Asked, Front, Outcome, forward, handler, loopback};
 use super::signature::{Credentials, Signed, encoded};
 use super::versitygw::{REGION, Versitygw};
@@ -41,6 +42,8 @@ const DEFAULT_SECONDS: u64 = 86_400;
 pub struct Edge {
     pub port: u16,
     caches: Caches,
+    /// Between location 0 and its users.
+    faults: Arc<Faults>,
     folder: TempDir,
     trust: Arc<rustls::ClientConfig>,
     _front: Front,
@@ -98,17 +101,27 @@ impl Edge {
         };
         let caches = Caches { shared: Arc::new(shared) };
         let (port, certificates) = (free_port(), Certificates::new());
+        let faults = Arc::new(Faults::of(Dialect::S3));
         let mut sites = Vec::new();
         for location in 0..2 {
-            let caches = caches.clone();
-            let handler = handler(move |asked| serve(caches.clone(), location, asked));
+            let (caches, faults) = (caches.clone(), Arc::clone(&faults));
+            let handler = handler(move |asked| {
+                let (caches, faults) = (caches.clone(), (location == 0).then(|| Arc::clone(&faults)));
+                async move {
+                    let answer = |asked| serve(&caches, location, asked);
+                    match faults {
+                        Some(faults) => faults.meet(asked, answer).await,
+                        None => Outcome::Answer(answer(asked).await),
+                    }
+                }
+            });
             let addresses = if location == 0 { loopback(port) } else { vec![address(port, location)] };
             sites.extend(addresses.into_iter().map(|address| (address, Arc::clone(&handler))));
         }
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.pem"), &certificates.authority).unwrap();
         let front = Front::start(sites, Some(certificates.server.into()));
-        Edge { port, caches, folder, trust: certificates.client, _front: front }
+        Edge { port, caches, faults, folder, trust: certificates.client, _front: front }
     }
 
     /// The one name of all locations. Programs that look it up come to location 0.
@@ -133,6 +146,11 @@ impl Edge {
     /// Somebody near one location, for a thread of its own.
     pub fn visitor(&self, location: usize) -> Visitor {
         Visitor { port: self.port, location, trust: Arc::clone(&self.trust) }
+    }
+
+    /// What goes wrong between location 0 and its users.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// What the locations keep, to be invalidated.
@@ -219,7 +237,7 @@ impl Shared {
     }
 }
 
-async fn serve(caches: Caches, location: usize, asked: Asked) -> Outcome {
+async fn serve(caches: &Caches, location: usize, asked: Asked) -> Answer {
     let path = decoded(asked.path.split('?').next().unwrap_or_default());
     let answer = match asked.method.as_str() {
         "GET" | "HEAD" => {
@@ -232,7 +250,7 @@ async fn serve(caches: Caches, location: usize, asked: Asked) -> Outcome {
         "OPTIONS" => Answer::new(200, "text/plain", "").with("allow", "GET, HEAD, OPTIONS"),
         _ => Answer::new(403, "text/plain", "this distribution does not allow the method"),
     };
-    Outcome::Answer(HEADERS.iter().fold(answer, |answer, (name, value)| answer.with(name, value)))
+    HEADERS.iter().fold(answer, |answer, (name, value)| answer.with(name, value))
 }
 
 /// What a location answers for a path, and whether it had that.

@@ -12,13 +12,14 @@
 //! | `Moto` | | CloudFormation's stacks and CloudFront's API |
 //! | `CloudFront` | | invalidations that take time, and are replayed, as AWS says |
 //! | `Edge` | | CloudFront's cache |
-//! | `Proxy` | | every fault |
+//! | `Proxy` and `Edge` | | every fault |
 
 mod buildkit;
 mod child;
 pub mod client;
 mod cloudfront;
 mod edge;
+mod fault;
 mod front;
 mod laboratory;
 mod moto;
@@ -35,12 +36,13 @@ mod whole;
 pub use buildkit::Buildkit;
 pub use cloudfront::CloudFront;
 pub use edge::{Edge, HEADERS};
+pub use fault::{Dialect, Fault, Faults, Gate, When};
 pub use laboratory::Laboratory;
 pub use moto::{Moto, Stack, ask as ask_aws};
 pub use observer::{Observer, Publication};
 #[cfg(feature = "remote")]
 pub use production::{IMAGE, Production};
-pub use proxy::{Answer, Asked, Dialect, Fault, Gate, Proxy, Way, When};
+pub use proxy::{Answer, Asked, Proxy, Way};
 pub use registry::{PASSWORD, Registry, USER};
 pub use versitygw::Versitygw;
 #[cfg(feature = "remote")]

@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
 use super::child::{Served, folder};
-use super::proxy::{Answer, Asked, Dialect, Proxy, Way};
+use super::fault::Dialect;
+use super::proxy::{Answer, Asked, Proxy, Way};
 use crate::support::{free_port, http_status, tool};
 
 /// The one account that may push.
