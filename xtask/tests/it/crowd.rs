@@ -160,6 +160,30 @@ fn i3_i12_a_publisher_that_pauses_between_list_and_write_leaves_no_tag_behind() 
     assert_eq!(observer.finish().violations, Vec::<String>::new());
 }
 
+/// A build takes minutes: what another compiler published meanwhile is found before any tag is set.
+#[test]
+fn x5_the_tags_of_a_version_never_lead_away_from_the_image_that_its_chart_names() {
+    let Some(rustc) = two_compilers() else { return };
+    let Some(production) = Production::new() else { return };
+    let [slow, fast] = [(); 2].map(|()| production.demo.cloned(production.origin.path(), "main"));
+    let order = |clone: &Demo, rustc: &Path| {
+        let mut command = production.equip(clone.command(&["release", "--to", "production", "--json"]));
+        command.env("RUSTC", rustc);
+        command
+    };
+    let gate = Gate::new();
+    let registry = &production.registry.proxy;
+    registry.inject(When::asked("POST", "/uploads").first(1), Fault::Hold(gate.clone()));
+    let late = start(order(&slow, &rustc[0]));
+    gate.wait_for(1);
+    let published = Run::of(order(&fast, &rustc[1])).ok().json();
+    let tagged = registry.count("PUT", "/manifests/v1.0.0");
+    gate.open();
+    let adopted = Run::from(late.wait_with_output().unwrap()).ok().json();
+    assert_eq!(adopted["digest"], published["digest"]);
+    assert_eq!((tagged, registry.count("PUT", "/manifests/v1.0.0")), (1, 1), "the tag was set once");
+}
+
 /// Another publisher finds in the bucket what users do not see yet.
 #[test]
 fn x4_i3_no_tag_leads_to_a_version_that_caches_do_not_show_yet() {
