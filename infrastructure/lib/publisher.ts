@@ -9,7 +9,6 @@ import {
   PolicyStatement,
   Role,
   WebIdentityPrincipal,
-  type IPrincipal,
 } from "aws-cdk-lib/aws-iam";
 import { Construct } from "constructs";
 
@@ -33,15 +32,20 @@ export interface PublisherProps {
   readonly github?: GitHubRepository;
 }
 
-/** One workflow, in the one environment that it runs in. */
-interface Workflow {
-  readonly file: string;
+/** What one role is for: these workflow files, in the one environment that they run in. */
+interface Work {
+  readonly files: readonly string[];
   readonly environment: string;
   readonly refs: readonly string[];
 }
 
-const PUBLISH: Workflow = { file: "release-chart.yml", environment: "production", refs: ["refs/heads/main", "refs/tags/v*"] };
-const DEPLOY: Workflow = { file: "deploy-infrastructure.yml", environment: "infrastructure", refs: ["refs/heads/main"] };
+const PUBLISH: Work = {
+  // Those that the jobs are written in, not `release.yml` that calls them. An image is only pushed for a version that the index allows.
+  files: ["release-image.yml", "release-chart.yml"],
+  environment: "production",
+  refs: ["refs/heads/main", "refs/tags/v*"],
+};
+const DEPLOY: Work = { files: ["deploy-infrastructure.yml"], environment: "infrastructure", refs: ["refs/heads/main"] };
 const ISSUER = "token.actions.githubusercontent.com";
 
 /** The name of the role that may publish: fixed, so that a workflow needs to know no more than the account. */
@@ -58,7 +62,7 @@ export class Publisher extends Construct {
   constructor(scope: Construct, id: string, props: PublisherProps) {
     super(scope, id);
     const provider = props.github && (props.github.providerArn ?? this.provider());
-    const trust = (workflow: Workflow) => trustOf(workflow, props, provider);
+    const trust = (work: Work) => trustOf(work, props, provider);
     this.publishRole = new Role(this, "Publish", {
       roleName: publishRoleName(this.stack.stackName),
       description: `Publishes charts to https://${props.domain}`,
@@ -228,9 +232,9 @@ function allow(actions: readonly string[], resources: readonly string[]): Policy
   return new PolicyStatement({ actions: [...actions], resources: [...resources] });
 }
 
-function trustOf(workflow: Workflow, props: PublisherProps, provider: string | undefined): IPrincipal & CompositePrincipal {
+function trustOf(work: Work, props: PublisherProps, provider: string | undefined): CompositePrincipal {
   const trusted = new CompositePrincipal(people(props.breakGlass ?? []));
-  return props.github && provider ? trusted.addPrincipals(workflowPrincipal(workflow, props.github, provider)) : trusted;
+  return props.github && provider ? trusted.addPrincipals(workflowPrincipal(work, props.github, provider)) : trusted;
 }
 
 /** A principal that a trust policy names must exist, or the role cannot be made; a condition may name one that is gone. */
@@ -239,18 +243,22 @@ function people(breakGlass: readonly string[]) {
   return breakGlass.length === 0 ? account : account.withConditions({ ArnEquals: { "aws:PrincipalArn": breakGlass } });
 }
 
-function workflowPrincipal(workflow: Workflow, repository: GitHubRepository, provider: string) {
+function workflowPrincipal(work: Work, repository: GitHubRepository, provider: string) {
   return new WebIdentityPrincipal(provider, {
     StringEquals: {
       [`${ISSUER}:aud`]: "sts.amazonaws.com",
       [`${ISSUER}:repository_id`]: repository.id,
-      [`${ISSUER}:environment`]: workflow.environment,
+      [`${ISSUER}:environment`]: work.environment,
     },
     StringLike: {
-      [`${ISSUER}:sub`]: subjects(repository, workflow.environment),
-      [`${ISSUER}:job_workflow_ref`]: workflow.refs.map((ref) => `${repository.name}/.github/workflows/${workflow.file}@${ref}`),
+      [`${ISSUER}:sub`]: subjects(repository, work.environment),
+      [`${ISSUER}:job_workflow_ref`]: workflowRefs(repository, work),
     },
   });
+}
+
+function workflowRefs(repository: GitHubRepository, { files, refs }: Work): string[] {
+  return files.flatMap((file) => refs.map((ref) => `${repository.name}/.github/workflows/${file}@${ref}`));
 }
 
 /** Repositories made, renamed or moved since July 2026 have numbers in theirs. No name can hold an `@`, so this widens nothing. */

@@ -29,7 +29,7 @@ function admits(name: string, claims: Record<string, string>): boolean {
 }
 
 describe.each([
-  ["publish", "production", ["release-chart.yml@refs/tags/v3.0.0", "release-chart.yml@refs/heads/main"]],
+  ["publish", "production", ["release-chart.yml@refs/tags/v3.0.0", "release-image.yml@refs/tags/v3.0.0", "release-chart.yml@refs/heads/main"]],
   ["deploy", "infrastructure", ["deploy-infrastructure.yml@refs/heads/main"]],
 ])("the role %s", (name, environment, workflows) => {
   test("is taken by its workflows, in both forms of the subject", () => {
