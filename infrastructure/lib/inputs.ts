@@ -75,7 +75,7 @@ const CERTIFICATE: Shape = {
   pattern: new RegExp(`^arn:aws:acm:${REGION}:\\d{12}:certificate/[0-9a-f-]+$`),
   wanted: `the ARN of a certificate in ${REGION} (arn:aws:acm:${REGION}:…:certificate/…)`,
 };
-const ZONE: Shape = { pattern: /^Z[0-9A-Z]{1,31}$/, wanted: "the id of a hosted zone (Z and capitals or digits, without /hostedzone/)" };
+const ZONE: Shape = { pattern: /^[0-9A-Z]{8,32}$/, wanted: "the id of a hosted zone (Z0123456789ABC, without /hostedzone/)" };
 const STACK: Shape = {
   // Two role names are made from it, and IAM allows 64 characters.
   pattern: /^[a-zA-Z][a-zA-Z0-9-]{0,55}$/,

@@ -101,6 +101,8 @@ export class Publisher extends Construct {
       allow(CLOUDFORMATION, [this.stackArn()]),
       allow(["cloudformation:GetTemplateSummary", "cloudformation:ValidateTemplate"], ["*"]),
       allow(BUCKET, [bucket.bucketArn, `${bucket.bucketArn}-logs`]),
+      // CloudFront writes access logs by an ACL, which it sets with the rights of whoever turns them on.
+      allow(["s3:PutBucketAcl"], [`${bucket.bucketArn}-logs`]),
       allow(OBJECTS, [bucket.arnForObjects("*")]),
       // CloudFront's Create actions, and those on what a distribution refers to, know no narrower resource than the account's.
       allow(CLOUDFRONT, [`arn:aws:cloudfront::${account}:*`]),

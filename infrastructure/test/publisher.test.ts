@@ -1,4 +1,5 @@
 // Who gets a role, and what it can do: both lists are complete, so that a right that is added here has to be added twice.
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 
 import { evaluate } from "./evaluate.ts";
@@ -58,6 +59,14 @@ describe.each([
     const whole = token(workflows[0]!, environment);
     for (const claim of Object.keys(whole)) {
       expect(admits(name, Object.fromEntries(Object.entries(whole).filter(([key]) => key !== claim)))).toBe(false);
+    }
+  });
+
+  test("is asked for by the workflows that it is for, in their environment", () => {
+    for (const file of new Set(workflows.map((workflow) => workflow.split("@")[0]!))) {
+      const text = readFileSync(new URL(`../../.github/workflows/${file}`, import.meta.url), "utf8");
+      expect(text).toContain(`environment: ${environment}\n`);
+      expect(text).toContain(`:role/kube9-operator-charts-${name}\n`);
     }
   });
 
