@@ -92,7 +92,8 @@ describe("CloudFront", () => {
   });
 
   test("does not write", () => {
-    expect(evaluate({ action: "s3:PutObject", resource: TGZ, principal: "cloudfront.amazonaws.com", context: { ...NEW, "AWS:SourceArn": DISTRIBUTION } }, policy)).toBe("deny");
+    const context = { ...NEW, "AWS:SourceArn": DISTRIBUTION };
+    expect(evaluate({ action: "s3:PutObject", resource: TGZ, principal: "cloudfront.amazonaws.com", context }, policy)).toBe("deny");
   });
 });
 

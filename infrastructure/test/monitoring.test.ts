@@ -11,7 +11,8 @@ const alarm = (from: Template, name: string) =>
 const graphs = (from: Template): string[] => {
   const { DashboardBody, DashboardName } = only(from, "AWS::CloudWatch::Dashboard").Properties;
   expect(DashboardName).toBe("kube9-operator-charts");
-  return JSON.parse(DashboardBody).widgets.map((widget: any) => [widget.properties.title, ...widget.properties.metrics.map((metric: string[]) => metric[1])].join(": "));
+  const names = ({ properties }: any) => [properties.title, ...properties.metrics.map((metric: string[]) => metric[1])];
+  return JSON.parse(DashboardBody).widgets.map((widget: any) => names(widget).join(": "));
 };
 
 describe.each([
