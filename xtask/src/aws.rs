@@ -16,7 +16,8 @@ use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use crate::config::Remote;
-use crate::error::{Context, Error, Exit, Result};
+use crate::error::{Error, Exit, Result};
+use crate::http;
 
 /// How often the SDK tries what was throttled, cut off, or failed on the server's side.
 const ATTEMPTS: u32 = 5;
@@ -68,9 +69,7 @@ impl Aws {
     /// # Errors
     /// The machine cannot start a runtime.
     pub fn new(remote: &Remote) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.context(Exit::Failure, || "cannot start a runtime".into())?;
-        Ok(Aws { remote: remote.clone(), runtime, config: OnceCell::new(), hosting: OnceCell::new() })
+        Ok(Aws { remote: remote.clone(), runtime: http::runtime()?, config: OnceCell::new(), hosting: OnceCell::new() })
     }
 
     /// Waits for an answer.

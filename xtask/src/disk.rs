@@ -165,7 +165,7 @@ pub fn scratch(name: &str) -> PathBuf {
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     // Numbers of processes come again, and a killed one may have left something.
     let moment = jiff::Timestamp::now().as_nanosecond();
-    std::env::temp_dir().join(format!("xtask-{}-{moment}-{call}-{name}", std::process::id()))
+    std::env::temp_dir().join(format!("xtask-{}.{moment}-{call}-{name}", std::process::id()))
 }
 
 /// The error for something that is there and cannot be read.

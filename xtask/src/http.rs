@@ -22,6 +22,15 @@ impl Answer {
     }
 }
 
+/// What servers and clients that wait for many things at once run on: one thread, the caller's own.
+///
+/// # Errors
+/// The system gives no more file descriptors.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context(Exit::Failure, || "cannot start a runtime".into())
+}
+
 /// An anonymous user. Connections are kept between requests.
 #[derive(Clone, Debug)]
 pub struct Anonymous {

@@ -8,6 +8,7 @@
 pub mod archive;
 #[cfg(feature = "remote")]
 pub mod aws;
+pub mod backoff;
 pub mod cdn;
 pub mod chart;
 pub mod ci;

@@ -25,7 +25,7 @@ use crate::chart::repository;
 use crate::config::Target;
 use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
-use crate::http::Anonymous;
+use crate::http::{Anonymous, runtime};
 use crate::image::layout::{self, Digest, sha256_hex};
 use crate::image::registry::Registry;
 use crate::release::place;
@@ -112,11 +112,6 @@ pub fn tell(folder: &Path, target: &Target) {
     ui::note("try", format_args!("helm repo add rehearsal {}", target.repository));
     ui::note("try", "helm search repo rehearsal --versions");
     ui::note("try", format_args!("docker run --rm {}:latest --version", target.image));
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context(Exit::Failure, || "cannot start the server's runtime".into())
 }
 
 /// `localhost` is one of two addresses, and clients differ in which they try; a machine without IPv6 has one.

@@ -1,7 +1,6 @@
 //! The chart repository in a store: archives that are written once, and the index that changes by compare-and-swap.
 
-use std::time::Duration;
-
+use crate::backoff;
 use crate::chart::index::{self, Added, Entry, FILE, Index};
 use crate::error::{Error, Exit, Result};
 use crate::store::{Object, Store, Write};
@@ -118,7 +117,7 @@ fn update_from(
         if written == Write::Done {
             return Ok(true);
         }
-        std::thread::sleep(pause(attempt));
+        std::thread::sleep(backoff::pause(1, 7, attempt));
         snapshot = read(store)?;
     }
     Err(Error::new(Exit::Busy, format!("{FILE} was changed by others {ATTEMPTS} times while this run tried to"))
@@ -131,12 +130,6 @@ fn update_from(
 /// As `update`; the version is listed with other content, or was yanked.
 pub fn add(seen: Snapshot, store: &dyn Store, chart: &str, entry: &Entry<'static>) -> Result<bool> {
     update_from(seen, store, &|index| Ok(index.add(chart, entry.clone())? == Added::New))
-}
-
-/// Longer with every attempt, and different for every process, so that two do not stay in step.
-fn pause(attempt: u32) -> Duration {
-    let jitter = u64::from(std::process::id() % 7);
-    Duration::from_millis((1 << attempt.min(6)) + jitter)
 }
 
 #[cfg(test)]

@@ -91,19 +91,21 @@ impl<'t> Puller<'t> {
 
     fn not_public(&self, digest: &Digest, status: u16) -> Error {
         let error = Error::new(Exit::Verify, format!("{digest} is answered with {status} to anonymous users"));
-        match self.target.image.strip_prefix("ghcr.io/").and_then(|path| path.split_once('/')) {
-            Some((owner, name)) => {
-                error.because("a new package of GitHub is private until somebody changes that").remedy(format!(
-                    "make it public: https://github.com/orgs/{owner}/packages/container/{}/settings (Danger Zone, \
-                     Change visibility); then the same words again",
-                    name.replace('/', "%2F")
-                ))
-            }
+        match visibility_page(&self.target.image) {
+            Some(page) => error
+                .because("a new package of GitHub is private until somebody changes that")
+                .remedy(format!("make it public: {page} (Danger Zone, Change visibility); then the same words again")),
             None => {
                 error.remedy("make the image public where its registry keeps such settings; then the same words again")
             }
         }
     }
+}
+
+/// Where GitHub keeps the visibility of an image's package.
+fn visibility_page(image: &str) -> Option<String> {
+    let (owner, name) = image.strip_prefix("ghcr.io/")?.split_once('/')?;
+    Some(format!("https://github.com/orgs/{owner}/packages/container/{}/settings", name.replace('/', "%2F")))
 }
 
 /// Where a challenge says that a token for pulling is had: `Bearer realm="URL",service="NAME"`.
@@ -123,12 +125,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn i5_an_anonymous_token_is_asked_for_where_the_challenge_says() {
+    fn i5_an_anonymous_token_is_asked_for_where_the_challenge_says_and_a_private_package_has_a_page() {
         let challenge = "Bearer realm=\"https://ghcr.io/token\",service=\"ghcr.io\",scope=\"repository:a/b:pull\"";
         assert_eq!(
             token_url(challenge, "a/b").as_deref(),
             Some("https://ghcr.io/token?service=ghcr.io&scope=repository:a/b:pull")
         );
+        assert_eq!(
+            visibility_page("ghcr.io/me/tools/demo").as_deref(),
+            Some("https://github.com/orgs/me/packages/container/tools%2Fdemo/settings")
+        );
+        assert_eq!(visibility_page("registry.example.com/me/demo"), None);
         assert_eq!(token_url("Basic realm=\"x\"", "a/b"), None);
     }
 }

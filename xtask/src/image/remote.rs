@@ -14,9 +14,11 @@ use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 
+use crate::backoff;
 use crate::config::Target;
 use crate::effect::announce;
 use crate::error::{Context, Error, Exit, Result};
+use crate::http;
 use crate::image::layout::{self, Digest, Layout, Part, PlatformImage};
 use crate::image::registry::Registry;
 use crate::ui;
@@ -54,13 +56,12 @@ impl Remote {
             user_agent: concat!("xtask/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let (host, path) = target.image.split_once('/').unwrap_or_default();
         Ok(Remote {
             client: Client::new(config),
             host: host.to_owned(),
             path: path.to_owned(),
-            runtime: runtime.context(Exit::Failure, || "cannot start a runtime".into())?,
+            runtime: http::runtime()?,
             credentials: OnceCell::new(),
             has_asked: Default::default(),
             known: RefCell::default(),
@@ -71,7 +72,11 @@ impl Remote {
         if let Some(known) = self.credentials.get() {
             return Ok(known);
         }
-        let found = credentials(&self.host)?;
+        let variable = |name: &str| std::env::var(name).ok();
+        let found = match workflow_token(&self.host, &variable) {
+            Some(token) => token,
+            None => docker_credentials(&self.host)?,
+        };
         self.runtime.block_on(self.client.store_auth_if_needed(&self.host, &found));
         Ok(self.credentials.get_or_init(|| found))
     }
@@ -118,7 +123,7 @@ impl Remote {
             if attempt == ATTEMPTS || !again {
                 return Err(Refusal::Failed(self.explain(&what(), &error)));
             }
-            std::thread::sleep(Duration::from_millis((100 << attempt) + u64::from(std::process::id() % 90)));
+            std::thread::sleep(backoff::pause(100, 90, attempt));
         }
     }
 
@@ -310,12 +315,18 @@ pub fn choose_tls() {
     let _: Result<(), _> = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// The workflow's own token in GitHub Actions; else what `docker login` left, or one of docker's helpers gives.
-fn credentials(host: &str) -> Result<RegistryAuth> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    if let (Some(token), true) = (variable("GITHUB_TOKEN"), host == "ghcr.io" && variable("GITHUB_ACTIONS").is_some()) {
-        return Ok(RegistryAuth::Basic(variable("GITHUB_ACTOR").unwrap_or_else(|| "github".into()), token));
+/// The workflow's own token in GitHub Actions, which is for GitHub's registry alone.
+fn workflow_token(host: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<RegistryAuth> {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    if host != "ghcr.io" || set("GITHUB_ACTIONS").as_deref() != Some("true") {
+        return None;
     }
+    let token = set("GITHUB_TOKEN")?;
+    Some(RegistryAuth::Basic(set("GITHUB_ACTOR").unwrap_or_else(|| "github".into()), token))
+}
+
+/// What `docker login` left, or one of docker's helpers gives.
+fn docker_credentials(host: &str) -> Result<RegistryAuth> {
     match docker_credential::get_credential(host) {
         Ok(DockerCredential::UsernamePassword(user, password)) => Ok(RegistryAuth::Basic(user, password)),
         Ok(DockerCredential::IdentityToken(token)) => Ok(RegistryAuth::Bearer(token)),
@@ -395,4 +406,23 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i4_in_a_workflow_its_own_token_is_used_for_githubs_registry_and_for_no_other() {
+        let variable = |name: &str| match name {
+            "GITHUB_ACTIONS" => Some("true".into()),
+            "GITHUB_TOKEN" => Some("token".into()),
+            "GITHUB_ACTOR" => Some("octocat".into()),
+            _ => None,
+        };
+        let expected = RegistryAuth::Basic("octocat".into(), "token".into());
+        assert!(workflow_token("ghcr.io", &variable) == Some(expected));
+        assert!(workflow_token("registry.example.com", &variable).is_none());
+        assert!(workflow_token("ghcr.io", &|name| variable(name).filter(|_| name == "GITHUB_TOKEN")).is_none());
+    }
 }

@@ -1,7 +1,6 @@
 //! What every step would do, decided without doing any.
 
 use crate::chart::index::FILE;
-use crate::chart::repository;
 use crate::error::{Error, Result};
 use crate::image::layout::sha256_hex;
 use crate::release::plan::{ImagePlan, State, Step};
@@ -15,7 +14,7 @@ impl Road {
     /// The repository cannot be read.
     pub fn plan(&self) -> Result<Vec<Step>> {
         let seen = self.look().and_then(|found| {
-            let snapshot = repository::read(&*self.place.store)?;
+            let snapshot = self.place.first_look()?;
             snapshot.index()?;
             Ok((found, snapshot))
         });
@@ -111,7 +110,8 @@ impl Road {
         if *version == self.workspace.package.version {
             State::Done(format!("{version} is the tree's version"))
         } else {
-            State::ToDo(format!("{} becomes {version}, in a staging copy", self.workspace.package.version))
+            let how = if self.release.target.is_remote() { "and is committed" } else { "in a staging copy" };
+            State::ToDo(format!("{} becomes {version}, {how}", self.workspace.package.version))
         }
     }
 

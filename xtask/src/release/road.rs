@@ -157,11 +157,10 @@ impl Road {
     /// two compilers may have met, and the chart that users get names one of their images.
     pub(super) fn look(&self) -> Result<Found> {
         let archive = self.place.store.get(&self.chart.archive_name())?.map(|object| object.bytes);
-        if let Some(facts) = archive.as_ref().and_then(|bytes| self.named_image(bytes)) {
-            let ours = self.judge(&facts)? == Judgement::Ours;
-            if ours && Some(&self.pack(&facts.digest)?.1) == archive.as_ref() {
-                return Ok(Found { image: ImagePlan::Adopt(facts), archive });
-            }
+        if let Some(bytes) = &archive
+            && let Some(facts) = self.same_release(bytes)?
+        {
+            return Ok(Found { image: ImagePlan::Adopt(facts), archive });
         }
         let tag = &version::version_tags(&self.release.version)[0];
         let tagged = self.place.registry.resolve(tag)?;
@@ -178,7 +177,14 @@ impl Road {
         Some(ImageFacts::of(digest, &parts))
     }
 
-    pub(super) fn judge(&self, facts: &ImageFacts) -> Result<Judgement> {
+    /// The image that an archive names, where it is of this release and the archive is what we would make for it.
+    pub(super) fn same_release(&self, archive: &[u8]) -> Result<Option<ImageFacts>> {
+        let Some(facts) = self.named_image(archive) else { return Ok(None) };
+        let same = self.judge(&facts)? == Judgement::Ours && self.pack(&facts.digest)?.1 == archive;
+        Ok(same.then_some(facts))
+    }
+
+    fn judge(&self, facts: &ImageFacts) -> Result<Judgement> {
         self.with_wanted(|wanted| plan::judge(facts, wanted))
     }
 

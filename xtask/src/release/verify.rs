@@ -103,7 +103,7 @@ pub fn image(target: &Target, tag: &str, digest: &Digest, patience: Duration) ->
     })
 }
 
-/// The version that the public index lists, whose archive has this digest; nothing where it is listed otherwise or not at all.
+/// The SHA-256 of a version's archive, as the public index lists it; nothing where it lists no such version.
 ///
 /// # Errors
 /// The index cannot be fetched, or is damaged.

@@ -13,6 +13,7 @@ use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 
 use crate::aws::{AlsoPassing, Aws, explain};
+use crate::backoff;
 use crate::chart::repository;
 use crate::effect::announce;
 use crate::error::{Error, Exit, Result};
@@ -180,7 +181,6 @@ fn status<E>(error: &SdkError<E>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
-/// Longer with every attempt, and different for every process, so that two do not stay in step.
 fn pause(attempt: u32) -> Duration {
-    Duration::from_millis((50 << attempt.min(5)) + u64::from(std::process::id() % 40))
+    backoff::pause(50, 40, attempt)
 }

@@ -257,12 +257,12 @@ impl Scene {
     }
 }
 
-/// The effects that a file records, without the process's number, which differs from run to run.
+/// The effects that a file records, without the process's number and the moment, which differ from run to run.
 pub fn effects_in(record: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(record).unwrap_or_default();
     let without_process = |line: &str| {
         let (first, rest) = line.split_once("/xtask-").unwrap_or((line, ""));
-        let rest = rest.split("/xtask-").map(|part| part.trim_start_matches(char::is_numeric));
+        let rest = rest.split("/xtask-").map(|part| part.trim_start_matches(|c: char| c.is_numeric() || c == '.'));
         format!("{first}{}", rest.collect::<Vec<_>>().join("/xtask"))
     };
     text.lines().map(without_process).collect()

@@ -18,12 +18,12 @@ mod history;
 mod http;
 mod images;
 mod kill;
+#[cfg(feature = "remote")]
+mod kill_in_production;
 mod packaging;
 mod product;
 #[cfg(feature = "remote")]
 mod production;
-#[cfg(feature = "remote")]
-mod production_kill;
 mod readme;
 mod rehearsals;
 mod reproducible;

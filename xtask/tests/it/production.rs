@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use xtask::image::layout::Layout;
 
-use crate::servers::{Answer, Asked, Dialect, HEADERS, Proxy, Way, Whole};
+use crate::servers::{Answer, Asked, Dialect, HEADERS, PASSWORD, Proxy, USER, Way, Whole};
 pub use crate::servers::{IMAGE, Production};
-use crate::support::{Helm, Run, free_port, git, tool, wait_until};
+use crate::support::{Helm, Run, free_port, git, script, tool, wait_until};
 
 #[test]
 fn x1_i1_h2_one_command_releases_image_and_chart_and_users_see_them_at_once() {
@@ -102,8 +102,10 @@ fn h7_without_an_invalidation_verify_sees_the_stale_index() {
     production.cloudfront.disconnect();
     // Verification would wait for as long as caches may keep the index: their clock is put forward once it waits.
     let mut child = production.command(&["release", "--to", "production"]).stderr(Stdio::piped()).spawn().unwrap();
-    let listed = wait_until(Duration::from_secs(60), || production.tags().contains_key("latest"));
+    let in_bucket = || String::from_utf8_lossy(&production.objects()["index.yaml"]).contains("demo-1.0.0.tgz");
+    let listed = wait_until(Duration::from_secs(60), in_bucket);
     assert!(listed && production.versions(0).is_empty(), "it is published, and location 0 does not know");
+    assert!(!production.tags().contains_key("latest"), "floating tags wait for what users see");
     production.xtask(&["verify", "--to", "production"]).fails(8, "index.yaml does not list demo 1.0.0");
     production.edge.advance(Duration::from_secs(301));
     assert!(child.wait().unwrap().success());
@@ -259,4 +261,19 @@ fn i7_in_github_actions_parts_are_groups_errors_are_annotations_and_the_page_has
     let failed =
         in_actions(&["release", "yank", "9.9.9", "--reason", "x", "--to", "production"]).fails(2, "is not listed");
     assert!(failed.stderr.contains("::error title=xtask::demo 9.9.9 is not listed%0A  to do:"), "{}", failed.stderr);
+}
+
+#[test]
+fn i4_what_a_helper_of_docker_keeps_is_enough_to_publish() {
+    let Some(production) = Production::new() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let helper = format!("cat >/dev/null\necho '{{\"Username\":\"{USER}\",\"Secret\":\"{PASSWORD}\"}}'\n");
+    script(&folder.path().join("docker-credential-vault"), &helper);
+    let config = format!("{{\"credHelpers\":{{\"{}\":\"vault\"}}}}", production.registry.name());
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    let mut command = production.command(&["release", "--to", "production"]);
+    let path = std::env::var("PATH").unwrap();
+    command.env("DOCKER_CONFIG", folder.path()).env("PATH", format!("{}:{path}", folder.path().display()));
+    Run::of(command).ok();
+    assert!(production.tags().contains_key("latest"));
 }

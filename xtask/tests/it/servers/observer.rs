@@ -163,8 +163,9 @@ impl Watch {
         self.images.insert(version.to_owned(), digest.clone());
         let parsed = version::parse(version)?;
         for tag in version::version_tags(&parsed) {
-            if self.tag(&tag)?.as_ref() != Some(&digest) {
-                return Err(format!("{tag} is not the image of the chart"));
+            match self.tag(&tag)? {
+                Some(leads) if leads == digest => {}
+                leads => return Err(format!("{tag} leads to {leads:?}, and the chart names {digest}")),
             }
         }
         Ok(())
@@ -217,11 +218,28 @@ impl Watch {
 
     fn tag(&self, tag: &str) -> Result<Option<String>, String> {
         let reply = self.pull("HEAD", &format!("manifests/{tag}"))?;
-        Ok(reply.header("docker-content-digest").filter(|_| reply.status == 200).map(str::to_owned))
+        match reply.status {
+            200 => Ok(reply.header("docker-content-digest").map(str::to_owned)),
+            404 => Ok(None),
+            status => Err(format!("{tag} is answered with {status}")),
+        }
     }
 
-    /// Asks as an anonymous client does, with a token that anybody is given.
+    /// Asks as a node does: where nobody listens for a moment, or the server fails, it asks again.
     fn pull(&self, method: &str, what: &str) -> Result<Reply, String> {
+        const ATTEMPTS: usize = 30;
+        const PAUSE: Duration = Duration::from_millis(100);
+        for _ in 1..ATTEMPTS {
+            match self.ask(method, what) {
+                Ok(reply) if reply.status < 500 => return Ok(reply),
+                _ => std::thread::sleep(PAUSE),
+            }
+        }
+        self.ask(method, what)
+    }
+
+    /// Asks once, as an anonymous client does, with a token that anybody is given.
+    fn ask(&self, method: &str, what: &str) -> Result<Reply, String> {
         let url = format!("{}/v2/{}/{what}", self.registry, self.image);
         let failed = |error: std::io::Error| format!("{what} cannot be fetched: {error}");
         let accepted = format!("{}, {}", xtask::image::layout::INDEX, xtask::image::layout::MANIFEST);
