@@ -265,9 +265,8 @@ function workflowRefs(repository: GitHubRepository, { files, refs }: Work): stri
 
 /** Repositories made, renamed or moved since July 2026 have numbers in theirs. No name can hold an `@`, so this widens nothing. */
 function subjects(repository: GitHubRepository, environment: string): string[] {
-  const [owner, name] = repository.name.split("/");
   return [
     `repo:${repository.name}:environment:${environment}`,
-    `repo:${owner}@*/${name}@${repository.id}:environment:${environment}`,
+    `repo:${repository.name.replace("/", "@*/")}@${repository.id}:environment:${environment}`,
   ];
 }

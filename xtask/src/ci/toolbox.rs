@@ -1,9 +1,11 @@
 //! The pinned programs that tests run, installed once for each user and kept by the digest of their lock.
 //!
 //! Go programs are built from locks in the repository (`xtask/test-tools`), whose checksums Go enforces; a Rust program by its own
-//! lock; Python wheels by their hashes. Everything else comes from Debian: installed here where we are root on Debian, and asked
+//! lock; Python wheels, some of which hold other programs such as Node, by their hashes. Everything else comes from Debian: installed here where we are root on Debian, and asked
 //! for in one line elsewhere.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -30,6 +32,7 @@ struct Lists {
     go: Vec<Go>,
     cargo: Vec<Cargo>,
     python: Vec<Python>,
+    wheel: Vec<Wheel>,
 }
 
 #[derive(Deserialize)]
@@ -59,17 +62,27 @@ struct Python {
     program: Option<String>,
 }
 
+/// Programs that a Python package holds, and that need no Python.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wheel {
+    name: String,
+    requirements: String,
+    programs: BTreeMap<String, PathBuf>,
+}
+
 fn tool_of_the_lock() -> String {
     "tool".into()
 }
 
-/// How one tool is made: by some calls, one of which leaves the program somewhere.
+/// How one tool is made: by some calls, which leave its programs somewhere.
 struct Recipe<'l> {
     name: &'l str,
     /// Where it is kept, under a name that holds the digest of everything it depends on.
     home: PathBuf,
     calls: Vec<Call>,
-    made: PathBuf,
+    /// Where each program is then, by the name that it gets.
+    made: Vec<(&'l str, PathBuf)>,
 }
 
 /// Where tools are kept and made.
@@ -102,7 +115,7 @@ impl Toolbox {
         let mut installed = Vec::new();
         let unfinished = cache.join("unfinished");
         for recipe in lists.recipes(&Places { locks: &locks, cache: &cache, unfinished: &unfinished })? {
-            installed.push((recipe.name.to_owned(), recipe.make(&unfinished, took)?));
+            installed.extend(recipe.make(&unfinished, took)?);
         }
         let key: String = installed.iter().map(|(_, path)| path.display().to_string()).collect();
         let folder = cache.join(format!("all-{}", &sha256_hex(key.as_bytes())[..12]));
@@ -113,6 +126,22 @@ impl Toolbox {
         }
         Ok(Toolbox { folder })
     }
+
+    /// A program of these.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A value for PATH where `node` is the pinned one, and all else as it was: npm starts it by its name.
+    ///
+    /// # Errors
+    /// PATH cannot be written.
+    pub(super) fn path_with_node(&self) -> Result<OsString> {
+        let node = std::fs::read_link(self.program("node")).context(Exit::Environment, || "node is not here".into())?;
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = node.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
+        std::env::join_paths(folders).context(Exit::Environment, || "PATH cannot be extended".into())
+    }
 }
 
 impl Lists {
@@ -120,7 +149,8 @@ impl Lists {
         let go = self.go.iter().map(|tool| tool.recipe(places));
         let cargo = self.cargo.iter().map(|tool| Ok(tool.recipe(places)));
         let python = self.python.iter().map(|tool| tool.recipe(places));
-        go.chain(cargo).chain(python).collect()
+        let wheels = self.wheel.iter().map(|tool| tool.recipe(places));
+        go.chain(cargo).chain(python).chain(wheels).collect()
     }
 }
 
@@ -138,7 +168,7 @@ impl Go {
             .env("GOFLAGS", "-mod=readonly")
             .env("GOBIN", places.unfinished)
             .env("GOTOOLCHAIN", "local");
-        let made = places.unfinished.join(&self.installed);
+        let made = vec![(self.name.as_str(), places.unfinished.join(&self.installed))];
         Ok(Recipe { name: &self.name, home: places.home(&self.name, &key), calls: vec![call], made })
     }
 }
@@ -150,31 +180,66 @@ impl Cargo {
             .args([places.unfinished])
             .env("CARGO_TARGET_DIR", places.unfinished.join("target"));
         let home = places.home(&self.name, self.version.as_bytes());
-        Recipe { name: &self.name, home, calls: vec![call], made: places.unfinished.join("bin").join(&self.name) }
+        let made = vec![(self.name.as_str(), places.unfinished.join("bin").join(&self.name))];
+        Recipe { name: &self.name, home, calls: vec![call], made }
     }
 }
 
 impl Python {
     /// An environment is made where it stays: its programs name their interpreter by its whole path.
     fn recipe(&self, places: &Places) -> Result<Recipe<'_>> {
-        let requirements = places.locks.join(&self.requirements);
-        let home = places.home(&self.name, &disk::read(&requirements)?.unwrap_or_default());
-        let environment = home.join("venv");
-        let make = Call::new("python3").args(["-m", "venv"]).args([&environment]);
-        let install = Call::new(environment.join("bin/pip"))
+        let lock = Wheels::read(&self.name, &self.requirements, places)?;
+        let made = lock.environment().join("bin").join(self.program.as_ref().unwrap_or(&self.name));
+        let calls = vec![lock.prepare(), lock.install()];
+        Ok(Recipe { name: &self.name, made: vec![(self.name.as_str(), made)], calls, home: lock.home })
+    }
+}
+
+impl Wheel {
+    fn recipe(&self, places: &Places) -> Result<Recipe<'_>> {
+        let lock = Wheels::read(&self.name, &self.requirements, places)?;
+        let content = lock.home.join("content");
+        let calls = vec![lock.prepare(), lock.install().args(["--target"]).args([&content])];
+        let made = self.programs.iter().map(|(name, path)| (name.as_str(), content.join(path))).collect();
+        Ok(Recipe { name: &self.name, made, calls, home: lock.home })
+    }
+}
+
+/// A file of hashes, and where what it locks is kept.
+struct Wheels {
+    home: PathBuf,
+    requirements: PathBuf,
+}
+
+impl Wheels {
+    fn read(name: &str, requirements: &str, places: &Places) -> Result<Self> {
+        let requirements = places.locks.join(requirements);
+        let home = places.home(name, &disk::read(&requirements)?.unwrap_or_default());
+        Ok(Wheels { home, requirements })
+    }
+
+    fn environment(&self) -> PathBuf {
+        self.home.join("venv")
+    }
+
+    /// Debian's Python has no pip outside of an environment.
+    fn prepare(&self) -> Call {
+        Call::new("python3").args(["-m", "venv"]).args([self.environment()])
+    }
+
+    fn install(&self) -> Call {
+        Call::new(self.environment().join("bin/pip"))
             .args(["install", "--quiet", "--no-deps", "--require-hashes", "--requirement"])
-            .args([&requirements]);
-        let made = environment.join("bin").join(self.program.as_ref().unwrap_or(&self.name));
-        Ok(Recipe { name: &self.name, home, calls: vec![make, install], made })
+            .args([&self.requirements])
     }
 }
 
 impl Recipe<'_> {
-    /// Gives the program, made now if it is not in the cache.
-    fn make(&self, unfinished: &Path, took: &mut dyn FnMut(&str, Duration)) -> Result<PathBuf> {
-        let program = self.home.join(self.name);
-        if program.is_file() {
-            return Ok(program);
+    /// Gives the programs by their names, made now if they are not in the cache.
+    fn make(&self, unfinished: &Path, took: &mut dyn FnMut(&str, Duration)) -> Result<Vec<(String, PathBuf)>> {
+        let programs: Vec<_> = self.made.iter().map(|(name, _)| ((*name).to_owned(), self.home.join(name))).collect();
+        if programs.iter().all(|(_, program)| program.is_file()) {
+            return Ok(programs);
         }
         let started = Instant::now();
         ui::status("Installing", format_args!("{} for tests", self.name));
@@ -183,15 +248,17 @@ impl Recipe<'_> {
             disk::create_folder(folder)?;
         }
         self.calls.iter().try_for_each(|call| call.watch(LIMIT))?;
-        // The program gets its name last, so that what was interrupted is never taken for done.
-        if self.made.starts_with(&self.home) {
-            disk::symlink(&self.made, &program)?;
-        } else {
-            disk::rename(&self.made, &program)?;
+        // Programs get their names last, so that what was interrupted is never taken for done.
+        for ((_, made), (_, program)) in self.made.iter().zip(&programs) {
+            if made.starts_with(&self.home) {
+                disk::symlink(made, program)?;
+            } else {
+                disk::rename(made, program)?;
+            }
         }
         disk::remove(unfinished)?;
         took(self.name, started.elapsed());
-        Ok(program)
+        Ok(programs)
     }
 }
 
