@@ -4,16 +4,8 @@ import { describe, expect, test } from "vitest";
 
 import { readInputs } from "../lib/inputs.ts";
 import { ChartsStack } from "../lib/stack.ts";
-import { REQUIRED, stackOf, synthesize, USUAL, type Environment } from "./support.ts";
+import { EVERYTHING, REQUIRED, stackOf, synthesize, USUAL } from "./support.ts";
 
-/** Everything on: the largest template there is. */
-const EVERYTHING: Environment = {
-  ...USUAL,
-  CHARTS_ACCESS_LOGS: "on",
-  CHARTS_DETAILED_METRICS: "on",
-  CHARTS_ALARM_EMAIL: "ann@example.com",
-  CHARTS_ALARM_TOPIC_ARN: "arn:aws:sns:us-east-1:123456789012:pager",
-};
 const OUTPUTS = ["BucketArn", "BucketName", "DeployRoleArn", "DistributionDomain", "DistributionId", "PublishRoleArn", "RepositoryUrl"];
 
 test.each([

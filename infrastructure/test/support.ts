@@ -22,6 +22,15 @@ export const REQUIRED = {
 /** What production is told. */
 export const USUAL = { ...REQUIRED, CHARTS_BREAK_GLASS: BREAK_GLASS, GITHUB_REPOSITORY_ID: "987654321" };
 
+/** Everything on: the largest template there is. */
+export const EVERYTHING = {
+  ...USUAL,
+  CHARTS_ACCESS_LOGS: "on",
+  CHARTS_DETAILED_METRICS: "on",
+  CHARTS_ALARM_EMAIL: "ann@example.com",
+  CHARTS_ALARM_TOPIC_ARN: "arn:aws:sns:us-east-1:123456789012:pager",
+};
+
 export type Environment = Record<string, string>;
 
 export interface Resource {
