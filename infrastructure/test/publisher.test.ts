@@ -135,3 +135,12 @@ describe("the deploy role", () => {
     expect(actions.filter((action) => /^[a-z0-9]+:\*$|^\*$/.test(action))).toEqual([]);
   });
 });
+
+// What people read, and give to a user of their own, is what the template says.
+test.each(["publish", "deploy"])("the policies of the role %s are those in docs/iam", async (name) => {
+  const { AssumeRolePolicyDocument: trusted, Policies: policies } = role(template, name);
+  expect(policies).toHaveLength(1);
+  const written = (document: unknown) => `${JSON.stringify(document, undefined, 2)}\n`;
+  await expect(written(policies[0].PolicyDocument)).toMatchFileSnapshot(`../../docs/iam/${name}.json`);
+  await expect(written(trusted)).toMatchFileSnapshot(`../../docs/iam/${name}-trust.json`);
+});
