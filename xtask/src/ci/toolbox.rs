@@ -272,21 +272,15 @@ fn default_cache() -> Result<PathBuf> {
 
 fn install_packages(list: &Path, took: &mut dyn FnMut(&str, Duration)) -> Result<()> {
     let list = String::from_utf8_lossy(&disk::read(list)?.unwrap_or_default()).into_owned();
-    let packages: Vec<&str> =
-        list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let missing = missing_packages(&packages)?;
+    let missing = missing_packages(&wanted_packages(&list, &is_there))?;
     if missing.is_empty() {
         return Ok(());
     }
-    let commands = [
-        vec!["dpkg", "--add-architecture", "arm64"],
-        vec!["apt-get", "update"],
-        [vec!["apt-get", "install", "--yes", "--no-install-recommends"], missing].concat(),
-    ];
+    let commands = commands_for(missing);
     if tools::on_path("apt-get").is_none() || Call::new("id").args(["-u"]).read()? != "0" {
         let line: Vec<String> = commands.iter().map(|words| format!("sudo {}", words.join(" "))).collect();
         return Err(Error::new(Exit::Environment, "packages that the tests need are not installed")
-            .because("only root on Debian can install them from here")
+            .because("only root on Debian or Ubuntu can install them from here")
             .remedy(line.join(" && ")));
     }
     let started = Instant::now();
@@ -296,6 +290,36 @@ fn install_packages(list: &Path, took: &mut dyn FnMut(&str, Duration)) -> Result
     }
     took("Debian packages", started.elapsed());
     Ok(())
+}
+
+/// The packages of a list whose purpose is not fulfilled yet.
+fn wanted_packages<'l>(list: &'l str, is_there: &dyn Fn(&str) -> bool) -> Vec<&'l str> {
+    let lines = list.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let pairs = lines.filter_map(|line| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?, words.next()))
+    });
+    pairs.filter(|(_, purpose)| !purpose.is_some_and(is_there)).map(|(package, _)| package).collect()
+}
+
+/// Whether a package's purpose is fulfilled by whatever else is on this machine.
+fn is_there(purpose: &str) -> bool {
+    match purpose.strip_prefix("std:") {
+        Some(target) => tools::all_on_path("rustc").iter().any(|rustc| {
+            let folder = Call::new(rustc).args(["--print", "target-libdir", "--target", target]).read();
+            folder.is_ok_and(|folder| Path::new(&folder).is_dir())
+        }),
+        None if purpose.starts_with('/') => Path::new(purpose).exists(),
+        None => tools::on_path(purpose).is_some(),
+    }
+}
+
+/// Ubuntu's servers have one architecture: another one is only asked for where a package is of it.
+fn commands_for(packages: Vec<&str>) -> Vec<Vec<&str>> {
+    let foreign = packages.iter().filter_map(|package| Some(package.split_once(':')?.1)).next();
+    let architecture = foreign.map(|foreign| vec!["dpkg", "--add-architecture", foreign]);
+    let install = [vec!["apt-get", "install", "--yes", "--no-install-recommends"], packages].concat();
+    architecture.into_iter().chain([vec!["apt-get", "update"], install]).collect()
 }
 
 fn missing_packages<'p>(packages: &[&'p str]) -> Result<Vec<&'p str>> {
@@ -310,4 +334,34 @@ fn missing_packages<'p>(packages: &[&'p str]) -> Result<Vec<&'p str>> {
         }
     }
     Ok(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = include_str!("../../test-tools/debian.txt");
+
+    #[test]
+    fn a_bare_debian_needs_every_package_and_the_other_architecture() {
+        let wanted = wanted_packages(LIST, &|_| false);
+        assert!(wanted.len() > 8 && wanted.contains(&"libstd-rust-web-dev:arm64"), "{wanted:?}");
+        assert_eq!(commands_for(wanted)[0], ["dpkg", "--add-architecture", "arm64"]);
+    }
+
+    #[test]
+    fn a_second_compiler_and_its_architecture_are_not_wanted_where_rustup_added_the_target() {
+        let wanted = wanted_packages(LIST, &|purpose| purpose.starts_with("std:"));
+        assert!(!wanted.iter().any(|package| package.contains("rust") || package.contains(':')), "{wanted:?}");
+        assert_eq!(commands_for(wanted)[0], ["apt-get", "update"]);
+    }
+
+    #[test]
+    fn what_is_there_from_elsewhere_is_not_installed_again() {
+        let wanted = wanted_packages(LIST, &|purpose| purpose == "runc");
+        assert!(!wanted.contains(&"runc") && wanted.contains(&"skopeo"), "{wanted:?}");
+        assert!(
+            is_there("sh") && is_there("/") && !is_there("no-such-program-here") && !is_there("std:no-such-target")
+        );
+    }
 }

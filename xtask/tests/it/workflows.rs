@@ -225,8 +225,8 @@ fn every_job_is_run_by_a_test_or_says_just_one_command_that_another_test_runs() 
     assert_eq!(jobs, known);
     for (workflow, job, command) in NOT_RUN {
         let workflow = Workflow::read(workflow);
-        let last = steps(&workflow.value["jobs"][job]).iter().filter_map(|step| step["run"].as_str()).next_back();
-        assert!(last.unwrap().contains(command), "{last:?}");
+        let mut commands = steps(&workflow.value["jobs"][job]).iter().filter_map(|step| step["run"].as_str());
+        assert!(commands.any(|said| said.ends_with(command)), "{command}");
     }
 }
 
