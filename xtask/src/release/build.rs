@@ -200,7 +200,7 @@ impl Road {
 
     fn scan_layout(&self, layout: &Layout, waivers: &Waivers) -> Result<Verdict> {
         // It may have been built on another machine, with other tools than this one has.
-        let auditable = ImageFacts::of(layout.digest.clone(), &layout.platforms()?).auditable;
+        let auditable = auditable() || ImageFacts::of(layout.digest.clone(), &layout.platforms()?).auditable;
         let verdict = match self.scanner(auditable)? {
             Ok(scanner) => {
                 ui::status("Scanning", format_args!("{} with {}", layout.digest, scanner.label));
@@ -247,9 +247,9 @@ impl Road {
     pub(super) fn scanner(&self, auditable: bool) -> Result<Result<Scanner, String>> {
         let reason = match Scanner::find() {
             Ok(scanner) if auditable => return Ok(Ok(scanner)),
-            Ok(_) => Error::new(Exit::Environment, "the image is built without cargo-auditable")
-                .because("its binaries do not say which crates are in them")
-                .remedy("cargo install cargo-auditable --locked, and build it again"),
+            Ok(_) => Error::new(Exit::Environment, "cargo-auditable is not installed")
+                .because("binaries that are built without it do not say which crates are in them")
+                .remedy("cargo install cargo-auditable --locked"),
             // Never ignored: a malicious scanner may have run on this machine.
             Err(error) if error.exit == Exit::Scanner => return Err(error),
             Err(error) => error,
