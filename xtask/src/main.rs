@@ -120,7 +120,9 @@ fn run_stretch(root: &Path, stretch: Stretch) -> Result<()> {
         Stretch::Build { order: arguments, builder } => {
             let json = arguments.place.json;
             let order = Order { builder: builder.builder, ..order(arguments) };
-            let digest = Road::open(root, &order)?.build()?;
+            let road = Road::open(root, &order)?;
+            road.check_order()?;
+            let digest = road.build()?;
             print_json(json, &serde_json::json!({"digest": digest}))
         }
         Stretch::Scan { order: arguments, waivers } => {

@@ -52,6 +52,12 @@ impl Call {
         self
     }
 
+    /// Sets variables for the child.
+    #[must_use]
+    pub fn envs<V: AsRef<OsStr>>(self, variables: impl IntoIterator<Item = (&'static str, V)>) -> Self {
+        variables.into_iter().fold(self, |call, (name, value)| call.env(name, value))
+    }
+
     /// Hides a variable of ours from the child.
     #[must_use]
     pub fn without_env(mut self, name: &str) -> Self {

@@ -1,9 +1,11 @@
 //! The pinned programs that tests run, installed once for each user and kept by the digest of their lock.
 //!
 //! Go programs are built from locks in the repository (`xtask/test-tools`), whose checksums Go enforces; a Rust program by its own
-//! lock; Python wheels by their hashes. Everything else comes from Debian: installed here where we are root on Debian, and asked
+//! lock; Python wheels, some of which hold other programs such as Node, by their hashes. Everything else comes from Debian: installed here where we are root on Debian, and asked
 //! for in one line elsewhere.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -30,6 +32,7 @@ struct Lists {
     go: Vec<Go>,
     cargo: Vec<Cargo>,
     python: Vec<Python>,
+    wheel: Vec<Wheel>,
 }
 
 #[derive(Deserialize)]
@@ -59,17 +62,27 @@ struct Python {
     program: Option<String>,
 }
 
+/// Programs that a Python package holds, and that need no Python.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wheel {
+    name: String,
+    requirements: String,
+    programs: BTreeMap<String, PathBuf>,
+}
+
 fn tool_of_the_lock() -> String {
     "tool".into()
 }
 
-/// How one tool is made: by some calls, one of which leaves the program somewhere.
+/// How one tool is made: by some calls, which leave its programs somewhere.
 struct Recipe<'l> {
     name: &'l str,
     /// Where it is kept, under a name that holds the digest of everything it depends on.
     home: PathBuf,
     calls: Vec<Call>,
-    made: PathBuf,
+    /// Where each program is then, by the name that it gets.
+    made: Vec<(&'l str, PathBuf)>,
 }
 
 /// Where tools are kept and made.
@@ -102,7 +115,7 @@ impl Toolbox {
         let mut installed = Vec::new();
         let unfinished = cache.join("unfinished");
         for recipe in lists.recipes(&Places { locks: &locks, cache: &cache, unfinished: &unfinished })? {
-            installed.push((recipe.name.to_owned(), recipe.make(&unfinished, took)?));
+            installed.extend(recipe.make(&unfinished, took)?);
         }
         let key: String = installed.iter().map(|(_, path)| path.display().to_string()).collect();
         let folder = cache.join(format!("all-{}", &sha256_hex(key.as_bytes())[..12]));
@@ -113,6 +126,22 @@ impl Toolbox {
         }
         Ok(Toolbox { folder })
     }
+
+    /// A program of these.
+    pub(super) fn program(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A value for PATH where `node` is the pinned one, and all else as it was: npm starts it by its name.
+    ///
+    /// # Errors
+    /// PATH cannot be written.
+    pub(super) fn path_with_node(&self) -> Result<OsString> {
+        let node = std::fs::read_link(self.program("node")).context(Exit::Environment, || "node is not here".into())?;
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = node.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
+        std::env::join_paths(folders).context(Exit::Environment, || "PATH cannot be extended".into())
+    }
 }
 
 impl Lists {
@@ -120,7 +149,8 @@ impl Lists {
         let go = self.go.iter().map(|tool| tool.recipe(places));
         let cargo = self.cargo.iter().map(|tool| Ok(tool.recipe(places)));
         let python = self.python.iter().map(|tool| tool.recipe(places));
-        go.chain(cargo).chain(python).collect()
+        let wheels = self.wheel.iter().map(|tool| tool.recipe(places));
+        go.chain(cargo).chain(python).chain(wheels).collect()
     }
 }
 
@@ -138,7 +168,7 @@ impl Go {
             .env("GOFLAGS", "-mod=readonly")
             .env("GOBIN", places.unfinished)
             .env("GOTOOLCHAIN", "local");
-        let made = places.unfinished.join(&self.installed);
+        let made = vec![(self.name.as_str(), places.unfinished.join(&self.installed))];
         Ok(Recipe { name: &self.name, home: places.home(&self.name, &key), calls: vec![call], made })
     }
 }
@@ -150,31 +180,66 @@ impl Cargo {
             .args([places.unfinished])
             .env("CARGO_TARGET_DIR", places.unfinished.join("target"));
         let home = places.home(&self.name, self.version.as_bytes());
-        Recipe { name: &self.name, home, calls: vec![call], made: places.unfinished.join("bin").join(&self.name) }
+        let made = vec![(self.name.as_str(), places.unfinished.join("bin").join(&self.name))];
+        Recipe { name: &self.name, home, calls: vec![call], made }
     }
 }
 
 impl Python {
     /// An environment is made where it stays: its programs name their interpreter by its whole path.
     fn recipe(&self, places: &Places) -> Result<Recipe<'_>> {
-        let requirements = places.locks.join(&self.requirements);
-        let home = places.home(&self.name, &disk::read(&requirements)?.unwrap_or_default());
-        let environment = home.join("venv");
-        let make = Call::new("python3").args(["-m", "venv"]).args([&environment]);
-        let install = Call::new(environment.join("bin/pip"))
+        let lock = Wheels::read(&self.name, &self.requirements, places)?;
+        let made = lock.environment().join("bin").join(self.program.as_ref().unwrap_or(&self.name));
+        let calls = vec![lock.prepare(), lock.install()];
+        Ok(Recipe { name: &self.name, made: vec![(self.name.as_str(), made)], calls, home: lock.home })
+    }
+}
+
+impl Wheel {
+    fn recipe(&self, places: &Places) -> Result<Recipe<'_>> {
+        let lock = Wheels::read(&self.name, &self.requirements, places)?;
+        let content = lock.home.join("content");
+        let calls = vec![lock.prepare(), lock.install().args(["--target"]).args([&content])];
+        let made = self.programs.iter().map(|(name, path)| (name.as_str(), content.join(path))).collect();
+        Ok(Recipe { name: &self.name, made, calls, home: lock.home })
+    }
+}
+
+/// A file of hashes, and where what it locks is kept.
+struct Wheels {
+    home: PathBuf,
+    requirements: PathBuf,
+}
+
+impl Wheels {
+    fn read(name: &str, requirements: &str, places: &Places) -> Result<Self> {
+        let requirements = places.locks.join(requirements);
+        let home = places.home(name, &disk::read(&requirements)?.unwrap_or_default());
+        Ok(Wheels { home, requirements })
+    }
+
+    fn environment(&self) -> PathBuf {
+        self.home.join("venv")
+    }
+
+    /// Debian's Python has no pip outside of an environment.
+    fn prepare(&self) -> Call {
+        Call::new("python3").args(["-m", "venv"]).args([self.environment()])
+    }
+
+    fn install(&self) -> Call {
+        Call::new(self.environment().join("bin/pip"))
             .args(["install", "--quiet", "--no-deps", "--require-hashes", "--requirement"])
-            .args([&requirements]);
-        let made = environment.join("bin").join(self.program.as_ref().unwrap_or(&self.name));
-        Ok(Recipe { name: &self.name, home, calls: vec![make, install], made })
+            .args([&self.requirements])
     }
 }
 
 impl Recipe<'_> {
-    /// Gives the program, made now if it is not in the cache.
-    fn make(&self, unfinished: &Path, took: &mut dyn FnMut(&str, Duration)) -> Result<PathBuf> {
-        let program = self.home.join(self.name);
-        if program.is_file() {
-            return Ok(program);
+    /// Gives the programs by their names, made now if they are not in the cache.
+    fn make(&self, unfinished: &Path, took: &mut dyn FnMut(&str, Duration)) -> Result<Vec<(String, PathBuf)>> {
+        let programs: Vec<_> = self.made.iter().map(|(name, _)| ((*name).to_owned(), self.home.join(name))).collect();
+        if programs.iter().all(|(_, program)| program.is_file()) {
+            return Ok(programs);
         }
         let started = Instant::now();
         ui::status("Installing", format_args!("{} for tests", self.name));
@@ -183,15 +248,17 @@ impl Recipe<'_> {
             disk::create_folder(folder)?;
         }
         self.calls.iter().try_for_each(|call| call.watch(LIMIT))?;
-        // The program gets its name last, so that what was interrupted is never taken for done.
-        if self.made.starts_with(&self.home) {
-            disk::symlink(&self.made, &program)?;
-        } else {
-            disk::rename(&self.made, &program)?;
+        // Programs get their names last, so that what was interrupted is never taken for done.
+        for ((_, made), (_, program)) in self.made.iter().zip(&programs) {
+            if made.starts_with(&self.home) {
+                disk::symlink(made, program)?;
+            } else {
+                disk::rename(made, program)?;
+            }
         }
         disk::remove(unfinished)?;
         took(self.name, started.elapsed());
-        Ok(program)
+        Ok(programs)
     }
 }
 
@@ -205,21 +272,15 @@ fn default_cache() -> Result<PathBuf> {
 
 fn install_packages(list: &Path, took: &mut dyn FnMut(&str, Duration)) -> Result<()> {
     let list = String::from_utf8_lossy(&disk::read(list)?.unwrap_or_default()).into_owned();
-    let packages: Vec<&str> =
-        list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let missing = missing_packages(&packages)?;
+    let missing = missing_packages(&wanted_packages(&list, &is_there))?;
     if missing.is_empty() {
         return Ok(());
     }
-    let commands = [
-        vec!["dpkg", "--add-architecture", "arm64"],
-        vec!["apt-get", "update"],
-        [vec!["apt-get", "install", "--yes", "--no-install-recommends"], missing].concat(),
-    ];
+    let commands = commands_for(missing);
     if tools::on_path("apt-get").is_none() || Call::new("id").args(["-u"]).read()? != "0" {
         let line: Vec<String> = commands.iter().map(|words| format!("sudo {}", words.join(" "))).collect();
         return Err(Error::new(Exit::Environment, "packages that the tests need are not installed")
-            .because("only root on Debian can install them from here")
+            .because("only root on Debian or Ubuntu can install them from here")
             .remedy(line.join(" && ")));
     }
     let started = Instant::now();
@@ -229,6 +290,36 @@ fn install_packages(list: &Path, took: &mut dyn FnMut(&str, Duration)) -> Result
     }
     took("Debian packages", started.elapsed());
     Ok(())
+}
+
+/// The packages of a list whose purpose is not fulfilled yet.
+fn wanted_packages<'l>(list: &'l str, is_there: &dyn Fn(&str) -> bool) -> Vec<&'l str> {
+    let lines = list.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let pairs = lines.filter_map(|line| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?, words.next()))
+    });
+    pairs.filter(|(_, purpose)| !purpose.is_some_and(is_there)).map(|(package, _)| package).collect()
+}
+
+/// Whether a package's purpose is fulfilled by whatever else is on this machine.
+fn is_there(purpose: &str) -> bool {
+    match purpose.strip_prefix("std:") {
+        Some(target) => tools::all_on_path("rustc").iter().any(|rustc| {
+            let folder = Call::new(rustc).args(["--print", "target-libdir", "--target", target]).read();
+            folder.is_ok_and(|folder| Path::new(&folder).is_dir())
+        }),
+        None if purpose.starts_with('/') => Path::new(purpose).exists(),
+        None => tools::on_path(purpose).is_some(),
+    }
+}
+
+/// Ubuntu's servers have one architecture: another one is only asked for where a package is of it.
+fn commands_for(packages: Vec<&str>) -> Vec<Vec<&str>> {
+    let foreign = packages.iter().filter_map(|package| Some(package.split_once(':')?.1)).next();
+    let architecture = foreign.map(|foreign| vec!["dpkg", "--add-architecture", foreign]);
+    let install = [vec!["apt-get", "install", "--yes", "--no-install-recommends"], packages].concat();
+    architecture.into_iter().chain([vec!["apt-get", "update"], install]).collect()
 }
 
 fn missing_packages<'p>(packages: &[&'p str]) -> Result<Vec<&'p str>> {
@@ -243,4 +334,34 @@ fn missing_packages<'p>(packages: &[&'p str]) -> Result<Vec<&'p str>> {
         }
     }
     Ok(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = include_str!("../../test-tools/debian.txt");
+
+    #[test]
+    fn a_bare_debian_needs_every_package_and_the_other_architecture() {
+        let wanted = wanted_packages(LIST, &|_| false);
+        assert!(wanted.len() > 8 && wanted.contains(&"libstd-rust-web-dev:arm64"), "{wanted:?}");
+        assert_eq!(commands_for(wanted)[0], ["dpkg", "--add-architecture", "arm64"]);
+    }
+
+    #[test]
+    fn a_second_compiler_and_its_architecture_are_not_wanted_where_rustup_added_the_target() {
+        let wanted = wanted_packages(LIST, &|purpose| purpose.starts_with("std:"));
+        assert!(!wanted.iter().any(|package| package.contains("rust") || package.contains(':')), "{wanted:?}");
+        assert_eq!(commands_for(wanted)[0], ["apt-get", "update"]);
+    }
+
+    #[test]
+    fn what_is_there_from_elsewhere_is_not_installed_again() {
+        let wanted = wanted_packages(LIST, &|purpose| purpose == "runc");
+        assert!(!wanted.contains(&"runc") && wanted.contains(&"skopeo"), "{wanted:?}");
+        assert!(
+            is_there("sh") && is_there("/") && !is_there("no-such-program-here") && !is_there("std:no-such-target")
+        );
+    }
 }

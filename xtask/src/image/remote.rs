@@ -6,6 +6,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
@@ -350,10 +351,18 @@ fn docker_credentials(host: &str) -> Result<RegistryAuth> {
         Err(CredentialRetrievalError::ConfigNotFound | CredentialRetrievalError::NoCredentialConfigured) => {
             Ok(RegistryAuth::Anonymous)
         }
+        // A machine where nobody ever logged in has no such file.
+        Err(CredentialRetrievalError::ConfigReadError) if !has_docker_config() => Ok(RegistryAuth::Anonymous),
         Err(error) => Err(Error::new(Exit::Environment, format!("cannot get docker's credentials for {host}"))
             .because(error)
             .remedy(format!("docker login {host}"))),
     }
+}
+
+fn has_docker_config() -> bool {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let folder = folder("DOCKER_CONFIG").or_else(|| Some(folder("HOME")?.join(".docker")));
+    folder.is_some_and(|folder| folder.join("config.json").exists())
 }
 
 /// The HTTP status that an error was made of, where it is known.

@@ -199,7 +199,9 @@ impl Road {
     }
 
     fn scan_layout(&self, layout: &Layout, waivers: &Waivers) -> Result<Verdict> {
-        let verdict = match self.scanner()? {
+        // It may have been built on another machine, with other tools than this one has.
+        let auditable = auditable() || ImageFacts::of(layout.digest.clone(), &layout.platforms()?).auditable;
+        let verdict = match self.scanner(auditable)? {
             Ok(scanner) => {
                 ui::status("Scanning", format_args!("{} with {}", layout.digest, scanner.label));
                 scanner.scan(layout, &self.workspace.package.name, waivers, &self.work("scan"))?
@@ -240,11 +242,13 @@ impl Road {
         Ok(verdict.filter(|verdict| verdict.digest == *digest && enough(verdict) && !verdict.is_over()))
     }
 
-    /// The scanner, or why there is none where the target does not insist.
-    pub(super) fn scanner(&self) -> Result<Result<Scanner, String>> {
+    /// The scanner for an image whose binaries carry their dependency list or do not, or why it is not scanned where the target does
+    /// not insist.
+    pub(super) fn scanner(&self, auditable: bool) -> Result<Result<Scanner, String>> {
         let reason = match Scanner::find() {
-            Ok(scanner) if auditable() => return Ok(Ok(scanner)),
+            Ok(scanner) if auditable => return Ok(Ok(scanner)),
             Ok(_) => Error::new(Exit::Environment, "cargo-auditable is not installed")
+                .because("binaries that are built without it do not say which crates are in them")
                 .remedy("cargo install cargo-auditable --locked"),
             // Never ignored: a malicious scanner may have run on this machine.
             Err(error) if error.exit == Exit::Scanner => return Err(error),

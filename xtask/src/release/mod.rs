@@ -17,6 +17,7 @@ use crate::ui;
 
 pub mod build;
 pub mod bump;
+pub mod github;
 pub mod history;
 pub mod place;
 pub mod plan;

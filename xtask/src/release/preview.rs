@@ -4,7 +4,7 @@ use crate::chart::index::FILE;
 use crate::error::{Error, Result};
 use crate::image::layout::sha256_hex;
 use crate::release::plan::{ImagePlan, State, Step};
-use crate::release::road::Road;
+use crate::release::road::{Road, auditable};
 use crate::release::{Release, verify, version};
 
 impl Road {
@@ -140,7 +140,7 @@ impl Road {
             .iter()
             .map(|(platform, missing)| format!("; {platform} is left out: {}", missing.why))
             .collect();
-        let scan = match self.scanner()? {
+        let scan = match self.scanner(auditable())? {
             Ok(scanner) => State::ToDo(scanner.label),
             Err(reason) => State::Done(format!("skipped: {reason}")),
         };

@@ -16,7 +16,7 @@ use crate::image::layout::{Digest, Platform};
 use crate::release::history::{self, Decision, Purpose, Tagged};
 use crate::release::place::Place;
 use crate::release::plan::{self, ImageFacts, ImagePlan, Judgement, Wanted};
-use crate::release::{Order, Release, bump, version};
+use crate::release::{Order, Release, bump, github, version};
 use crate::serve::Outside;
 use crate::source::Source;
 use crate::tools;
@@ -109,6 +109,17 @@ impl Road {
         self.workspace.directory(target).map(|folder| Outside::reach(&folder, target)).transpose()
     }
 
+    /// In a workflow of GitHub, for a target beyond this machine: makes sure that what was ordered is the tree's version.
+    ///
+    /// # Errors
+    /// The tag, or the tick of GitHub's release, says something else; GitHub cannot be asked.
+    pub fn check_order(&self) -> Result<()> {
+        if !self.release.target.is_remote() {
+            return Ok(());
+        }
+        github::check(&self.workspace.package.version, &|name| std::env::var(name).ok())
+    }
+
     /// For a target beyond this machine: commits the version where the tree does not say it yet, and makes sure that others can have
     /// the commit before anything of it is public. Elsewhere the tree is left alone.
     ///
@@ -118,6 +129,7 @@ impl Road {
         if !self.release.target.is_remote() {
             return Ok(self);
         }
+        self.check_order()?;
         // The decision which version this is rests on it.
         self.place.seen()?.index()?;
         let (root, version) = (&self.workspace.root, &self.release.version);

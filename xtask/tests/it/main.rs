@@ -36,3 +36,5 @@ mod servers;
 mod servers_sdk;
 mod servers_work;
 mod support;
+#[cfg(feature = "remote")]
+mod workflows;

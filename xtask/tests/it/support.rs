@@ -221,7 +221,19 @@ pub fn xtask() -> Command {
 fn scrubbed(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars() {
-        let stray = ["CARGO_", "XTASK_", "RUSTC", "RUSTFLAGS", "TRIVY_", "GIT_", "NO_COLOR", "CLICOLOR"];
+        let stray = [
+            "ACTIONS_",
+            "CARGO_",
+            "CLICOLOR",
+            "GITHUB_",
+            "GIT_",
+            "NO_COLOR",
+            "RUNNER_",
+            "RUSTC",
+            "RUSTFLAGS",
+            "TRIVY_",
+            "XTASK_",
+        ];
         if name != "CARGO_HOME" && stray.iter().any(|prefix| name.starts_with(prefix)) {
             command.env_remove(name);
         }

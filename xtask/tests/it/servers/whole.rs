@@ -11,7 +11,8 @@ use crate::support::{Run, tool};
 pub struct Whole {
     pub production: Production,
     pub laboratory: Laboratory,
-    programs: TempDir,
+    /// Where buildx is, and what it knows of builders.
+    pub programs: TempDir,
     _buildkit: Buildkit,
 }
 

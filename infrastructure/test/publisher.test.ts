@@ -1,0 +1,146 @@
+// Who gets a role, and what it can do: both lists are complete, so that a right that is added here has to be added twice.
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+
+import { evaluate } from "./evaluate.ts";
+import { ACCOUNT, BREAK_GLASS, BUCKET, DISTRIBUTION, only, PROVIDER, REQUIRED, role, roleStatements, statements, synthesize, USUAL } from "./support.ts";
+
+const template = synthesize();
+const ISSUER = "token.actions.githubusercontent.com";
+const WEB = "sts:AssumeRoleWithWebIdentity";
+const trust = (name: string, from = template) => statements(role(from, name).AssumeRolePolicyDocument);
+
+/** A token as GitHub issues it. */
+function token(workflow: string, environment: string, changes: Record<string, string> = {}): Record<string, string> {
+  const claims = {
+    aud: "sts.amazonaws.com",
+    sub: `repo:alto9/kube9-operator:environment:${environment}`,
+    repository_id: USUAL.GITHUB_REPOSITORY_ID,
+    environment,
+    job_workflow_ref: `alto9/kube9-operator/.github/workflows/${workflow}`,
+    ...changes,
+  };
+  return Object.fromEntries(Object.entries(claims).map(([claim, value]) => [`${ISSUER}:${claim}`, value]));
+}
+
+/** Trust policies have no resource and name their principals themselves; the evaluator is asked about their conditions. */
+function admits(name: string, claims: Record<string, string>): boolean {
+  const open = trust(name).filter((statement) => statement.actions.includes(WEB));
+  return evaluate({ action: WEB, resource: "*", context: claims }, [], open) === "allow";
+}
+
+describe.each([
+  ["publish", "production", ["release-chart.yml@refs/tags/v3.0.0", "release-image.yml@refs/tags/v3.0.0", "release-chart.yml@refs/heads/main"]],
+  ["deploy", "infrastructure", ["deploy-infrastructure.yml@refs/heads/main"]],
+])("the role %s", (name, environment, workflows) => {
+  test("is taken by its workflows, in both forms of the subject", () => {
+    for (const workflow of workflows) {
+      expect(admits(name, token(workflow, environment))).toBe(true);
+      const numbered = `repo:alto9@11/kube9-operator@987654321:environment:${environment}`;
+      expect(admits(name, token(workflow, environment, { sub: numbered }))).toBe(true);
+    }
+  });
+
+  test.each([
+    ["another repository of that name", { repository_id: "1" }],
+    ["another environment", { environment: "staging" }],
+    ["a subject without an environment", { sub: "repo:alto9/kube9-operator:ref:refs/heads/main" }],
+    ["another repository's subject", { sub: "repo:mallory/kube9-operator:environment:production" }],
+    ["another repository's numbered subject", { sub: `repo:alto9@11/kube9-operator@1:environment:${environment}` }],
+    ["a pull request", { job_workflow_ref: `alto9/kube9-operator/.github/workflows/${workflows[0]!.split("@")[0]}@refs/pull/1/merge` }],
+    ["a branch", { job_workflow_ref: `alto9/kube9-operator/.github/workflows/${workflows[0]!.split("@")[0]}@refs/heads/topic` }],
+    ["another workflow", { job_workflow_ref: "alto9/kube9-operator/.github/workflows/ci.yml@refs/heads/main" }],
+    ["another audience", { aud: "https://github.com/alto9" }],
+  ])("is not taken by %s", (_, changes: Record<string, string>) => {
+    expect(admits(name, token(workflows[0]!, environment, changes))).toBe(false);
+  });
+
+  test("is not taken by a token that lacks a claim", () => {
+    const whole = token(workflows[0]!, environment);
+    for (const claim of Object.keys(whole)) {
+      expect(admits(name, Object.fromEntries(Object.entries(whole).filter(([key]) => key !== claim)))).toBe(false);
+    }
+  });
+
+  test("is asked for by the workflows that it is for, in their environment", () => {
+    for (const file of new Set(workflows.map((workflow) => workflow.split("@")[0]!))) {
+      const text = readFileSync(new URL(`../../.github/workflows/${file}`, import.meta.url), "utf8");
+      expect(text).toContain(`environment: ${environment}\n`);
+      expect(text).toContain(`:role/kube9-operator-charts-${name}\n`);
+    }
+  });
+
+  test("is taken by hand only by those who may break the glass", () => {
+    expect(trust(name).filter((statement) => statement.actions.includes("sts:AssumeRole"))).toMatchObject([
+      { principal: { AWS: [`arn:aws:iam::${ACCOUNT}:root`] }, conditions: { ArnEquals: { "aws:PrincipalArn": [BREAK_GLASS] } } },
+    ]);
+  });
+
+  test("is left to the account's own policies where nothing is said, and to no workflow", () => {
+    expect(trust(name, synthesize(REQUIRED))).toMatchObject([
+      { actions: ["sts:AssumeRole"], principal: { AWS: [`arn:aws:iam::${ACCOUNT}:root`] }, conditions: {} },
+    ]);
+  });
+});
+
+describe("the identity provider", () => {
+  test("is made once, and stays", () => {
+    const provider = only(template, "AWS::IAM::OIDCProvider");
+    expect(provider.Properties).toEqual({ Url: `https://${ISSUER}`, ClientIdList: ["sts.amazonaws.com"] });
+    expect(provider.DeletionPolicy).toBe("RetainExceptOnCreate");
+  });
+
+  test("is not made where the account has one", () => {
+    const importing = synthesize({ ...USUAL, CHARTS_GITHUB_PROVIDER_ARN: PROVIDER });
+    importing.resourceCountIs("AWS::IAM::OIDCProvider", 0);
+    expect(trust("publish", importing)[1]!.principal).toEqual({ Federated: [PROVIDER] });
+  });
+});
+
+test("the publish role can do exactly this", () => {
+  const rights = roleStatements(template, "publish").map(({ actions, resources }) => [actions, resources]);
+  expect(rights).toEqual([
+    [["s3:GetObject", "s3:PutObject"], [`${BUCKET}/*.tgz`, `${BUCKET}/index.yaml`]],
+    [["s3:ListBucket"], [BUCKET]],
+    [["cloudfront:CreateInvalidation", "cloudfront:GetInvalidation"], [DISTRIBUTION]],
+    [["cloudformation:DescribeStacks"], [`arn:aws:cloudformation:us-east-1:${ACCOUNT}:stack/kube9-operator-charts/*`]],
+  ]);
+});
+
+describe("the deploy role", () => {
+  const rights = roleStatements(template, "deploy");
+  const actions = rights.flatMap((statement) => statement.actions);
+
+  test("cannot give rights to itself or to others", () => {
+    const writing = actions.filter((action) => action.startsWith("iam:") && !/^iam:(Get|List)/.test(action));
+    expect(writing).toEqual([]);
+    expect(actions.filter((action) => action.startsWith("sts:"))).toEqual([]);
+  });
+
+  test("cannot delete the stack, the bucket, its objects, the distribution or the records' zone", () => {
+    const deleting = actions.filter((action) => action.includes("Delete"));
+    expect(deleting.sort()).toEqual([
+      "cloudformation:DeleteChangeSet",
+      "cloudfront:DeleteMonitoringSubscription",
+      "cloudwatch:DeleteAlarms",
+      "cloudwatch:DeleteDashboards",
+      "s3:DeleteBucketPolicy",
+      "sns:DeleteTopic",
+    ]);
+  });
+
+  test("has no right that is not bound to what is ours, but two that read nothing", () => {
+    const unbound = rights.filter((statement) => statement.resources.includes("*")).flatMap((statement) => statement.actions);
+    expect(unbound).toEqual(["cloudformation:GetTemplateSummary", "cloudformation:ValidateTemplate"]);
+    expect(actions.filter((action) => /^[a-z0-9]+:\*$|^\*$/.test(action))).toEqual([]);
+  });
+});
+
+// What people read, and give to a user of their own, is what the template says.
+test.each(["publish", "deploy"])("the policies of the role %s are those in docs/iam", async (name) => {
+  const { AssumeRolePolicyDocument: trusted, Policies: policies } = role(template, name);
+  expect(policies).toHaveLength(1);
+  const written = (document: unknown) => `${JSON.stringify(document, undefined, 2)}\n`;
+  await expect(written(policies[0].PolicyDocument)).toMatchFileSnapshot(`../../docs/iam/${name}.json`);
+  await expect(written(trusted)).toMatchFileSnapshot(`../../docs/iam/${name}-trust.json`);
+});

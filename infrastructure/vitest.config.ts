@@ -1,0 +1,4 @@
+// Synthesizing takes seconds on a busy machine, which the default limit of five does not allow for.
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({ test: { testTimeout: 60_000, hookTimeout: 120_000 } });

@@ -1,0 +1,192 @@
+//! What GitHub ordered, where a run is one of its workflows: the tag must be the version's, and the tick "pre-release" of the
+//! version's GitHub release must say what the version says.
+//!
+//! A wrong tick would show `3.1.0-rc.1` as the latest release on GitHub, or hide 3.1.0, while Helm and the image's tags say the opposite.
+//! Whether there is a release is asked of GitHub at every run and not read from the run's event: that is still the old one where a
+//! run is started again after the tick was put right. `facts` asks and changes nothing, `judge` decides, pure.
+
+use std::path::Path;
+
+use semver::Version;
+use serde::Deserialize;
+
+use crate::backoff;
+use crate::disk;
+use crate::error::{Context, Error, Exit, Result};
+use crate::http::{Anonymous, Answer};
+use crate::release::version::version_tags;
+
+/// The environment's variables.
+pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
+
+/// All that decides whether a workflow may release a version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The tag that the run is for; nothing where it is for a branch.
+    pub tag: Option<String>,
+    /// The tick of the version's GitHub release; nothing where there is none.
+    pub prerelease: Option<bool>,
+}
+
+/// Refuses a version that GitHub's order is not for. Outside of GitHub Actions everything is right.
+///
+/// # Errors
+/// Everything that does not agree, at once; GitHub cannot be asked.
+pub fn check(version: &Version, variables: Variables) -> Result<()> {
+    facts(version, variables)?.map_or(Ok(()), |facts| judge(version, &facts))
+}
+
+/// Decides.
+///
+/// # Errors
+/// Everything that does not agree, at once.
+pub fn judge(version: &Version, facts: &Facts) -> Result<()> {
+    let [tag, _] = version_tags(version);
+    let mut problems = Vec::new();
+    if let Some(other) = facts.tag.as_ref().filter(|ordered| **ordered != tag) {
+        problems.push((
+            format!("the tag is {other}, and the tree's version {version}"),
+            format!("tag the commit whose Cargo.toml says {}, or set {tag} there", other.trim_start_matches('v')),
+        ));
+    }
+    let is_prerelease = !version.pre.is_empty();
+    if facts.prerelease.is_some_and(|ticked| ticked != is_prerelease) {
+        let (is, does) = if is_prerelease { ("is", "lacks") } else { ("is not", "has") };
+        let set = if is_prerelease { "set" } else { "remove" };
+        problems.push((
+            format!("{version} {is} a pre-release, and GitHub's release of {tag} {does} the tick"),
+            format!("{set} the tick \"pre-release\" of the release, and run the workflow's failed jobs again"),
+        ));
+    }
+    let (whys, remedies): (Vec<_>, Vec<_>) = problems.into_iter().unzip();
+    if whys.is_empty() {
+        return Ok(());
+    }
+    let error = Error::new(Exit::Workspace, format!("{version} is not what GitHub ordered")).because(whys.join("\n"));
+    Err(remedies.into_iter().fold(error, Error::remedy))
+}
+
+/// Asks the environment, and GitHub. Nothing outside of GitHub Actions.
+///
+/// # Errors
+/// GitHub does not answer, or not as documented.
+pub fn facts(version: &Version, variables: Variables) -> Result<Option<Facts>> {
+    let set = |name: &str| variables(name).filter(|value| !value.is_empty());
+    let (Some("true"), Some(repository)) = (set("GITHUB_ACTIONS").as_deref(), set("GITHUB_REPOSITORY")) else {
+        return Ok(None);
+    };
+    let tag = set("GITHUB_REF").and_then(|reference| Some(reference.strip_prefix("refs/tags/")?.to_owned()));
+    let [name, _] = version_tags(version);
+    let api = set("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".into());
+    let url = format!("{api}/repos/{repository}/releases/tags/{name}");
+    let prerelease = match ask(&url, set("GITHUB_TOKEN").as_deref())? {
+        Some(tick) => Some(tick),
+        None => ticked_in_event(set("GITHUB_EVENT_PATH").as_deref())?,
+    };
+    Ok(Some(Facts { tag, prerelease }))
+}
+
+#[derive(Deserialize)]
+struct Release {
+    prerelease: bool,
+}
+
+/// The tick of a release that there is.
+fn ask(url: &str, token: Option<&str>) -> Result<Option<bool>> {
+    const ATTEMPTS: u32 = 4;
+    let authorization = token.map(|token| format!("Bearer {token}"));
+    let mut headers = vec![("accept", "application/vnd.github+json"), ("user-agent", "xtask")];
+    headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
+    let user = Anonymous::new(url);
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match user.get(url, &headers) {
+            Ok(Answer { status: 200, body, .. }) => {
+                let release: Release = serde_json::from_slice(&body).context(Exit::Environment, || unknown(url))?;
+                return Ok(Some(release.prerelease));
+            }
+            Ok(Answer { status: 404, .. }) => return Ok(None),
+            Ok(Answer { status: 500.., .. }) | Err(_) if attempt < ATTEMPTS => {
+                std::thread::sleep(backoff::pause(200, 90, attempt));
+            }
+            Ok(answer) => {
+                let said = format!("status {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
+                return Err(Error::new(Exit::Environment, unknown(url)).because(said).remedy(
+                    "give the job `permissions: contents: read` and GITHUB_TOKEN in its environment, or run it again",
+                ));
+            }
+            Err(error) => {
+                let why = error.why.unwrap_or(error.what);
+                return Err(Error::new(Exit::Environment, unknown(url)).because(why).remedy("run it again"));
+            }
+        }
+    }
+}
+
+fn unknown(url: &str) -> String {
+    format!("GitHub does not say whether the version has a release: {url}")
+}
+
+/// What the release said that started the run: it may have been taken back since, but not its order.
+fn ticked_in_event(path: Option<&str>) -> Result<Option<bool>> {
+    #[derive(Deserialize)]
+    struct Event {
+        release: Option<Release>,
+    }
+    let Some(bytes) = path.map(|path| disk::read(Path::new(path))).transpose()?.flatten() else { return Ok(None) };
+    let event: Event =
+        serde_json::from_slice(&bytes).context(Exit::Environment, || "GITHUB_EVENT_PATH cannot be used".into())?;
+    Ok(event.release.map(|release| release.prerelease))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(version: &str, tag: Option<&str>, prerelease: Option<bool>) -> Result<()> {
+        judge(&version.parse().unwrap(), &Facts { tag: tag.map(str::to_owned), prerelease })
+    }
+
+    #[test]
+    fn what_agrees_is_released() {
+        for (version, tag, prerelease) in [
+            ("3.0.0", None, None),
+            ("3.0.0", Some("v3.0.0"), None),
+            ("3.0.0", Some("v3.0.0"), Some(false)),
+            ("3.1.0-rc.1", Some("v3.1.0-rc.1"), Some(true)),
+            ("3.1.0-rc.1", None, Some(true)),
+        ] {
+            judged(version, tag, prerelease).unwrap();
+        }
+    }
+
+    #[test]
+    fn another_tag_than_the_trees_version_is_refused() {
+        for tag in ["v3.0.1", "3.0.0", "v3.0.0-rc.1", "v3", "V3.0.0"] {
+            let error = judged("3.0.0", Some(tag), None).unwrap_err();
+            assert_eq!((error.exit, error.remedies.len()), (Exit::Workspace, 1), "{tag}");
+            assert_eq!(error.why.unwrap(), format!("the tag is {tag}, and the tree's version 3.0.0"));
+        }
+    }
+
+    #[test]
+    fn a_tick_against_the_version_is_refused_either_way() {
+        let hidden = judged("3.0.0", Some("v3.0.0"), Some(true)).unwrap_err();
+        assert!(hidden.to_string().contains("3.0.0 is not a pre-release, and GitHub's release of v3.0.0 has the tick"));
+        let shown = judged("3.1.0-rc.1", None, Some(false)).unwrap_err();
+        assert!(shown.to_string().contains("3.1.0-rc.1 is a pre-release, and GitHub's release of v3.1.0-rc.1 lacks"));
+    }
+
+    #[test]
+    fn all_that_does_not_agree_is_said_at_once() {
+        let error = judged("3.0.0", Some("v3.0.1"), Some(true)).unwrap_err();
+        assert_eq!(error.remedies.len(), 2, "{error}");
+    }
+
+    #[test]
+    fn outside_of_actions_nobody_is_asked() {
+        let nothing = |name: &str| (name == "GITHUB_REPOSITORY").then(|| "a/b".to_owned());
+        assert_eq!(facts(&"3.0.0".parse().unwrap(), &nothing).unwrap(), None);
+    }
+}
