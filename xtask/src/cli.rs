@@ -231,6 +231,9 @@ pub struct Verify {
     /// The version; the one in the tree where nothing is said
     #[arg(value_parser = version::parse)]
     pub version: Option<semver::Version>,
+    /// The newest stable version that users see listed, whatever the tree says; what a daily look asks for
+    #[arg(long, conflicts_with = "version")]
+    pub newest: bool,
     /// Where
     #[command(flatten)]
     pub place: PlaceArgs,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
-use xtask::cli::{Cli, Command, OrderArgs, PlaceArgs, Release, Stretch};
+use xtask::cli::{Cli, Command, OrderArgs, PlaceArgs, Release, Stretch, Verify};
 use xtask::config::Workspace;
 use xtask::error::{Context, Error, Exit, Result};
 use xtask::image::layout;
@@ -46,14 +46,7 @@ fn run(command: Command) -> Result<()> {
     let here = std::env::current_dir().context(Exit::Environment, || "there is no current folder".into())?;
     match command {
         Command::Release(release) => run_release(&here, *release),
-        Command::Verify(verify) => {
-            let order = order(OrderArgs { word: verify.version.map(Word::Exact), place: verify.place.clone() });
-            let road = Road::open(&here, &Order { looking: true, ..order })?;
-            let _outside = road.outside()?;
-            let proof = road.verify(Duration::ZERO)?;
-            ui::status("Verified", release::verify::shown(&proof));
-            print_json(verify.place.json, &proof)
-        }
+        Command::Verify(arguments) => verify(&here, &arguments),
         Command::Serve(arguments) => {
             let workspace = Workspace::find(&here)?;
             let target = workspace.target(&arguments.target)?;
@@ -73,6 +66,25 @@ fn run(command: Command) -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn verify(here: &Path, arguments: &Verify) -> Result<()> {
+    let open = |version: Option<semver::Version>| {
+        let order = order(OrderArgs { word: version.map(Word::Exact), place: arguments.place.clone() });
+        Road::open(here, &Order { looking: true, ..order })
+    };
+    let mut road = open(arguments.version.clone())?;
+    let _outside = road.outside()?;
+    if arguments.newest {
+        let Some(newest) = road.newest()? else {
+            ui::note("Unreleased", "users see no stable version listed yet");
+            return print_json(arguments.place.json, &serde_json::Value::Null);
+        };
+        road = open(Some(newest))?;
+    }
+    let proof = road.verify(Duration::ZERO)?;
+    ui::status("Verified", release::verify::shown(&proof));
+    print_json(arguments.place.json, &proof)
 }
 
 fn run_release(here: &Path, arguments: Release) -> Result<()> {

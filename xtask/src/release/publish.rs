@@ -163,6 +163,14 @@ impl Road {
         verify::run(target, &self.chart.name, version, &self.workspace.first_version, patience)
     }
 
+    /// The highest stable version that users see listed.
+    ///
+    /// # Errors
+    /// The public index cannot be read.
+    pub fn newest(&self) -> Result<Option<Version>> {
+        verify::newest(&self.release.target, &self.chart.name)
+    }
+
     /// Takes a version out of the index, for a reason that is kept, and moves the floating tags. False where it was out before.
     ///
     /// # Errors

@@ -108,6 +108,19 @@ pub fn image(target: &Target, tag: &str, digest: &Digest, patience: Duration) ->
 /// # Errors
 /// The index cannot be fetched, or is damaged.
 pub fn listed(target: &Target, chart: &str, version: &str) -> Result<Option<String>> {
+    public_index(target, |index| index.find(chart, version).and_then(|entry| entry.sha256()).map(str::to_owned))
+}
+
+/// The highest stable version of a chart that the public index lists.
+///
+/// # Errors
+/// As `listed`.
+pub fn newest(target: &Target, chart: &str) -> Result<Option<Version>> {
+    public_index(target, |index| index.versions(chart).into_iter().filter(|version| version.pre.is_empty()).max())
+}
+
+/// What an anonymous user reads in the index; nothing where it is not there.
+fn public_index<T>(target: &Target, read: impl FnOnce(&Index<'_>) -> Option<T>) -> Result<Option<T>> {
     let answer = Anonymous::with_limit(&target.repository, target.timeout())
         .get(&format!("{}/{FILE}", target.repository), &[])?;
     match answer.status {
@@ -120,7 +133,7 @@ pub fn listed(target: &Target, chart: &str, version: &str) -> Result<Option<Stri
     }
     let json = index::as_json(&answer.body)?;
     let index = Index::parse(&json)?;
-    Ok(index.find(chart, version).and_then(|entry| entry.sha256()).map(str::to_owned))
+    Ok(read(&index))
 }
 
 fn patiently<T>(patience: Duration, attempt: impl Fn() -> Result<T>) -> Result<T> {
