@@ -81,7 +81,7 @@ impl Listing<'_> {
             charts: charts
                 .map(|(name, entries)| (borrowed(name), entries.iter().map(Entry::borrowed).collect()))
                 .collect(),
-            generated: self.generated.as_ref().map(borrowed),
+            generated: self.generated.as_deref().map(borrowed),
             annotations: self.annotations.iter().map(|(name, value)| (borrowed(name), borrowed(value))).collect(),
         }
     }
@@ -91,7 +91,7 @@ fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
     Cow::Owned(text.into_owned())
 }
 
-fn borrowed<'t>(text: &'t Cow<'_, str>) -> Cow<'t, str> {
+fn borrowed(text: &str) -> Cow<'_, str> {
     Cow::Borrowed(text)
 }
 
@@ -163,8 +163,8 @@ impl<'a> Entry<'a> {
         Entry {
             json: borrowed(&self.json),
             version: borrowed(&self.version),
-            digest: self.digest.as_ref().map(borrowed),
-            created: self.created.as_ref().map(borrowed),
+            digest: self.digest.as_deref().map(borrowed),
+            created: self.created.as_deref().map(borrowed),
         }
     }
 }
