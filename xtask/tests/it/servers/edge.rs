@@ -88,7 +88,16 @@ impl Edge {
 
     /// The same through a proxy at that port, where the origin's faults can be injected.
     pub fn through(store: &Versitygw, port: u16) -> Self {
-        let origin = Origin { port, bucket: store.bucket.clone(), credentials: store.credentials.clone() };
+        Self::of(store, port, &store.bucket)
+    }
+
+    /// In front of another bucket of the same store.
+    pub fn before_bucket(store: &Versitygw, bucket: &str) -> Self {
+        Self::of(store, store.port, bucket)
+    }
+
+    fn of(store: &Versitygw, port: u16, bucket: &str) -> Self {
+        let origin = Origin { port, bucket: bucket.into(), credentials: store.credentials.clone() };
         let shared = Shared {
             origin,
             started: Instant::now(),
@@ -310,7 +319,7 @@ fn part_of(range: &str, length: usize) -> Option<std::ops::Range<usize>> {
 }
 
 /// A path without its escapes.
-fn decoded(path: &str) -> String {
+pub(super) fn decoded(path: &str) -> String {
     let mut pieces = path.split('%');
     let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
     for piece in pieces {
