@@ -52,6 +52,7 @@ fn h1_x2_one_run_makes_the_place_and_a_release_publishes_through_it_h10_without_
     assert_eq!(index.header("content-type"), Some("text/yaml"));
     assert_eq!(index.header("cache-control"), Some("public, max-age=300"));
 
+    account.edge.become_distribution(&account.cloudformation.template(STACK));
     let before = account.cloudformation.writes();
     let origin = tempfile::tempdir().unwrap();
     account.join(&registry, origin.path());
@@ -60,6 +61,19 @@ fn h1_x2_one_run_makes_the_place_and_a_release_publishes_through_it_h10_without_
     assert_eq!(public["entries"]["demo"][0]["version"], "1.0.0");
     assert_eq!(account.edge.get(1, "/demo-1.0.0.tgz").is(200).header("content-type"), Some("application/gzip"));
     assert_eq!(account.cloudformation.writes(), before, "a release touched the infrastructure");
+
+    // What users meet is the distribution that was deployed.
+    for (name, value) in [
+        ("strict-transport-security", "max-age=31536000"),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "strict-origin-when-cross-origin"),
+    ] {
+        assert_eq!(account.edge.get(0, "/demo-1.0.0.tgz").header(name), Some(value));
+    }
+    assert_eq!(account.edge.get(0, "/").is(200).body, account.edge.get(0, "/index.yaml").body);
+    assert_eq!(account.edge.get(0, "/demo-9.9.9.tgz").status, 404);
+    assert_eq!(account.edge.ask(0, "DELETE", "/index.yaml").send().unwrap().status, 403);
 
     let versions = account.store.versions("index.yaml");
     let again = account.deploy(&[]).ok();
