@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::aws::Aws;
 use crate::chart::index::FILE;
@@ -145,13 +146,18 @@ impl<'a> Deployment<'a> {
         if !self.arguments.allow_replace {
             changes.losses().into_iter().for_each(|change| problems.add(Some(loss(change))));
         }
-        self.look_at_buckets(&deployed, &assembly.template, &mut problems);
-        let listed =
-            if seen.standing == Standing::Ready && problems.is_empty() { self.listed(&mut problems) } else { None };
-        if listed.unwrap_or_default() == 0 && changes.adds(RECORDS) && adoption.is_none() {
+        let is_whole = self.look_at_buckets(&deployed, &assembly.template, &mut problems);
+        // Nothing where it cannot be known; what is in the way of that is a problem already.
+        let listed = match seen.standing {
+            Standing::Ready | Standing::Stuck if is_whole => problems.keep(self.listed()),
+            Standing::Ready | Standing::Stuck => None,
+            _ => Some(None),
+        };
+        let sends_users = changes.adds(RECORDS) && self.arguments.adopt_from.is_none();
+        if sends_users && listed.is_some_and(|versions| versions.unwrap_or_default() == 0) {
             problems.keep(preflight::nothing_public_yet(self.target));
         }
-        let lacks_index = listed.is_none();
+        let lacks_index = listed == Some(None);
         if lacks_index {
             problems.add(self.nobody_to_put_the_index(&seen, &caller).err());
         }
@@ -203,35 +209,38 @@ impl<'a> Deployment<'a> {
     }
 
     /// The template that is deployed; nothing where a first deployment is to come.
-    fn deployed(&self, seen: &Seen, problems: &mut Problems) -> serde_json::Value {
+    fn deployed(&self, seen: &Seen, problems: &mut Problems) -> Value {
         match seen.standing {
             Standing::Ready | Standing::Stuck => problems.keep(Stack::new(&self.aws).template()).unwrap_or_default(),
-            _ => serde_json::Value::Null,
+            _ => Value::Null,
         }
     }
 
-    /// A bucket that the stack is to make must not be there yet, and one that it has made must be.
-    fn look_at_buckets(&self, deployed: &serde_json::Value, wanted: &serde_json::Value, problems: &mut Problems) {
+    /// A bucket that the stack is to make must not be there yet, and one that it has made must be. False where one is gone.
+    fn look_at_buckets(&self, deployed: &Value, wanted: &Value, problems: &mut Problems) -> bool {
         let made = preflight::buckets(deployed);
+        let mut is_whole = true;
         for (id, name) in preflight::buckets(wanted) {
             let is_made = made.iter().any(|(_, known)| *known == name);
             match problems.keep(preflight::bucket(&self.aws, &name)) {
                 Some(preflight::Name::Free) if is_made => {
+                    is_whole = false;
                     problems.add(Some(preflight::gone(&name, self.remote)));
                 }
                 Some(standing) if !is_made => problems.add(preflight::in_the_way(&name, &id, standing)),
                 _ => {}
             }
         }
+        is_whole
     }
 
     /// How many versions the bucket's index lists; nothing where there is no index.
-    fn listed(&self, problems: &mut Problems) -> Option<usize> {
+    fn listed(&self) -> Result<Option<usize>> {
         let store = Bucket::new(Rc::clone(&self.aws));
-        problems.keep(store.get(FILE))?.map(|_| {
-            let read = repository::read(&store).and_then(|snapshot| Ok(snapshot.index()?.size().0));
-            problems.keep(read).unwrap_or_default()
-        })
+        if store.version(FILE)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(repository::read(&store)?.index()?.size().0))
     }
 
     /// The bucket lets nobody put a first index but these.

@@ -88,10 +88,9 @@ fn h9_a_failed_creation_says_why_leaves_nothing_and_can_be_run_again() {
     let Some(account) = Account::new() else { return };
     account.cloudformation.fail(DISTRIBUTION, "You have exceeded the limit of distributions");
     let failed = account.deploy(&[]).fails(1, "stack demo-charts could not be deployed");
-    let said = format!("({DISTRIBUTION}): You have exceeded the limit of distributions");
-    assert!(failed.stderr.contains(&said), "{}", failed.stderr);
-    assert!(failed.stderr.contains("is in ROLLBACK_COMPLETE: what was made was removed again"), "{}", failed.stderr);
     let error = failed.stderr.split("error: ").last().unwrap();
+    assert!(error.contains(&format!("({DISTRIBUTION}): You have exceeded the limit of distributions")), "{error}");
+    assert!(error.contains("is in ROLLBACK_COMPLETE: what was made was removed again"), "{error}");
     assert!(!error.contains("cancelled"), "what was only given up is named, too:\n{error}");
     assert!(!account.has_bucket(), "the bucket stayed");
     account.cloudformation.heal();
@@ -117,7 +116,9 @@ fn h9_a_failed_update_leaves_all_as_it_was_and_what_is_left_out_later_is_taken_a
     let (before, versions) = (account.cloudformation.template(STACK), account.store.versions("index.yaml"));
     account.cloudformation.fail(DISTRIBUTION, "Rate exceeded");
     let failed = account.deploy_with(&[], &fewer).fails(1, "Rate exceeded");
-    assert!(failed.stderr.contains("is in UPDATE_ROLLBACK_COMPLETE: all is as it was before"), "{}", failed.stderr);
+    let error = failed.stderr.split("error: ").last().unwrap();
+    assert!(error.contains(&format!("({DISTRIBUTION}): Rate exceeded")), "{error}");
+    assert!(error.contains("is in UPDATE_ROLLBACK_COMPLETE: all is as it was before"), "{error}");
     assert_eq!(account.cloudformation.template(STACK), before);
     account.cloudformation.heal();
     account.store.put("index.yaml", b"somebody's", &[]);
