@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 
 use super::cloudformation::{ACCOUNT, CloudFormation};
 use super::{CloudFront, Edge, Moto, Registry, Versitygw};
-use crate::support::{Demo, Run, copy_tree, git, on_path, skipped};
+use crate::support::{Demo, Run, copy_tree, git, script, tool};
 
 /// The stack that is deployed.
 pub const STACK: &str = "demo-charts";
@@ -93,6 +94,7 @@ impl Account {
             command.env_remove(name);
         }
         command
+            .env("PATH", with_programs(packages().unwrap()))
             .env("HOME", self.home.path())
             .env("DOCKER_CONFIG", self.home.path())
             .env("SSL_CERT_FILE", self.authorities())
@@ -230,24 +232,36 @@ fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("infrastructure")
 }
 
+/// A value for PATH where node and npm come first.
+fn with_programs(packages: &Path) -> OsString {
+    let path = std::env::var_os("PATH").unwrap();
+    let folders = std::iter::once(packages.join("bin")).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).unwrap()
+}
+
 /// A folder with the infrastructure's packages, installed once and kept for as long as the lock file stays the same.
 pub fn packages() -> Option<&'static Path> {
     static PACKAGES: OnceLock<Option<PathBuf>> = OnceLock::new();
     let packages = PACKAGES.get_or_init(|| {
-        if on_path("node").is_none() || on_path("npm").is_none() {
-            skipped("node and npm are not on PATH");
-            return None;
-        }
+        let (node, npm) = (tool("node")?, tool("npm")?);
         let lock = std::fs::read(sources().join("package-lock.json")).unwrap();
         let digest = xtask::image::layout::sha256_hex(&lock);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("infrastructure-{}", &digest[..12]));
+        std::fs::create_dir_all(folder.join("bin")).unwrap();
+        // Wherever they come from: a folder of pinned tools keeps each under a name, and npm looks for its own files beside itself.
+        for (name, program) in [("node", "exec \"$node\" \"$@\""), ("npm", "exec \"$node\" \"$npm\" \"$@\"")] {
+            let [node, npm] = [&node, &npm].map(|program| program.canonicalize().unwrap());
+            script(
+                &folder.join("bin").join(name),
+                &format!("node='{}' npm='{}'\n{program}\n", node.display(), npm.display()),
+            );
+        }
         if !folder.join("done").exists() {
-            std::fs::create_dir_all(&folder).unwrap();
             for name in ["package.json", "package-lock.json"] {
                 std::fs::copy(sources().join(name), folder.join(name)).unwrap();
             }
-            let mut install = Command::new("npm");
-            install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder);
+            let mut install = Command::new(folder.join("bin/npm"));
+            install.args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder).env("PATH", with_programs(&folder));
             Run::of(install).ok();
             std::fs::write(folder.join("done"), "").unwrap();
         }
