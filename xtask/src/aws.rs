@@ -8,8 +8,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::SharedCredentialsProvider;
 use aws_sdk_s3::config::interceptors::InterceptorContext;
 use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -111,14 +113,53 @@ impl Aws {
         Ok(self.hosting.get_or_init(|| found))
     }
 
-    fn describe(&self) -> Result<Hosting> {
-        let Remote { stack, region, endpoints, .. } = &self.remote;
+    /// A client of S3.
+    pub fn s3(&self) -> aws_sdk_s3::Client {
+        let builder = aws_sdk_s3::config::Builder::from(self.config()).retry_classifier(AlsoPassing);
+        let builder = match &self.remote.endpoints.s3 {
+            Some(endpoint) => builder.endpoint_url(endpoint).force_path_style(true),
+            None => builder,
+        };
+        aws_sdk_s3::Client::from_conf(builder.build())
+    }
+
+    /// A client of CloudFormation.
+    pub fn cloudformation(&self) -> aws_sdk_cloudformation::Client {
         let builder = aws_sdk_cloudformation::config::Builder::from(self.config()).retry_classifier(AlsoPassing);
-        let builder = match &endpoints.cloudformation {
+        let builder = match &self.remote.endpoints.cloudformation {
             Some(endpoint) => builder.endpoint_url(endpoint),
             None => builder,
         };
-        let client = aws_sdk_cloudformation::Client::from_conf(builder.build());
+        aws_sdk_cloudformation::Client::from_conf(builder.build())
+    }
+
+    /// The same account, seen by somebody who takes a role first.
+    ///
+    /// # Errors
+    /// The machine cannot start a runtime.
+    pub fn in_role(&self, role: &str) -> Result<Self> {
+        const SESSION: &str = "xtask";
+        let other = Aws::new(&self.remote)?;
+        let taken = AssumeRoleProvider::builder(role).session_name(SESSION).configure(self.config());
+        let provider = SharedCredentialsProvider::new(self.wait(taken.build_from_provider(self.credentials()?)));
+        let config = self.config().to_builder().credentials_provider(provider).build();
+        // A new connection has no settings yet.
+        other.config.set(config).ok();
+        Ok(other)
+    }
+
+    fn credentials(&self) -> Result<SharedCredentialsProvider> {
+        self.config().credentials_provider().ok_or_else(|| {
+            let (exit, remedies) = cure("", "no providers in chain");
+            remedies
+                .iter()
+                .fold(Error::new(exit, "there are no AWS credentials"), |error, remedy| error.remedy(*remedy))
+        })
+    }
+
+    fn describe(&self) -> Result<Hosting> {
+        let Remote { stack, region, .. } = &self.remote;
+        let client = self.cloudformation();
         let what = format!("cannot read the outputs of stack {stack} in {region}");
         let answer = self.wait(client.describe_stacks().stack_name(stack).send()).map_err(|error| {
             // CloudFormation's answer for a stack that is not there (its API reference, DescribeStacks).

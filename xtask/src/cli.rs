@@ -37,6 +37,8 @@ pub enum Command {
     Verify(Verify),
     /// Serve a rehearsed release: chart repository and read-only image registry on one port
     Serve(Serve),
+    /// Deploy the bucket, the distribution and the DNS records that charts are hosted by
+    DeployInfra(DeployInfra),
     /// Say what this machine lacks for a target, all at once
     Doctor(Doctor),
     /// Check everything that CI checks
@@ -57,7 +59,9 @@ impl Command {
                 None => &release.order.place.target,
             }),
             Command::Verify(verify) => Some(&verify.place.target),
-            Command::Serve(Serve { target, .. }) | Command::Doctor(Doctor { target, .. }) => Some(target),
+            Command::DeployInfra(DeployInfra { target, .. })
+            | Command::Serve(Serve { target, .. })
+            | Command::Doctor(Doctor { target, .. }) => Some(target),
             Command::Ci(_) | Command::Completions { .. } => None,
         }
     }
@@ -248,6 +252,38 @@ pub struct Serve {
     /// The target, one of [workspace.metadata.release.targets]
     #[arg(long = "to", value_name = "TARGET", default_value = "local")]
     pub target: String,
+}
+
+/// `deploy-infra`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What to deploy is said by the environment: AWS_ACCOUNT_ID, CHARTS_CERTIFICATE_ARN, CHARTS_HOSTED_ZONE_ID, and more that README.md lists.
+
+Examples:
+  cargo xtask deploy-infra --plan     what would change, without changing anything
+  cargo xtask deploy-infra            show that, ask, and deploy it
+  cargo xtask deploy-infra --yes      the same without asking; in CI
+  cargo xtask deploy-infra --adopt-from https://charts.example.com
+                                      copy the charts that are served there into the bucket before DNS leads to it")]
+pub struct DeployInfra {
+    /// The target, one of [workspace.metadata.release.targets]
+    #[arg(long = "to", value_name = "TARGET", default_value = "production")]
+    pub target: String,
+    /// Print what would change, and change nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Deploy without asking
+    #[arg(long, conflicts_with = "plan")]
+    pub yes: bool,
+    /// Let the bucket or the distribution be replaced or leave the stack
+    #[arg(long)]
+    pub allow_replace: bool,
+    /// First copy every archive and the index of the chart repository there, so that no version is lost
+    #[arg(long, value_name = "URL")]
+    pub adopt_from: Option<String>,
+    /// Print the result as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `doctor`.

@@ -117,6 +117,13 @@ pub struct Endpoints {
     pub s3: Option<String>,
 }
 
+impl Endpoints {
+    /// Whether there are any.
+    pub fn stand_in(&self) -> bool {
+        self.cloudformation.is_some() || self.cloudfront.is_some() || self.s3.is_some()
+    }
+}
+
 /// Who assembles the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -382,6 +389,12 @@ impl Target {
     /// Whether it is beyond this machine: what is published there never changes.
     pub fn is_remote(&self) -> bool {
         matches!(self.place, Place::Remote(_))
+    }
+
+    /// The error of whoever wants to deploy the infrastructure of a target that is a folder.
+    pub fn no_infrastructure(&self) -> Error {
+        Error::new(Exit::Usage, format!("target `{}` is a folder: it has no infrastructure", self.name))
+            .remedy("name a target that has a `stack`: --to production")
     }
 
     /// How long one request may take.

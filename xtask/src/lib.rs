@@ -14,6 +14,8 @@ pub mod chart;
 pub mod ci;
 pub mod cli;
 pub mod config;
+#[cfg(feature = "remote")]
+pub mod deploy;
 pub mod disk;
 pub mod doctor;
 pub mod effect;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
-use xtask::cli::{Cli, Command, OrderArgs, PlaceArgs, Release, Stretch, Verify};
+use xtask::cli::{Cli, Command, DeployInfra, OrderArgs, PlaceArgs, Release, Stretch, Verify};
 use xtask::config::Workspace;
 use xtask::error::{Context, Error, Exit, Result};
 use xtask::image::layout;
@@ -57,6 +57,7 @@ fn run(command: Command) -> Result<()> {
             })?;
             serve::run(&folder, &target, arguments.port.unwrap_or(target.port()), &|| serve::tell(&folder, &target))
         }
+        Command::DeployInfra(arguments) => deploy_infra(&here, &arguments),
         Command::Doctor(arguments) => doctor::run(&here, &arguments.target, arguments.json),
         Command::Ci(arguments) => ci::run(&here, &arguments.only, arguments.cache.as_deref()),
         Command::Completions { shell } => {
@@ -85,6 +86,17 @@ fn verify(here: &Path, arguments: &Verify) -> Result<()> {
     let proof = road.verify(Duration::ZERO)?;
     ui::status("Verified", release::verify::shown(&proof));
     print_json(arguments.place.json, &proof)
+}
+
+#[cfg(feature = "remote")]
+fn deploy_infra(here: &Path, arguments: &DeployInfra) -> Result<()> {
+    print_json(arguments.json, &xtask::deploy::run(here, arguments)?)
+}
+
+/// What is left for a build that reaches no target beyond this machine.
+#[cfg(not(feature = "remote"))]
+fn deploy_infra(here: &Path, arguments: &DeployInfra) -> Result<()> {
+    Err(Workspace::find(here)?.target(&arguments.target)?.no_infrastructure())
 }
 
 fn run_release(here: &Path, arguments: Release) -> Result<()> {

@@ -7,14 +7,14 @@
 //! job's page (GitHub's documentation, "Workflow commands for GitHub Actions").
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use anstream::{eprintln, println};
+use anstream::{eprint, eprintln, println};
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Exit, Result};
 use crate::release::plan::{State, Step};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
@@ -113,6 +113,28 @@ fn annotate(kind: &str, what: &dyn Display) {
 /// A result: goes to standard output.
 pub fn result(text: impl Display) {
     println!("{text}");
+}
+
+/// A text of several lines that is no result, for people alone.
+pub fn aside(text: impl Display) {
+    eprintln!("{text}");
+}
+
+/// Asks the person at the terminal.
+///
+/// # Errors
+/// There is nobody.
+pub fn confirm(question: &str) -> Result<bool> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return Err(Error::new(Exit::Usage, "nobody is there to ask, and nothing was changed")
+            .because("standard input is no terminal")
+            .remedy("say --yes, or --plan to look only"));
+    }
+    eprint!("{NEUTRAL}{question}{NEUTRAL:#} [y/N] ");
+    let mut answer = String::new();
+    input.read_line(&mut answer).context(Exit::Failure, || "cannot read the answer".into())?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// A plan: one line for each step, on standard output.

@@ -12,7 +12,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 
-use crate::aws::{AlsoPassing, Aws, explain};
+use crate::aws::{Aws, explain};
 use crate::backoff;
 use crate::chart::repository;
 use crate::effect::announce;
@@ -32,12 +32,7 @@ pub struct Bucket {
 impl Bucket {
     /// The bucket of the stack that `aws` is a connection to; asks nothing yet.
     pub fn new(aws: Rc<Aws>) -> Self {
-        let builder = aws_sdk_s3::config::Builder::from(aws.config()).retry_classifier(AlsoPassing);
-        let builder = match &aws.remote().endpoints.s3 {
-            Some(endpoint) => builder.endpoint_url(endpoint).force_path_style(true),
-            None => builder,
-        };
-        Bucket { client: Client::from_conf(builder.build()), aws }
+        Bucket { client: aws.s3(), aws }
     }
 
     fn name(&self) -> Result<&str> {

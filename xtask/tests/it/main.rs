@@ -11,6 +11,8 @@ mod buildx;
 #[cfg(feature = "remote")]
 mod crowd;
 #[cfg(feature = "remote")]
+mod deploy;
+#[cfg(feature = "remote")]
 mod faults;
 mod foreign;
 mod helms;

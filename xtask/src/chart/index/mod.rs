@@ -106,6 +106,11 @@ impl<'a> Index<'a> {
         index::write(&self.0)
     }
 
+    /// Every chart's name and entries, as they stand.
+    pub fn charts(&self) -> impl Iterator<Item = (&str, &[Entry<'a>])> {
+        self.0.charts.iter().map(|(name, entries)| (&**name, &**entries))
+    }
+
     /// The entries of a chart, as they stand.
     pub fn entries(&self, chart: &str) -> &[Entry<'a>] {
         self.0.charts.iter().find(|(name, _)| name == chart).map_or(&[], |(_, entries)| entries)

@@ -2,7 +2,8 @@
 //!
 //! Two locations, each with a cache of its own, serve one name over TLS from a private bucket, which they read with signed requests as an
 //! origin access control does. It shows what publishing depends on: objects are kept as long as they say, a missing one for 10 s,
-//! until an invalidation removes them. It does not compress, speaks HTTP/1.1 only, never evicts, and lists no folder: `/` is missing.
+//! until an invalidation removes them. Headers, methods, the root object and how long errors are kept can be taken from a deployed template.
+//! It does not compress, speaks HTTP/1.1 only, never evicts, and lists no folder: `/` is missing.
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files of their own")]
 
@@ -25,7 +26,7 @@ use super::signature::{Credentials, Signed, encoded};
 use super::versitygw::{REGION, Versitygw};
 use crate::support::free_port;
 
-/// What the response headers policy adds to every answer.
+/// What a response headers policy adds to every answer, where no template says it.
 pub const HEADERS: [(&str, &str); 4] = [
     ("strict-transport-security", "max-age=63072000; includeSubDomains; preload"),
     ("x-content-type-options", "nosniff"),
@@ -57,10 +58,22 @@ pub struct Caches {
 
 struct Shared {
     origin: Origin,
+    settings: Mutex<Settings>,
     started: Instant,
     ahead: AtomicU64,
     locations: [Mutex<Location>; 2],
     fetched: Mutex<BTreeMap<String, usize>>,
+}
+
+/// What a distribution says of itself.
+#[derive(Clone)]
+struct Settings {
+    headers: Vec<(&'static str, String)>,
+    methods: Vec<String>,
+    /// How long an answer is kept that is not the object asked for.
+    error_seconds: u64,
+    /// The object at `/`.
+    root: Option<String>,
 }
 
 struct Origin {
@@ -91,9 +104,19 @@ impl Edge {
 
     /// The same through a proxy at that port, where the origin's faults can be injected.
     pub fn through(store: &Versitygw, port: u16) -> Self {
-        let origin = Origin { port, bucket: store.bucket.clone(), credentials: store.credentials.clone() };
+        Self::of(store, port, &store.bucket)
+    }
+
+    /// In front of another bucket of the same store.
+    pub fn before_bucket(store: &Versitygw, bucket: &str) -> Self {
+        Self::of(store, store.port, bucket)
+    }
+
+    fn of(store: &Versitygw, port: u16, bucket: &str) -> Self {
+        let origin = Origin { port, bucket: bucket.into(), credentials: store.credentials.clone() };
         let shared = Shared {
             origin,
+            settings: Mutex::new(Settings::usual()),
             started: Instant::now(),
             ahead: AtomicU64::new(0),
             locations: Default::default(),
@@ -122,6 +145,12 @@ impl Edge {
         std::fs::write(folder.path().join("ca.pem"), &certificates.authority).unwrap();
         let front = Front::start(sites, Some(certificates.server.into()));
         Edge { port, caches, faults, folder, trust: certificates.client, _front: front }
+    }
+
+    /// From now on it is the distribution of a deployed template.
+    #[cfg(feature = "remote")]
+    pub fn become_distribution(&self, template: &serde_json::Value) {
+        *self.caches.shared.settings.lock().unwrap() = Settings::deployed(template);
     }
 
     /// The one name of all locations. Programs that look it up come to location 0.
@@ -237,9 +266,52 @@ impl Shared {
     }
 }
 
+impl Settings {
+    fn usual() -> Self {
+        Settings {
+            headers: HEADERS.map(|(name, value)| (name, value.to_owned())).into(),
+            methods: ["GET", "HEAD", "OPTIONS"].map(str::to_owned).into(),
+            error_seconds: ERROR_SECONDS,
+            root: None,
+        }
+    }
+
+    /// CloudFormation's words for them (its template reference, `AWS::CloudFront::Distribution` and `ResponseHeadersPolicy`).
+    #[cfg(feature = "remote")]
+    fn deployed(template: &serde_json::Value) -> Self {
+        let only = |kind: &str| {
+            let mut resources = template["Resources"].as_object().unwrap().values();
+            resources.find(|resource| resource["Type"] == kind).unwrap()["Properties"].clone()
+        };
+        let distribution = &only("AWS::CloudFront::Distribution")["DistributionConfig"];
+        let security =
+            &only("AWS::CloudFront::ResponseHeadersPolicy")["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"];
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let transport = &security["StrictTransportSecurity"];
+        let subdomains = if transport["IncludeSubdomains"] == true { "; includeSubDomains" } else { "" };
+        assert!(security["ContentTypeOptions"].is_object(), "{security}");
+        let headers = vec![
+            ("strict-transport-security", format!("max-age={}{subdomains}", transport["AccessControlMaxAgeSec"])),
+            ("x-content-type-options", "nosniff".into()),
+            ("x-frame-options", text(&security["FrameOptions"]["FrameOption"])),
+            ("referrer-policy", text(&security["ReferrerPolicy"]["ReferrerPolicy"])),
+        ];
+        let methods = distribution["DefaultCacheBehavior"]["AllowedMethods"].as_array().unwrap();
+        Settings {
+            headers,
+            methods: methods.iter().map(text).collect(),
+            error_seconds: distribution["CustomErrorResponses"][0]["ErrorCachingMinTTL"].as_u64().unwrap(),
+            root: distribution["DefaultRootObject"].as_str().map(|root| format!("/{root}")),
+        }
+    }
+}
+
 async fn serve(caches: &Caches, location: usize, asked: Asked) -> Answer {
+    let settings = caches.shared.settings.lock().unwrap().clone();
     let path = decoded(asked.path.split('?').next().unwrap_or_default());
-    let answer = match asked.method.as_str() {
+    let path = settings.root.clone().filter(|_| path == "/").unwrap_or(path);
+    let method = Some(asked.method.as_str()).filter(|method| settings.methods.iter().any(|allowed| allowed == method));
+    let answer = match method.unwrap_or_default() {
         "GET" | "HEAD" => {
             let (kept, hit) = look_up(&caches.shared, location, &path).await;
             let age = caches.shared.now().saturating_sub(kept.at).as_secs();
@@ -247,10 +319,10 @@ async fn serve(caches: &Caches, location: usize, asked: Asked) -> Answer {
             let answer = if hit { answer.with("age", age.to_string()) } else { answer };
             answer.with("x-cache", if hit { "Hit from cloudfront" } else { "Miss from cloudfront" })
         }
-        "OPTIONS" => Answer::new(200, "text/plain", "").with("allow", "GET, HEAD, OPTIONS"),
+        "OPTIONS" => Answer::new(200, "text/plain", "").with("allow", settings.methods.join(", ")),
         _ => Answer::new(403, "text/plain", "this distribution does not allow the method"),
     };
-    HEADERS.iter().fold(answer, |answer, (name, value)| answer.with(name, value))
+    settings.headers.iter().fold(answer, |answer, (name, value)| answer.with(name, value))
 }
 
 /// What a location answers for a path, and whether it had that.
@@ -271,7 +343,8 @@ async fn look_up(shared: &Shared, location: usize, path: &str) -> (Kept, bool) {
         (Ok(answer), _) => answer,
         (Err(error), _) => Answer::new(502, "text/plain", error.to_string()),
     };
-    let kept = Kept { seconds: seconds(&answer), answer, at: now };
+    let error_seconds = shared.settings.lock().unwrap().error_seconds;
+    let kept = Kept { seconds: seconds(&answer, error_seconds), answer, at: now };
     let mut location = place.lock().unwrap();
     if location.epoch == epoch {
         location.kept.insert(path.to_owned(), kept.clone());
@@ -284,9 +357,9 @@ fn missing() -> Answer {
 }
 
 /// How long an answer is kept.
-fn seconds(answer: &Answer) -> u64 {
+fn seconds(answer: &Answer, error_seconds: u64) -> u64 {
     if answer.status != 200 {
-        return ERROR_SECONDS;
+        return error_seconds;
     }
     let control = answer.headers.get("cache-control").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let age = |name: &str| control.split(',').find_map(|part| part.trim().strip_prefix(name)?.parse().ok());
@@ -328,7 +401,7 @@ fn part_of(range: &str, length: usize) -> Option<std::ops::Range<usize>> {
 }
 
 /// A path without its escapes.
-fn decoded(path: &str) -> String {
+pub(super) fn decoded(path: &str) -> String {
     let mut pieces = path.split('%');
     let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
     for piece in pieces {

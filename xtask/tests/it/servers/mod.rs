@@ -9,14 +9,19 @@
 //! | `Registry` | the distribution project's registry, with and without authentication | the token service that joins both |
 //! | `Buildkit` | BuildKit's daemon | |
 //! | `Laboratory` | Trivy | its database |
-//! | `Moto` | | CloudFormation's stacks and CloudFront's API |
+//! | `Moto` | | CloudFormation's stacks as far as releases read them, CloudFront's API, STS, ACM, Route 53 |
+//! | `CloudFormation` | the buckets that it makes (on `Versitygw`) | stacks, their events, and how they fail |
 //! | `CloudFront` | | invalidations that take time, and are replayed, as AWS says |
 //! | `Edge` | | CloudFront's cache |
 //! | `Proxy` and `Edge` | | every fault |
 
+#[cfg(feature = "remote")]
+mod account;
 mod buildkit;
 mod child;
 pub mod client;
+#[cfg(feature = "remote")]
+mod cloudformation;
 mod cloudfront;
 mod edge;
 mod fault;
@@ -33,6 +38,8 @@ mod versitygw;
 #[cfg(feature = "remote")]
 mod whole;
 
+#[cfg(feature = "remote")]
+pub use account::{Account, STACK, packages};
 pub use buildkit::Buildkit;
 pub use cloudfront::CloudFront;
 pub use edge::{Edge, HEADERS};

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::child::{Served, folder};
-use super::client::Reply;
+use super::client::{Ask, Reply};
 use super::signature::{Credentials, Signed};
 use super::versitygw::REGION;
 use crate::support::{free_port, http_status, tool};
@@ -30,19 +30,25 @@ pub struct Moto {
 impl Moto {
     /// A server with that stack; nothing (said once) where moto is not installed.
     pub fn start(stack: &Stack) -> Option<Self> {
+        let mut server = Self::empty()?;
+        server.distribution = server.make_distribution();
+        server.make_stack(stack);
+        Some(server)
+    }
+
+    /// A server that knows nothing yet.
+    pub fn empty() -> Option<Self> {
         let program = tool("moto")?;
         let port = free_port();
         let mut command = Command::new(program);
         command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
         let url = format!("http://127.0.0.1:{port}/moto-api/data.json");
         let served = Served::start(folder(), &command, || http_status(&url) == Some(200));
-        let mut server = Moto { port, distribution: String::new(), _served: served };
-        server.distribution = server.make_distribution();
-        server.make_stack(stack);
-        Some(server)
+        Some(Moto { port, distribution: String::new(), _served: served })
     }
 
-    fn make_distribution(&self) -> String {
+    /// One more distribution; its id.
+    pub fn make_distribution(&self) -> String {
         const CONFIG: &str = "<DistributionConfig xmlns=\"http://cloudfront.amazonaws.com/doc/2020-05-31/\">\
             <CallerReference>tests</CallerReference><Comment>charts</Comment><Enabled>true</Enabled>\
             <Origins><Quantity>1</Quantity><Items><Origin><Id>bucket</Id>\
@@ -84,6 +90,13 @@ impl Moto {
         self.ask("cloudfront", "GET", &path, "").is(200).elements("Id")
     }
 
+    /// A call of a service that speaks JSON.
+    #[cfg(feature = "remote")]
+    pub fn call(&self, service: &str, action: &str, body: &str) -> Reply {
+        let ask = signed(self.port, service, "POST", "/", body);
+        ask.header("content-type", "application/x-amz-json-1.1").header("x-amz-target", action).send().unwrap()
+    }
+
     /// One signed request, past every proxy.
     pub fn ask(&self, service: &str, method: &str, path: &str, body: &str) -> Reply {
         ask(self.port, service, method, path, body)
@@ -92,11 +105,15 @@ impl Moto {
 
 /// One signed request to moto, or to what stands before it.
 pub fn ask(port: u16, service: &str, method: &str, path: &str, body: &str) -> Reply {
+    let kind = if service == "cloudformation" { "application/x-www-form-urlencoded" } else { "application/xml" };
+    signed(port, service, method, path, body).header("content-type", kind).send().unwrap()
+}
+
+fn signed(port: u16, service: &str, method: &str, path: &str, body: &str) -> Ask {
     let who = Credentials { access_key: "test".into(), secret_key: "test".into() };
     let host = format!("127.0.0.1:{port}");
     let body = body.as_bytes();
     let signed = Signed { service, region: REGION, method, host: &host, path, query: "", body };
-    let kind = if service == "cloudformation" { "application/x-www-form-urlencoded" } else { "application/xml" };
     // The first request of a kind makes moto load half of AWS: on a busy machine that takes a while.
-    signed.ask(&who).header("content-type", kind).limit(Duration::from_secs(120)).send().unwrap()
+    signed.ask(&who).limit(Duration::from_secs(120))
 }

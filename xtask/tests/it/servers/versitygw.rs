@@ -27,6 +27,13 @@ pub struct Versitygw {
 impl Versitygw {
     /// A server with an empty bucket of that name; nothing (said once) where versitygw is not installed.
     pub fn start(bucket: &str) -> Option<Self> {
+        let server = Self::without_bucket(bucket)?;
+        server.make_bucket(bucket);
+        Some(server)
+    }
+
+    /// The same, where somebody else makes the bucket.
+    pub fn without_bucket(bucket: &str) -> Option<Self> {
         let program = tool("versitygw")?;
         let (port, folder) = (free_port(), folder_on_disk());
         let [data, versions] = FOLDERS.map(|name| folder.join(name));
@@ -41,9 +48,7 @@ impl Versitygw {
         command.env("ROOT_ACCESS_KEY", &credentials.access_key).env("ROOT_SECRET_KEY", &credentials.secret_key);
         let health = format!("http://127.0.0.1:{port}/health");
         let served = Served::start(folder, &command, || http_status(&health) == Some(200));
-        let server = Versitygw { port, bucket: bucket.into(), credentials, served };
-        server.make_bucket(bucket);
-        Some(server)
+        Some(Versitygw { port, bucket: bucket.into(), credentials, served })
     }
 
     pub fn url(&self) -> String {
@@ -112,6 +117,13 @@ impl Versitygw {
     pub fn version(&self, key: &str, id: &str) -> Vec<u8> {
         let path = format!("/{}/{key}", self.bucket);
         self.ask("GET", &path, &format!("versionId={id}"), b"").send().unwrap().is(200).body
+    }
+
+    /// The bucket is gone, with every version, as if it had been deleted by its owner.
+    pub fn lose_bucket(&self) {
+        for folder in FOLDERS {
+            std::fs::remove_dir_all(self.served.folder().join(folder).join(&self.bucket)).ok();
+        }
     }
 
     /// A copy of every bucket, to come back to.
