@@ -143,7 +143,7 @@ impl App {
     fn install(&self) -> Result<()> {
         ui::status("Installing", "the packages of infrastructure/package-lock.json");
         // Whatever NODE_ENV says: the CDK CLI is among those for development.
-        let words = ["ci", "--include=dev", "--no-audit", "--no-fund"];
+        let words = ["ci", "--ignore-scripts", "--include=dev", "--no-audit", "--no-fund"];
         ui::step("npm ci", || Call::new("npm").args(words).within(&self.folder).run_silently(INSTALL_LIMIT))
             .map_err(|error| Error { exit: Exit::Environment, ..error })
     }
