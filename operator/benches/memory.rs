@@ -7,8 +7,12 @@
 #![allow(clippy::print_stdout, reason = "the figures are what it is run for")]
 #![allow(dead_code, reason = "the tests use more of what the two share")]
 
+#[path = "../tests/it/chart.rs"]
+mod chart;
 #[path = "../tests/it/cluster.rs"]
 mod cluster;
+#[path = "../tests/it/consumer.rs"]
+mod consumer;
 #[path = "../tests/it/operator.rs"]
 mod operator;
 #[path = "../tests/it/supervised.rs"]

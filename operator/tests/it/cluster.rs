@@ -65,6 +65,16 @@ impl Cluster {
         format!("https://127.0.0.1:{}", self.port)
     }
 
+    /// An executable that came with the servers.
+    pub(crate) fn tool(&self, name: &str) -> PathBuf {
+        self.tools.join(name)
+    }
+
+    /// Who asked for what, one JSON object a line.
+    pub(crate) fn audit_log(&self) -> String {
+        fs::read_to_string(audit_log(&self.directory)).expect("the API server keeps it")
+    }
+
     pub(crate) fn certificate_authority(&self) -> PathBuf {
         certificate(&self.directory)
     }
@@ -107,10 +117,12 @@ fn tools() -> Option<PathBuf> {
 fn find_tools() -> Option<PathBuf> {
     let missing = match env::var_os("TEST_TOOLS").map(PathBuf::from) {
         None => "TEST_TOOLS is not set".to_owned(),
-        Some(tools) => match ["etcd", "kube-apiserver"].into_iter().find(|name| !tools.join(name).is_file()) {
-            None => return Some(tools),
-            Some(name) => format!("there is no {name} in {}", tools.display()),
-        },
+        Some(tools) => {
+            match ["etcd", "kube-apiserver", "helm-3"].into_iter().find(|name| !tools.join(name).is_file()) {
+                None => return Some(tools),
+                Some(name) => format!("there is no {name} in {}", tools.display()),
+            }
+        }
     };
     let required = env::var_os("TEST_TOOLS_REQUIRED").is_some_and(|value| value == "1");
     assert!(!required, "TEST_TOOLS_REQUIRED is set, but {missing}");
@@ -153,7 +165,20 @@ fn start_api_server(tools: &Path, directory: &Path, etcd_port: u16, port: u16) -
     command.arg("--service-account-signing-key-file").arg(&key);
     command.arg("--service-account-key-file").arg(&key);
     command.args(["--service-cluster-ip-range", "10.96.0.0/24"]);
+    let policy = directory.join("audit-policy.json");
+    fs::write(&policy, AUDIT_POLICY).expect("the folder is writable");
+    command.arg("--audit-policy-file").arg(policy).arg("--audit-log-path").arg(audit_log(directory));
     Supervised::start(&command, &directory.join("kube-apiserver.log"), None)
+}
+
+/// Only what service accounts do, without the contents.
+const AUDIT_POLICY: &str = r#"{
+    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
+}"#;
+
+fn audit_log(directory: &Path) -> PathBuf {
+    directory.join("audit.log")
 }
 
 const ADMIN_TOKEN: &str = "admin-token";

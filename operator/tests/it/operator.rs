@@ -112,9 +112,15 @@ impl Running {
 
     /// How many writes have had this result.
     pub(crate) fn writes(&self, result: &str) -> u64 {
+        self.metric(&format!("kube9_operator_status_writes_total{{result=\"{result}\"}}")) as u64
+    }
+
+    /// The value of a metric, given with its labels.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> f64 {
         let (_, page) = self.page("/metrics");
-        let start = format!("kube9_operator_status_writes_total{{result=\"{result}\"}} ");
-        page.lines().find_map(|line| line.strip_prefix(&start)).unwrap().parse().unwrap()
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} is missing from {page}")).parse().unwrap()
     }
 }
 
