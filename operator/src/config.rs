@@ -380,6 +380,17 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_has_a_row_for_every_setting() {
+        let readme = include_str!("../README.md");
+        for variable in VARIABLES {
+            let Variable { name, meaning, allowed, default } = variable;
+            let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
+            let row = format!("| `{name}` | `{}` | {meaning} | {allowed} | {default} |\n", variable.flag());
+            assert!(readme.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
     fn replicas_that_choose_one_of_them_need_names() {
         let message = read(&[("LEADER_ELECTION", "true")]).unwrap_err().to_string();
         assert_eq!(message, "POD_NAME must be set where LEADER_ELECTION is true");

@@ -6,8 +6,8 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::{env, fs, io, process, thread};
 
 use kube::{Client, Config};
@@ -24,7 +24,7 @@ pub(crate) struct Cluster {
     background: Handle,
     /// With every right there is.
     pub(crate) admin: Client,
-    api_server: Option<Supervised>,
+    api_server: Mutex<Option<Supervised>>,
     _etcd: Supervised,
 }
 
@@ -44,20 +44,29 @@ impl Cluster {
         let api_server = start_api_server(&tools, &directory, etcd_port, port);
         let background = background();
         let admin = admin(&directory, port, &background);
-        let cluster =
-            Self { tools, directory, etcd_port, port, background, admin, api_server: Some(api_server), _etcd: etcd };
+        let cluster = Self {
+            tools,
+            directory,
+            etcd_port,
+            port,
+            background,
+            admin,
+            api_server: Mutex::new(Some(api_server)),
+            _etcd: etcd,
+        };
         cluster.wait_until_ready();
         Some(cluster)
     }
 
-    pub(crate) fn stop_api_server(&mut self) {
-        self.api_server = None;
+    pub(crate) fn stop_api_server(&self) {
+        drop(self.api_server.lock().expect("no test panics here").take());
     }
 
     /// Starts it again, at the same address and with the same objects.
-    pub(crate) fn restart_api_server(&mut self) {
+    pub(crate) fn restart_api_server(&self) {
         self.stop_api_server();
-        self.api_server = Some(start_api_server(&self.tools, &self.directory, self.etcd_port, self.port));
+        let api_server = Some(start_api_server(&self.tools, &self.directory, self.etcd_port, self.port));
+        *self.api_server.lock().expect("no test panics here") = api_server;
         self.wait_until_ready();
     }
 

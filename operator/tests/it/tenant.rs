@@ -30,7 +30,6 @@ pub(crate) struct Tenant<'cluster> {
     pub(crate) cluster: &'cluster Cluster,
     pub(crate) namespace: String,
     pub(crate) chart: Rendered,
-    token: String,
     written: Arc<Mutex<Vec<ConfigMap>>>,
 }
 
@@ -52,12 +51,31 @@ impl<'cluster> Tenant<'cluster> {
         let place = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         chart::create(cluster, &place);
         chart.0.iter().for_each(|object| chart::create(cluster, object));
-        let accounts: Api<ServiceAccount> = Api::namespaced(cluster.admin.clone(), &namespace);
-        let request: TokenRequest = serde_json::from_value(json!({"spec": {"audiences": []}})).unwrap();
-        let token = cluster.run(accounts.create_token_request(ACCOUNT, &PostParams::default(), &request)).unwrap();
         let written = Arc::new(Mutex::new(Vec::new()));
         cluster.spawn(record(cluster.admin.clone(), namespace.clone(), Arc::clone(&written)));
-        Self { cluster, namespace, chart, token: token.status.unwrap().token, written }
+        let tenant = Self { cluster, namespace, chart, written };
+        tenant.issue_token();
+        tenant
+    }
+
+    /// Puts a token of the chart's service account where the operator reads it.
+    pub(crate) fn issue_token(&self) {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.cluster.admin.clone(), &self.namespace);
+        let request: TokenRequest = serde_json::from_value(json!({"spec": {"audiences": []}})).unwrap();
+        let parameters = PostParams::default();
+        let token = self.cluster.run(accounts.create_token_request(ACCOUNT, &parameters, &request)).unwrap();
+        fs::write(self.token_file(), token.status.unwrap().token).unwrap();
+    }
+
+    /// A token is worth nothing when the account it was made for is gone, even if another has its name.
+    pub(crate) fn revoke_token(&self) {
+        let account = self.chart.of_kind("ServiceAccount").next().unwrap();
+        chart::delete(self.cluster, account);
+        chart::create(self.cluster, account);
+    }
+
+    fn token_file(&self) -> PathBuf {
+        self.cluster.directory().join(format!("{}.token", self.namespace))
     }
 
     pub(crate) fn grant(&self) {
@@ -163,7 +181,7 @@ impl<'cluster> Tenant<'cluster> {
             "current-context": "test",
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
             "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority": authority}}],
-            "users": [{"name": "test", "user": {"token": self.token}}],
+            "users": [{"name": "test", "user": {"tokenFile": self.token_file()}}],
         });
         fs::write(&path, kubeconfig.to_string()).unwrap();
         path
