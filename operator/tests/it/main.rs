@@ -8,6 +8,7 @@
 mod chart;
 mod cluster;
 mod consumer;
+mod events;
 mod nowhere;
 mod operator;
 mod proxy;

@@ -4,12 +4,10 @@ use std::process::Output;
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Event;
-use kube::Api;
-use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, free_port};
+use crate::events::{event, happen};
 use crate::nowhere::Nowhere;
 use crate::operator::Operator;
 use crate::tenant::Tenant;
@@ -141,25 +139,4 @@ fn complaint(output: &Output) -> Value {
     let complaint: Value = serde_json::from_slice(&output.stderr).unwrap();
     assert!(complaint["error"].is_string() && complaint["details"].is_string(), "{complaint}");
     complaint
-}
-
-fn happen(tenant: &Tenant, events: impl Iterator<Item = Event>) {
-    use futures_util::{StreamExt, stream};
-    let api: Api<Event> = Api::namespaced(tenant.cluster.admin.clone(), &tenant.namespace);
-    let create = |event| {
-        let api = api.clone();
-        async move { api.create(&PostParams::default(), &event).await.unwrap() }
-    };
-    tenant.cluster.run(stream::iter(events).map(create).buffer_unordered(32).for_each(async |_created| {}));
-}
-
-fn event(tenant: &Tenant, minutes: u32, now: Timestamp) -> Event {
-    let time = now - SignedDuration::from_mins(minutes.into());
-    serde_json::from_value(json!({
-        "metadata": {"name": format!("event-{minutes}"), "namespace": tenant.namespace},
-        "involvedObject": {"kind": "Pod", "namespace": tenant.namespace, "name": format!("pod-{minutes}")},
-        "reason": "BackOff", "message": format!("number {minutes}"), "type": "Warning", "count": 1,
-        "firstTimestamp": format!("{time:.0}"), "lastTimestamp": format!("{time:.0}"),
-    }))
-    .unwrap()
 }
