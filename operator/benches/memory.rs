@@ -133,6 +133,7 @@ fn measure(cluster: &Cluster) -> Run {
     let operator = tenant.operator().start();
     until("there is a status", seconds(10), || tenant.config_map());
     let first_write_ms = start.elapsed().as_secs_f64() * 1000.0;
+    operator.wait_until_ready(seconds(10));
     // A few probes and scrapes are part of being connected.
     for path in ["/healthz", "/readyz", "/metrics"].repeat(3) {
         assert_eq!(operator.page(path).0, 200, "{path}");

@@ -3,7 +3,7 @@
 //! Two clocks, never mixed: the calendar is for readers of the status (kube9 compares it with its own clock), and the
 //! monotonic one is for ages and time limits, since it does not jump when somebody sets the time.
 //!
-//! Builds with debug assertions, which no release is, let tests run the clock faster and set the calendar:
+//! Builds with debug assertions, which no release is, let tests run the monotonic clock faster and set the calendar:
 //! `TEST_CLOCK_SPEED` is a factor, `TEST_CLOCK_OFFSET` names a file with seconds to add, read each time.
 
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ impl Clock {
     /// The date and time, in UTC.
     pub(crate) fn calendar(&self) -> Timestamp {
         #[cfg(debug_assertions)]
-        return self.test.calendar(self.start);
+        return self.test.calendar();
         #[cfg(not(debug_assertions))]
         Timestamp::now()
     }
@@ -61,24 +61,23 @@ mod test {
     pub(super) struct Settings {
         speed: f64,
         offset: Option<PathBuf>,
-        start: Timestamp,
     }
 
     impl Settings {
         pub(super) fn read() -> Self {
             let speed = env::var("TEST_CLOCK_SPEED").ok().and_then(|speed| speed.parse().ok()).unwrap_or(1.0);
             let offset = env::var_os("TEST_CLOCK_OFFSET").map(PathBuf::from);
-            Self { speed, offset, start: Timestamp::now() }
+            Self { speed, offset }
         }
 
         pub(super) fn uptime(&self, start: Instant) -> Duration {
             start.elapsed().mul_f64(self.speed)
         }
 
-        pub(super) fn calendar(&self, start: Instant) -> Timestamp {
+        /// Never faster: the API server's clock, with which it is compared, is not.
+        pub(super) fn calendar(&self) -> Timestamp {
             let offset = self.offset.as_ref().and_then(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
-            let elapsed = SignedDuration::try_from(self.uptime(start)).unwrap_or_default();
-            self.start + elapsed + SignedDuration::from_secs(offset.unwrap_or(0))
+            Timestamp::now() + SignedDuration::from_secs(offset.unwrap_or(0))
         }
 
         pub(super) fn real(&self, time: Duration) -> Duration {

@@ -29,7 +29,7 @@ pub(super) const COLUMNS: [&str; 6] =
     ["created_at", "severity", "object_namespace", "object_kind", "object_name", "description"];
 
 /// Few requests for 10,000 events, and little to keep of each answer.
-const PAGE: u32 = 500;
+const PAGE: u32 = 1000;
 
 const LONGEST_TITLE: usize = 200;
 const LONGEST_DESCRIPTION: usize = 1000;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Below this it may as well be the time a request takes.
+/// The API server tells whole seconds, and clocks that are kept in step are never quite.
 const TOLERATED: SignedDuration = SignedDuration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,10 +16,14 @@ pub(crate) struct Skew(SignedDuration);
 impl Skew {
     pub(crate) const NONE: Self = Self(SignedDuration::ZERO);
 
-    /// What has to be added to our clock, which said `ours` when the API server's said `theirs`.
-    pub(crate) fn between(ours: Timestamp, theirs: Timestamp) -> Self {
-        let difference = theirs.duration_since(ours);
-        if difference.abs() > TOLERATED { Self(difference) } else { Self::NONE }
+    /// What has to be added to our clock, when the API server's said `theirs` at some time between two of ours.
+    pub(crate) fn between(before: Timestamp, after: Timestamp, theirs: Timestamp) -> Self {
+        let (late, early) = (theirs.duration_since(after), before.duration_since(theirs));
+        match (late > TOLERATED, early > TOLERATED) {
+            (true, _) => Self(late),
+            (_, true) => Self(-early),
+            _ => Self::NONE,
+        }
     }
 
     pub(crate) fn correct(self, ours: Timestamp) -> Timestamp {
@@ -62,14 +66,15 @@ mod tests {
 
     #[test]
     fn the_time_a_request_takes_is_no_skew() {
-        assert_eq!(Skew::between(at(0), at(5)), Skew::NONE);
-        assert_eq!(Skew::between(at(5), at(0)), Skew::NONE);
+        for theirs in [-5, 0, 9, 14] {
+            assert_eq!(Skew::between(at(0), at(9), at(theirs)), Skew::NONE, "{theirs}");
+        }
     }
 
     #[test]
     fn a_clock_that_is_an_hour_off_is_corrected() {
         for (ours, theirs) in [(0, 3600), (3600, 0)] {
-            let skew = Skew::between(at(ours), at(theirs));
+            let skew = Skew::between(at(ours), at(ours), at(theirs));
             assert_eq!(skew.correct(at(ours)), at(theirs));
             assert!(skew.is_far_from(Skew::NONE) && !skew.is_far_from(skew));
         }

@@ -78,12 +78,15 @@ impl Writer {
         while !shutdown.is_requested() {
             self.context.progress.beat(self.context.clock.uptime());
             if self.may_write() {
+                let start = self.context.clock.uptime();
                 let pause = self.write(shutdown).await;
-                self.rest(pause, shutdown).await;
+                // An interval is from start to start, as long as all is well; a failure is followed by its whole pause.
+                let begun = if self.failures == 0 { start } else { self.context.clock.uptime() };
+                self.rest(begun + pause, shutdown).await;
             } else {
                 // What another replica writes by now is not ours to correct.
                 self.seen = None;
-                self.rest(HEARTBEAT, shutdown).await;
+                self.rest(self.context.clock.uptime() + HEARTBEAT, shutdown).await;
             }
         }
         self.context.progress.stop();
@@ -147,7 +150,8 @@ impl Writer {
         let written = self.apply(Phase::Running, &Target::Any, REQUEST_TIMEOUT).await?;
         self.seen = Some(written.identity);
         self.ours.written.clone_from(&self.ours.attempted);
-        Ok(written.time.map_or(Skew::NONE, |time| Skew::between(before, time)))
+        let after = self.context.clock.calendar();
+        Ok(written.time.map_or(Skew::NONE, |time| Skew::between(before, after, time)))
     }
 
     async fn apply(&mut self, phase: Phase, target: &Target, limit: Duration) -> Result<Written, Failure> {
@@ -194,10 +198,9 @@ impl Writer {
         pause
     }
 
-    /// Waits, and shows meanwhile that the loop is alive. After a success, news ends the wait.
-    async fn rest(&self, pause: Duration, shutdown: &Shutdown) {
+    /// Waits until an uptime, and shows meanwhile that the loop is alive. After a success, news ends the wait.
+    async fn rest(&self, end: Duration, shutdown: &Shutdown) {
         let Context { clock, progress, .. } = &*self.context;
-        let end = clock.uptime() + pause;
         while !shutdown.is_requested() {
             let left = end.saturating_sub(clock.uptime());
             if left.is_zero() {
@@ -209,7 +212,10 @@ impl Writer {
                 () = progress.changed(), if self.failures == 0 => {
                     // Whoever has just been chosen writes at once.
                     if self.seen.is_some() {
-                        clock.sleep(left.min(GATHERING)).await;
+                        tokio::select! {
+                            () = clock.sleep(left.min(GATHERING)) => {}
+                            () = shutdown.requested() => {}
+                        }
                     }
                     return;
                 }
