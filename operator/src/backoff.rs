@@ -2,6 +2,7 @@
 //!
 //! Only the decision is here. The caller brings the randomness and does the waiting.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_secs(1);
@@ -21,6 +22,11 @@ pub(crate) fn pause(failures: u32, jitter: f64, asked_for: Option<Duration>) -> 
     let span = FIRST.saturating_mul(1 << doublings).min(LONGEST);
     let pause = span.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0));
     asked_for.map_or(pause, |asked_for| pause.max(asked_for.min(LONGEST_ASKED_FOR)))
+}
+
+/// From 0 to 1. The standard library seeds its hash maps at random, which is random enough to keep clients apart.
+pub(crate) fn random_fraction() -> f64 {
+    f64::from(RandomState::new().build_hasher().finish() as u32) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

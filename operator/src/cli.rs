@@ -1,78 +1,139 @@
 //! The command line: which words are understood, and the help that explains them.
 //!
-//! It is read by hand. With one command and two flags, a parser from a library would be a tenth of the program.
+//! It is read by hand. With two commands and flags that all take a value, a parser from a library would be a tenth of
+//! the program.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
 use crate::config::{VARIABLES, Variable};
+use crate::query::Query;
 use crate::{NAME, VERSION};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    Serve,
+    Serve(Flags),
+    Query(Query),
     Version,
     Help,
 }
 
+/// The values of flags, by their names; those of `serve` by the names of their variables.
+pub(crate) type Flags = BTreeMap<&'static str, String>;
+
 /// Reads the arguments that follow the program's name.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
-    let mut arguments = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
-    let command = match arguments.next().as_deref() {
-        None | Some("serve") => Command::Serve,
-        Some("--version" | "-V") => Command::Version,
-        Some("--help" | "-h" | "help") => Command::Help,
-        Some(other) => return Err(UsageError { argument: other.to_owned() }),
+    let words: Vec<String> = arguments.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let is_query = words.first() == Some(&"query");
+    let command = match words.as_slice() {
+        _ if words.iter().any(|word| matches!(*word, "--help" | "-h")) => Ok(Command::Help),
+        [] => Ok(Command::Serve(Flags::new())),
+        ["serve", flags @ ..] => serve(flags),
+        ["query", "events", "list", rest @ ..] => {
+            flags(rest, &Query::EVENT_FLAGS).and_then(|flags| Query::events(&flags)).map(Command::Query)
+        }
+        ["query", "status", rest @ ..] => {
+            flags(rest, &Query::STATUS_FLAGS).and_then(|flags| Query::status(&flags)).map(Command::Query)
+        }
+        ["--version" | "-V"] => Ok(Command::Version),
+        ["help"] => Ok(Command::Help),
+        ["query", "events", other, ..] | ["query", other, ..] => Err(unknown(other)),
+        ["query"] => Err("`query` needs to know what: `events list` or `status`".to_owned()),
+        ["--version" | "-V" | "help", other, ..] => Err(unknown(other)),
+        [flag, ..] if flag.starts_with("--") => serve(&words),
+        [other, ..] => Err(unknown(other)),
     };
-    match arguments.next().as_deref() {
-        None => Ok(command),
-        Some("--help" | "-h") => Ok(Command::Help),
-        Some(other) => Err(UsageError { argument: other.to_owned() }),
+    command.map_err(|message| UsageError { message, of_query: is_query })
+}
+
+fn serve(words: &[&str]) -> Result<Command, String> {
+    let names: Vec<String> = VARIABLES.iter().map(|variable| variable.flag()).collect();
+    let mut found = Flags::new();
+    for (name, value) in values(words, |word| names.iter().position(|name| name == word))? {
+        found.insert(VARIABLES[name].name, value);
     }
+    Ok(Command::Serve(found))
+}
+
+fn flags(words: &[&str], known: &'static [&'static str]) -> Result<Flags, String> {
+    let found = values(words, |word| known.iter().position(|name| *name == word))?;
+    Ok(found.into_iter().map(|(name, value)| (known[name], value)).collect())
+}
+
+/// `--flag=value` and `--flag value`, with the flag as `find` knows it.
+fn values(words: &[&str], find: impl Fn(&str) -> Option<usize>) -> Result<Vec<(usize, String)>, String> {
+    let mut words = words.iter();
+    let mut found = Vec::new();
+    while let Some(word) = words.next() {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (*word, None),
+        };
+        let flag = find(name).ok_or_else(|| unknown(word))?;
+        let value = value.or_else(|| words.next().copied()).ok_or_else(|| format!("{name} needs a value"))?;
+        found.push((flag, value.to_owned()));
+    }
+    Ok(found)
+}
+
+fn unknown(word: &str) -> String {
+    format!("unknown argument `{word}`")
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct UsageError {
-    argument: String,
+    message: String,
+    /// Queries are made by programs, which want to hear it their way.
+    pub(crate) of_query: bool,
 }
 
 impl fmt::Display for UsageError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "unknown argument `{}`; try `{NAME} --help`", self.argument)
+        write!(formatter, "{}; try `{NAME} --help`", self.message)
     }
 }
 
-/// The whole help text. The table of variables comes from the configuration itself, so that it cannot fall behind.
+/// The whole help text. The table of settings comes from the configuration itself, so that it cannot fall behind.
 pub(crate) fn help() -> String {
     let mut text = format!(
         "\
 {NAME} {VERSION}
 Tells the kube9 VS Code extension how this cluster is doing, through the ConfigMap `{config_map}`.
 
-Usage: {NAME} [serve]      run until SIGTERM or SIGINT (the default)
-       {NAME} --version    print the version
-       {NAME} --help       print this help
+Usage: {NAME} [serve] [SETTING...]    run until SIGTERM or SIGINT (the default)
+       {NAME} query events list       the newest events of the cluster
+           [--object-namespace=NS] [--object-kind=KIND] [--since=RFC3339] [--limit=50] [--offset=0] [--format=json]
+       {NAME} query status            the status that kube9 reads
+           [--format=json]
+       {NAME} --version               print the version
+       {NAME} --help                  print this help
 
-Environment (an empty variable counts as not set):
+Settings of `serve`, as flags (`--log-level=debug`) or in the environment (`LOG_LEVEL`; empty counts as not set):
 ",
         config_map = crate::status::CONFIG_MAP_NAME,
     );
     for Variable { name, meaning, allowed, default } in VARIABLES {
-        text.push_str(&format!("  {name:<30}  {meaning}: {allowed} (default {default})\n"));
+        let default = if default.is_empty() { "not set" } else { default };
+        text.push_str(&format!("  {name:<30}  {meaning}:\n  {:<30}  {allowed} (default {default})\n", ""));
     }
     text.push_str(&format!(
         "  KUBECONFIG                      how to reach the API server from outside a cluster
 
 HTTP:
   /healthz    200 as long as the operator itself makes progress; never asks the API server
-  /readyz     200 as long as the status is fresh; 503 says why it is not
+  /readyz     200 as long as the status is fresh and watches run; 503 says why not
   /metrics    OpenMetrics
 
-Logs are JSON lines on standard error. Exit code 0 after a signal, 1 after a failure to start.
+Formats of queries: json, compact (one line), yaml, table. Queries print nothing but their answer to standard output;
+what goes wrong is one JSON object on standard error: {{\"error\": ..., \"details\": ...}}.
+Logs are JSON lines on standard error. Exit code 0 after a signal or an answer, 1 after any failure.
 
 Examples:
   {NAME}
-  KUBECONFIG=~/.kube/config POD_NAMESPACE=kube9-system LOG_LEVEL=debug {NAME} serve
+  KUBECONFIG=~/.kube/config {NAME} serve --pod-namespace=kube9-system --log-level=debug
+  kubectl -n kube9-system exec deploy/kube9-operator -- {NAME} query events list --limit=25 --format=table
   curl localhost:8080/readyz
 "
     ));
@@ -89,29 +150,58 @@ mod tests {
 
     #[test]
     fn serving_is_the_default() {
-        assert_eq!(parse_words(&[]), Ok(Command::Serve));
-        assert_eq!(parse_words(&["serve"]), Ok(Command::Serve));
+        assert_eq!(parse_words(&[]), Ok(Command::Serve(Flags::new())));
+        assert_eq!(parse_words(&["serve"]), Ok(Command::Serve(Flags::new())));
+    }
+
+    #[test]
+    fn settings_are_taken_as_flags_in_both_spellings() {
+        let expected = Flags::from([("LOG_LEVEL", "debug".to_owned()), ("ARGOCD_SELECTOR", "a=b".to_owned())]);
+        for words in [
+            &["serve", "--log-level=debug", "--argocd-selector=a=b"][..],
+            &["--log-level", "debug", "--argocd-selector", "a=b"],
+        ] {
+            assert_eq!(parse_words(words), Ok(Command::Serve(expected.clone())), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_flag_without_its_value_is_refused() {
+        let message = parse_words(&["serve", "--log-level"]).unwrap_err().to_string();
+        assert!(message.starts_with("--log-level needs a value"), "{message}");
     }
 
     #[test]
     fn help_and_version_are_found_under_their_usual_names() {
-        for word in ["--help", "-h", "help"] {
-            assert_eq!(parse_words(&[word]), Ok(Command::Help), "{word}");
+        for words in [&["--help"][..], &["-h"], &["help"], &["serve", "--help"], &["query", "events", "--help"]] {
+            assert_eq!(parse_words(words), Ok(Command::Help), "{words:?}");
         }
-        assert_eq!(parse_words(&["serve", "--help"]), Ok(Command::Help));
         assert_eq!(parse_words(&["--version"]), Ok(Command::Version));
     }
 
     #[test]
     fn an_unknown_argument_is_named_wherever_it_stands() {
-        for words in [&["--prot"][..], &["serve", "--prot"], &["--version", "--prot"]] {
+        let places = [
+            &["--prot"][..],
+            &["serve", "--prot"],
+            &["--version", "--prot"],
+            &["query", "status", "--prot"],
+            &["--prot=1"],
+        ];
+        for words in places {
             let message = parse_words(words).unwrap_err().to_string();
-            assert!(message.contains("`--prot`") && message.contains("--help"), "{message}");
+            assert!(message.contains("`--prot") && message.contains("--help"), "{message}");
         }
     }
 
     #[test]
-    fn the_help_lists_every_variable() {
+    fn only_mistakes_in_queries_are_told_to_programs() {
+        assert!(parse_words(&["query", "collections"]).unwrap_err().of_query);
+        assert!(!parse_words(&["serve", "query"]).unwrap_err().of_query);
+    }
+
+    #[test]
+    fn the_help_lists_every_setting_and_fits_a_terminal() {
         let help = help();
         for variable in VARIABLES {
             assert!(help.contains(variable.name), "{}", variable.name);

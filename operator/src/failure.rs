@@ -27,9 +27,13 @@ pub(crate) enum Class {
     Forbidden,
     /// The object is not, or no longer, the one that was meant.
     Conflict,
+    /// There is no such object, or no such namespace to put it into.
+    NotFound,
+    /// What the request builds on is too old, as the place in a watch where the server should go on.
+    Expired,
     /// The server asks for fewer requests.
     Throttled,
-    /// The server understood and refused for another reason, such as a namespace that does not exist.
+    /// The server understood and refused for another reason.
     Rejected,
     /// The server failed, or its answer made no sense.
     ServerError,
@@ -40,10 +44,12 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Unauthorized,
         Self::Forbidden,
         Self::Conflict,
+        Self::NotFound,
+        Self::Expired,
         Self::Throttled,
         Self::Rejected,
         Self::ServerError,
@@ -55,7 +61,9 @@ impl Class {
         match code {
             401 => Self::Unauthorized,
             403 => Self::Forbidden,
+            404 => Self::NotFound,
             409 => Self::Conflict,
+            410 => Self::Expired,
             429 => Self::Throttled,
             408 | 504 => Self::Timeout,
             400..=499 => Self::Rejected,
@@ -69,6 +77,8 @@ impl Class {
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::Conflict => "conflict",
+            Self::NotFound => "not_found",
+            Self::Expired => "expired",
             Self::Throttled => "throttled",
             Self::Rejected => "rejected",
             Self::ServerError => "server_error",
@@ -92,8 +102,9 @@ mod tests {
         let expected = [
             (401, "unauthorized"),
             (403, "forbidden"),
-            (404, "rejected"),
+            (404, "not_found"),
             (409, "conflict"),
+            (410, "expired"),
             (422, "rejected"),
             (429, "throttled"),
             (500, "server_error"),

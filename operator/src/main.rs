@@ -4,17 +4,22 @@
 //! This file only turns the command line into a call and its result into an exit code. Everything runs on one
 //! thread: the work is a request a minute, and a second thread would cost more memory than the work itself.
 
+mod argocd;
 mod backoff;
 mod cli;
 mod clock;
+mod collection;
 mod config;
 mod failure;
 mod http;
 mod kubernetes;
+mod leadership;
 mod logging;
 mod metrics;
 mod probes;
+mod process;
 mod progress;
+mod query;
 mod serve;
 mod shutdown;
 mod status;
@@ -32,9 +37,11 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Serve) => serve::run(),
+        Ok(Command::Serve(flags)) => serve::run(&flags),
+        Ok(Command::Query(query)) => query::run(&query),
         Ok(Command::Version) => print(&format!("{NAME} {VERSION}\n")),
         Ok(Command::Help) => print(&cli::help()),
+        Err(usage) if usage.of_query => query::complain("unusable arguments", &usage.to_string()),
         Err(usage) => complain(&usage.to_string()),
     }
 }

@@ -1,8 +1,10 @@
 //! What Prometheus can learn about the operator.
 //!
-//! A write that fails cannot be reported through the ConfigMap, so it is counted here.
+//! A write that fails cannot be reported through the ConfigMap, so it is counted here. What is counted is kept as it
+//! happens; how things stand is filled in when somebody asks.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
@@ -10,28 +12,63 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::VERSION;
+use crate::argocd::Answer;
 use crate::failure::Class;
+use crate::process::Process;
+use crate::progress::{Facts, Job};
 
 pub(crate) struct Metrics {
     registry: Registry,
-    writes: Family<ResultLabel, Counter>,
+    writes: Family<Labels<1>, Counter>,
     written: Gauge<f64, AtomicU64>,
+    age: Gauge<f64, AtomicU64>,
+    jobs: Family<Labels<1>, Gauge>,
+    job_failures: Family<Labels<2>, Counter>,
+    collections: Family<Labels<1>, Counter>,
+    argocd: Gauge<f64, AtomicU64>,
+    leader: Gauge,
+    resident: Gauge,
+    cpu: Counter<f64, AtomicU64>,
+    files: Gauge,
 }
 
-type ResultLabel = [(&'static str, &'static str); 1];
+type Labels<const COUNT: usize> = [(&'static str, &'static str); COUNT];
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let mut registry = Registry::with_prefix("kube9_operator");
+        let mut all = Registry::default();
+        let (resident, cpu, files) = (Gauge::default(), Counter::default(), Gauge::default());
+        all.register_with_unit("process_resident_memory", "Memory in use", Unit::Bytes, resident.clone());
+        all.register_with_unit("process_cpu", "Time spent by the processor", Unit::Seconds, cpu.clone());
+        all.register("process_open_fds", "Files and connections that are open", files.clone());
+
+        let registry = all.sub_registry_with_prefix("kube9_operator");
         registry.register("build", "The running release", Info::new([("version", VERSION)]));
         let writes = all_results();
         registry.register("status_writes", "Attempts to write the status, by result", writes.clone());
         let written = Gauge::default();
         registry.register("status_written_timestamp_seconds", "When the status was last written", written.clone());
-        Self { registry, writes, written }
+        let age = unknown();
+        registry.register("status_age_seconds", "Time since the status was last written", age.clone());
+        let jobs = Family::default();
+        registry.register(
+            "job_running",
+            "1 for a watch or an election that goes on, 0 for one that should",
+            jobs.clone(),
+        );
+        let job_failures = Family::default();
+        registry.register("job_failures", "Failures of jobs and collections, by reason", job_failures.clone());
+        let collections = Family::default();
+        registry.register("collections", "Attempts to count the cluster, by result", collections.clone());
+        let argocd = unknown();
+        registry.register("argocd_detected", "1 where there is Argo CD, 0 where there is none", argocd.clone());
+        let leader = Gauge::default();
+        registry.register("leader", "1 for the replica that writes", leader.clone());
+        let registry = all;
+        Self { registry, writes, written, age, jobs, job_failures, collections, argocd, leader, resident, cpu, files }
     }
 
     pub(crate) fn write_succeeded(&self, now: Timestamp) {
@@ -43,23 +80,54 @@ impl Metrics {
         self.writes.get_or_create(&result(class.label())).inc();
     }
 
-    /// The page for a scrape.
-    pub(crate) fn render(&self) -> String {
+    pub(crate) fn job_failed(&self, job: Job, class: Class) {
+        self.job_failures.get_or_create(&[("job", job.label()), ("reason", class.label())]).inc();
+    }
+
+    /// The page for a scrape at an uptime.
+    pub(crate) fn render(&self, facts: &Facts, now: Duration) -> String {
+        self.fill_in(facts, now, &Process::read());
         let mut page = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut page, &self.registry);
         page
     }
+
+    fn fill_in(&self, facts: &Facts, now: Duration, process: &Process) {
+        if let Some(written) = facts.written {
+            self.age.set(now.saturating_sub(written).as_secs_f64());
+        }
+        for (job, state) in facts.jobs.iter().filter(|(job, _)| job.is_vital()) {
+            self.jobs.get_or_create(&[("job", job.label())]).set(state.running.into());
+        }
+        if let Some(finding) = &facts.argocd {
+            self.argocd.set(f64::from(u8::from(finding.answer != Answer::NotDetected)));
+        }
+        for (label, count) in [(SUCCESS, facts.collections.successes), ("failure", facts.collections.failures)] {
+            self.collections.get_or_create(&result(label)).inner().store(count, Ordering::Relaxed);
+        }
+        self.leader.set(facts.standby.is_none().into());
+        self.resident.set(process.resident_bytes);
+        self.cpu.inner().store(process.cpu_seconds.to_bits(), Ordering::Relaxed);
+        self.files.set(process.open_files);
+    }
 }
 
 const SUCCESS: &str = "success";
 
-fn result(label: &'static str) -> ResultLabel {
+fn result(label: &'static str) -> Labels<1> {
     [("result", label)]
 }
 
+/// No number stands for what is not known yet; zero would be a lie.
+fn unknown() -> Gauge<f64, AtomicU64> {
+    let gauge = Gauge::default();
+    gauge.set(f64::NAN);
+    gauge
+}
+
 /// Every result starts at zero: a rate can only be taken of a counter that was there before.
-fn all_results() -> Family<ResultLabel, Counter> {
+fn all_results() -> Family<Labels<1>, Counter> {
     let writes = Family::default();
     for label in Class::ALL.into_iter().map(Class::label).chain([SUCCESS]) {
         drop(writes.get_or_create(&result(label)));
@@ -70,20 +138,30 @@ fn all_results() -> Family<ResultLabel, Counter> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::argocd::Finding;
+    use crate::progress::JobState;
+
+    fn render(metrics: &Metrics, facts: &Facts) -> String {
+        metrics.render(facts, Duration::from_secs(30))
+    }
+
+    #[track_caller]
+    fn assert_line(page: &str, line: &str) {
+        assert!(page.lines().any(|other| other == line), "{line} is missing from\n{page}");
+    }
 
     #[test]
     fn the_page_is_open_metrics_and_names_the_release() {
-        let page = Metrics::new().render();
-        assert!(page.contains(&format!("kube9_operator_build_info{{version=\"{VERSION}\"}} 1\n")), "{page}");
+        let page = render(&Metrics::new(), &Facts::default());
+        assert_line(&page, &format!("kube9_operator_build_info{{version=\"{VERSION}\"}} 1"));
         assert!(page.ends_with("# EOF\n"), "{page}");
     }
 
     #[test]
     fn every_result_is_there_before_it_happens() {
-        let page = Metrics::new().render();
+        let page = render(&Metrics::new(), &Facts::default());
         for label in Class::ALL.into_iter().map(Class::label).chain([SUCCESS]) {
-            let line = format!("kube9_operator_status_writes_total{{result=\"{label}\"}} 0\n");
-            assert!(page.contains(&line), "{line}{page}");
+            assert_line(&page, &format!("kube9_operator_status_writes_total{{result=\"{label}\"}} 0"));
         }
     }
 
@@ -93,9 +171,31 @@ mod tests {
         metrics.write_failed(Class::Forbidden);
         metrics.write_failed(Class::Forbidden);
         metrics.write_succeeded(Timestamp::from_second(1_785_000_000).unwrap());
-        let page = metrics.render();
-        assert!(page.contains("kube9_operator_status_writes_total{result=\"forbidden\"} 2\n"), "{page}");
-        assert!(page.contains("kube9_operator_status_writes_total{result=\"success\"} 1\n"), "{page}");
-        assert!(page.contains("kube9_operator_status_written_timestamp_seconds 1785000000.0\n"), "{page}");
+        let page = render(&metrics, &Facts { written: Some(Duration::from_secs(10)), ..Facts::default() });
+        assert_line(&page, "kube9_operator_status_writes_total{result=\"forbidden\"} 2");
+        assert_line(&page, "kube9_operator_status_writes_total{result=\"success\"} 1");
+        assert_line(&page, "kube9_operator_status_written_timestamp_seconds 1785000000.0");
+        assert_line(&page, "kube9_operator_status_age_seconds 20.0");
+    }
+
+    #[test]
+    fn what_is_not_known_is_no_number() {
+        let page = render(&Metrics::new(), &Facts::default());
+        assert_line(&page, "kube9_operator_argocd_detected NaN");
+        assert_line(&page, "kube9_operator_status_age_seconds NaN");
+        let argocd = Some(Finding { answer: Answer::NotDetected, checked: Duration::ZERO });
+        let state = JobState { running: true, trouble: None };
+        let facts = Facts { argocd, jobs: [(Job::CrdWatch, state)].into(), ..Facts::default() };
+        let page = render(&Metrics::new(), &facts);
+        assert_line(&page, "kube9_operator_argocd_detected 0.0");
+        assert_line(&page, "kube9_operator_job_running{job=\"crds\"} 1");
+    }
+
+    #[test]
+    fn the_process_goes_by_its_usual_names() {
+        let page = render(&Metrics::new(), &Facts::default());
+        for name in ["process_resident_memory_bytes ", "process_cpu_seconds_total ", "process_open_fds "] {
+            assert!(page.lines().any(|line| line.starts_with(name)), "{name}{page}");
+        }
     }
 }

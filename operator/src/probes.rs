@@ -1,12 +1,13 @@
 //! What the probes answer: pure judgements about the facts.
 //!
 //! Liveness looks only at our own loop. If it asked the API server, an outage there would make the kubelet restart
-//! every operator in the cluster, which helps nobody. Readiness is about the one thing the operator is for.
+//! every operator in the cluster, which helps nobody. Readiness is about what the operator is for: a fresh status, and
+//! watches that run.
 
 use std::time::Duration;
 
-use crate::progress::Facts;
-use crate::status::REQUEST_TIMEOUT;
+use crate::kubernetes::REQUEST_TIMEOUT;
+use crate::progress::{Facts, Job, JobState, TROUBLESOME};
 
 /// How often the loop has to show that it is alive, at least.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -32,6 +33,15 @@ pub(crate) fn readiness(facts: &Facts, now: Duration, interval: Duration) -> Res
     if facts.stopping {
         return Err("shutting down".to_owned());
     }
+    freshness(facts, now, interval)?;
+    facts.jobs.iter().filter(|(job, _)| job.is_vital()).try_for_each(|(job, state)| running(*job, state))
+}
+
+/// The status is fresh, or another replica is there to keep it so.
+fn freshness(facts: &Facts, now: Duration, interval: Duration) -> Result<(), Complaint> {
+    if facts.standby.is_some_and(|seen| now.saturating_sub(seen) <= interval + PATIENCE) {
+        return Ok(());
+    }
     let complaint = match facts.written.map(|written| now.saturating_sub(written)) {
         Some(age) if age <= interval + PATIENCE => return Ok(()),
         Some(age) => format!("the status was last written {} s ago", age.as_secs()),
@@ -43,10 +53,22 @@ pub(crate) fn readiness(facts: &Facts, now: Duration, interval: Duration) -> Res
     })
 }
 
+/// A watch that breaks off and is taken up again is none to complain about.
+fn running(job: Job, state: &JobState) -> Result<(), Complaint> {
+    match &state.trouble {
+        Some(trouble) if trouble.failures >= TROUBLESOME => {
+            Err(format!("{} failed {} times in a row: {}", job.description(), trouble.failures, trouble.last))
+        }
+        None if !state.running => Err(format!("{} has not begun", job.description())),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::failure::{Class, Failure};
+    use crate::progress::Trouble;
 
     const INTERVAL: Duration = Duration::from_secs(60);
 
@@ -97,6 +119,34 @@ mod tests {
         let failure = Failure { class: Class::Throttled, message: String::new(), retry_after: None };
         let facts = Facts { written: Some(seconds(10)), failures: 1, last_failure: Some(failure), ..Facts::default() };
         assert_eq!(readiness(&facts, seconds(72), INTERVAL), Ok(()));
+    }
+
+    fn with_watch(trouble: Option<u32>, running: bool) -> Facts {
+        let last = Failure { class: Class::Forbidden, message: "no role".to_owned(), retry_after: None };
+        let trouble = trouble.map(|failures| Trouble { since: Duration::ZERO, failures, last, confirmed: false });
+        let state = JobState { running, trouble };
+        Facts { written: Some(seconds(10)), jobs: [(Job::CrdWatch, state)].into(), ..Facts::default() }
+    }
+
+    #[test]
+    fn a_watch_has_to_run_or_at_least_to_stumble_only() {
+        let ready = |facts: &Facts| readiness(facts, seconds(11), INTERVAL);
+        assert_eq!(ready(&with_watch(None, true)), Ok(()));
+        assert_eq!(ready(&with_watch(Some(2), false)), Ok(()));
+        let complaint = ready(&with_watch(Some(3), false)).unwrap_err();
+        assert_eq!(
+            complaint,
+            "watch of Argo CD's CustomResourceDefinition failed 3 times in a row: forbidden: no role"
+        );
+        let complaint = ready(&with_watch(None, false)).unwrap_err();
+        assert_eq!(complaint, "watch of Argo CD's CustomResourceDefinition has not begun");
+    }
+
+    #[test]
+    fn a_replica_that_stands_by_is_ready_as_long_as_it_sees_the_one_that_leads() {
+        let facts = Facts { standby: Some(seconds(10)), ..Facts::default() };
+        assert_eq!(readiness(&facts, seconds(85), INTERVAL), Ok(()));
+        assert!(readiness(&facts, seconds(86), INTERVAL).is_err());
     }
 
     #[test]

@@ -1,15 +1,26 @@
-//! What the loops have done so far, for the probes to judge.
+//! What the loops have done so far, for the status, the probes and the metrics to judge.
 //!
-//! The loops write it, the HTTP side takes copies; nobody holds the lock while waiting for anything.
+//! The loops write it, the others take copies; nobody holds the lock while waiting for anything.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
+use crate::argocd::Finding;
 use crate::failure::Failure;
+use crate::status::Owner;
 
 #[derive(Default)]
 pub(crate) struct Progress {
     facts: Mutex<Facts>,
+    /// Something that the status tells has changed.
+    changed: Notify,
+    /// The API server answers again.
+    recovered: Notify,
+    /// This replica has begun to lead.
+    elected: Notify,
 }
 
 /// All times are uptimes: how long the process had been running.
@@ -24,6 +35,101 @@ pub(crate) struct Facts {
     /// Why it failed the last time.
     pub(crate) last_failure: Option<Failure>,
     pub(crate) stopping: bool,
+    /// Until when this replica leads, if replicas agree on one.
+    pub(crate) leads_until: Option<Duration>,
+    /// When another replica was last seen to lead, as long as this one does not.
+    pub(crate) standby: Option<Duration>,
+    pub(crate) owner: Lookup,
+    /// Everything else that goes on, as far as it is switched on.
+    pub(crate) jobs: BTreeMap<Job, JobState>,
+    /// What is known of Argo CD, once something is.
+    pub(crate) argocd: Option<Finding>,
+    pub(crate) collections: Collections,
+}
+
+/// What is known of the Deployment that the operator belongs to.
+#[derive(Clone, Default)]
+pub(crate) enum Lookup {
+    #[default]
+    Pending,
+    /// None where the operator runs without one.
+    Done(Option<Owner>),
+}
+
+impl Facts {
+    pub(crate) fn owner(&self) -> Option<&Owner> {
+        match &self.owner {
+            Lookup::Done(owner) => owner.as_ref(),
+            Lookup::Pending => None,
+        }
+    }
+
+    /// Whether the first questions are answered: whose the operator is, and whether there is Argo CD.
+    pub(crate) fn is_oriented(&self) -> bool {
+        matches!(self.owner, Lookup::Done(_)) && self.argocd.is_some()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Job {
+    Owner,
+    Election,
+    CrdWatch,
+    DeploymentWatch,
+    Collection,
+}
+
+impl Job {
+    /// Part of the metrics' interface.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Election => "election",
+            Self::CrdWatch => "crds",
+            Self::DeploymentWatch => "deployments",
+            Self::Collection => "collection",
+        }
+    }
+
+    /// For people.
+    pub(crate) fn description(self) -> &'static str {
+        match self {
+            Self::Owner => "asking for the operator's Deployment",
+            Self::Election => "choosing the replica that writes",
+            Self::CrdWatch => "watch of Argo CD's CustomResourceDefinition",
+            Self::DeploymentWatch => "watch of Argo CD's Deployments",
+            Self::Collection => "counting the cluster",
+        }
+    }
+
+    /// Whether nothing is as it should be while this does not go on; other jobs come and go.
+    pub(crate) fn is_vital(self) -> bool {
+        matches!(self, Self::Election | Self::CrdWatch | Self::DeploymentWatch)
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct JobState {
+    pub(crate) running: bool,
+    pub(crate) trouble: Option<Trouble>,
+}
+
+/// Failures in a row.
+#[derive(Debug, Clone)]
+pub(crate) struct Trouble {
+    pub(crate) since: Duration,
+    pub(crate) failures: u32,
+    pub(crate) last: Failure,
+    /// Whether it went on while the status could be written, so that it is not the API server as a whole.
+    pub(crate) confirmed: bool,
+}
+
+/// What was counted since the process started.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Collections {
+    pub(crate) successes: u64,
+    pub(crate) failures: u64,
+    pub(crate) last_success: Option<Duration>,
 }
 
 impl Progress {
@@ -38,8 +144,10 @@ impl Progress {
     pub(crate) fn write_succeeded(&self, now: Duration) {
         let mut facts = self.lock();
         facts.written = Some(now);
-        facts.failures = 0;
         facts.last_failure = None;
+        if std::mem::take(&mut facts.failures) > 0 {
+            self.recovered.notify_waiters();
+        }
     }
 
     pub(crate) fn write_failed(&self, failure: Failure) {
@@ -52,8 +160,140 @@ impl Progress {
         self.lock().stopping = true;
     }
 
+    /// A job is switched on, though it does not run yet.
+    pub(crate) fn job_expected(&self, job: Job) {
+        self.lock().jobs.entry(job).or_default();
+    }
+
+    pub(crate) fn job_runs(&self, job: Job) {
+        let state = JobState { running: true, trouble: None };
+        let before = self.lock().jobs.insert(job, state);
+        if before.and_then(|state| state.trouble).is_some_and(|trouble| trouble.failures >= TROUBLESOME) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Tells how often in a row it has failed by now.
+    pub(crate) fn job_failed(&self, job: Job, failure: Failure, now: Duration) -> u32 {
+        let mut facts = self.lock();
+        let written = facts.written;
+        let state = facts.jobs.entry(job).or_default();
+        state.running = false;
+        let before = state.trouble.take();
+        let since = before.as_ref().map_or(now, |trouble| trouble.since);
+        let failures = before.as_ref().map_or(0, |trouble| trouble.failures).saturating_add(1);
+        let confirmed = before.is_some_and(|trouble| trouble.confirmed) || written.is_some_and(|time| time >= since);
+        state.trouble = Some(Trouble { since, failures, last: failure, confirmed });
+        failures
+    }
+
+    pub(crate) fn found(&self, finding: Finding) {
+        let mut facts = self.lock();
+        if facts.argocd.as_ref().is_none_or(|before| before.answer != finding.answer) {
+            self.changed.notify_one();
+        }
+        facts.argocd = Some(finding);
+    }
+
+    pub(crate) fn found_owner(&self, owner: Option<Owner>) {
+        self.lock().owner = Lookup::Done(owner);
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn leads_until(&self, time: Duration) {
+        let mut facts = self.lock();
+        facts.standby = None;
+        if facts.leads_until.replace(time).is_none() {
+            tracing::info!("this replica leads");
+            self.changed.notify_one();
+            self.elected.notify_waiters();
+        }
+    }
+
+    pub(crate) fn stands_by(&self, now: Duration) {
+        let mut facts = self.lock();
+        if facts.leads_until.take().is_some() || facts.standby.is_none() {
+            tracing::info!("another replica leads");
+        }
+        facts.standby = Some(now);
+    }
+
+    pub(crate) fn leads(&self, now: Duration) -> bool {
+        self.lock().leads_until.is_some_and(|until| now < until)
+    }
+
+    /// Returns when this replica may write, which it always may where none is chosen.
+    pub(crate) async fn turn_to_lead(&self, elections: bool) {
+        loop {
+            let elected = self.elected.notified();
+            if !elections || self.lock().leads_until.is_some() {
+                return;
+            }
+            elected.await;
+        }
+    }
+
+    pub(crate) fn collected(&self, now: Duration) {
+        let mut facts = self.lock();
+        facts.collections.successes += 1;
+        facts.collections.last_success = Some(now);
+    }
+
+    pub(crate) fn not_collected(&self) {
+        self.lock().collections.failures += 1;
+    }
+
+    /// Returns when the status should tell something new, also if that was so before the call.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Returns when writing succeeds after it failed.
+    pub(crate) async fn recovered(&self) {
+        self.recovered.notified().await;
+    }
+
     /// Facts are plain values, replaced one by one: they stay usable even if a holder of the lock panicked.
     fn lock(&self) -> MutexGuard<'_, Facts> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// So many failures in a row are more than a stumble.
+pub(crate) const TROUBLESOME: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Class;
+
+    fn refused() -> Failure {
+        Failure { class: Class::Forbidden, message: String::new(), retry_after: None }
+    }
+
+    fn trouble(progress: &Progress) -> Trouble {
+        progress.facts().jobs[&Job::CrdWatch].trouble.clone().unwrap()
+    }
+
+    #[test]
+    fn trouble_is_confirmed_by_a_write_that_succeeded_in_the_middle_of_it() {
+        let progress = Progress::default();
+        let second = Duration::from_secs;
+        progress.write_succeeded(second(1));
+        progress.job_failed(Job::CrdWatch, refused(), second(2));
+        progress.job_failed(Job::CrdWatch, refused(), second(3));
+        assert!(!trouble(&progress).confirmed, "it may be the API server as a whole");
+        progress.write_succeeded(second(4));
+        progress.job_failed(Job::CrdWatch, refused(), second(5));
+        let trouble = trouble(&progress);
+        assert_eq!((trouble.since, trouble.failures, trouble.confirmed), (second(2), 3, true));
+    }
+
+    #[test]
+    fn a_job_that_runs_is_out_of_trouble() {
+        let progress = Progress::default();
+        progress.job_failed(Job::CrdWatch, refused(), Duration::ZERO);
+        progress.job_runs(Job::CrdWatch);
+        assert!(progress.facts().jobs[&Job::CrdWatch].trouble.is_none());
     }
 }

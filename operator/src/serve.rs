@@ -1,18 +1,23 @@
 //! `kube9-operator serve`: puts the parts together and runs them until a signal comes.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use kube::Client;
 use tracing::Level;
 
+use crate::cli::Flags;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::leadership::Candidate;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::shutdown::Shutdown;
-use crate::status::Writer;
-use crate::{VERSION, http, kubernetes, logging};
+use crate::status::{CurrentSkew, Deployments, Writer};
+use crate::{VERSION, argocd, collection, http, kubernetes, logging};
 
 /// What every part of the running operator may look at.
 pub(crate) struct Context {
@@ -20,15 +25,23 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     pub(crate) progress: Progress,
     pub(crate) metrics: Metrics,
+    pub(crate) skew: CurrentSkew,
+}
+
+impl Context {
+    /// The date and time as the API server has it.
+    pub(crate) fn calendar(&self) -> Timestamp {
+        self.skew.get().correct(self.clock.calendar())
+    }
 }
 
 /// Runs until a signal comes, and says whether that went well.
-pub(crate) fn run() -> ExitCode {
+pub(crate) fn run(flags: &Flags) -> ExitCode {
     let served = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| StartError::new("cannot start the runtime", error))
-        .and_then(|runtime| runtime.block_on(serve()));
+        .and_then(|runtime| runtime.block_on(serve(flags)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -38,9 +51,9 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-async fn serve() -> Result<(), StartError> {
+async fn serve(flags: &Flags) -> Result<(), StartError> {
     let shutdown = Shutdown::hook().map_err(|error| StartError::new("cannot listen to signals", error))?;
-    let config = configure()?;
+    let config = configure(flags)?;
     let listener = http::listen(config.port)
         .await
         .map_err(|error| StartError::new(format!("cannot serve on HEALTH_PORT {}", config.port), error))?;
@@ -49,19 +62,50 @@ async fn serve() -> Result<(), StartError> {
         .map_err(|error| StartError::new("cannot find out how to reach the API server", error))?;
 
     tracing::info!(version = VERSION, namespace = config.namespace, port = config.port, "started");
-    let context =
-        Arc::new(Context { config, clock: Clock::start(), progress: Progress::default(), metrics: Metrics::new() });
+    let context = Arc::new(Context {
+        config,
+        clock: Clock::start(),
+        progress: Progress::default(),
+        metrics: Metrics::new(),
+        skew: CurrentSkew::default(),
+    });
     tokio::spawn(http::answer(listener, Arc::clone(&context)));
-    Writer::new(client, context).run(&shutdown).await;
+    let candidate = Candidate::new(client.clone(), Arc::clone(&context));
+    tokio::select! {
+        () = Writer::new(client.clone(), Arc::clone(&context)).run(&shutdown) => {}
+        never = go_on_beside(client, &context, &candidate) => match never {},
+    }
+    candidate.resign().await;
     tracing::info!("stopped");
     Ok(())
 }
 
+/// What goes on beside the writing, and never ends by itself.
+async fn go_on_beside(client: Client, context: &Arc<Context>, candidate: &Candidate) -> Infallible {
+    let config = &context.config;
+    let deployments = Deployments::new(client.clone(), &config.namespace, &config.deployment);
+    tokio::join!(
+        deployments.find_owner(context),
+        argocd::look(client.clone(), Arc::clone(context)),
+        collection::collect(client, Arc::clone(context)),
+        async {
+            if context.config.leader_election {
+                candidate.campaign().await;
+            }
+        },
+    );
+    std::future::pending().await
+}
+
 /// Reads the configuration and starts logging as it says, or in the default way when it cannot be used.
-fn configure() -> Result<Config, StartError> {
-    let config = Config::read(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()));
+fn configure(flags: &Flags) -> Result<Config, StartError> {
+    let config = Config::read(|name| flags.get(name).cloned().or_else(|| environment(name)));
     logging::start(config.as_ref().map_or(Level::INFO, |config| config.log_level));
     config.map_err(|error| StartError::new("invalid configuration", error))
+}
+
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Why the operator did not start. Once it runs, it keeps trying instead.

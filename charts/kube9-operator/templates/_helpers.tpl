@@ -14,6 +14,22 @@ app.kubernetes.io/name: kube9-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* The name of objects that have no namespace: another namespace may have an operator, too. */}}
+{{- define "kube9-operator.clusterName" -}}
+{{- printf "%s-%s" (include "kube9-operator.fullname" .) .Release.Namespace }}
+{{- end }}
+
+{{/* Not empty if the operator looks for Argo CD. */}}
+{{- define "kube9-operator.argocdIsLookedFor" -}}
+{{- $argocd := .Values.argocd | default dict }}
+{{- if and (ne (toString $argocd.autoDetect) "false") (ne (toString $argocd.enabled) "false") }}true{{ end }}
+{{- end }}
+
+{{/* Not empty if the operator counts what is in the cluster. */}}
+{{- define "kube9-operator.collects" -}}
+{{- if dig "enabled" true (.Values.collection | default dict) }}true{{ end }}
+{{- end }}
+
 {{- define "kube9-operator.labels" -}}
 {{ include "kube9-operator.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

@@ -1,77 +1,120 @@
-//! The ConfigMap that carries the status, and how it is written: by server-side apply.
+//! The ConfigMaps that the operator keeps, and how they are written: by server-side apply.
 //!
 //! One kind of request serves for the first write and all later ones, there is no read before it, and fields that
 //! others added stay untouched. Force, because nobody else has a say in our fields.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
+use super::owner::Owner;
 use crate::NAME;
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::kubernetes::within;
-
-/// Where kube9 looks for the status.
-pub(crate) const CONFIG_MAP_NAME: &str = "kube9-operator-status";
 
 /// Which object a write is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     /// The one that is there, or a new one.
     Any,
-    /// The one with this identity; if it is gone, the API server answers with a conflict and creates nothing.
-    Only(Uid),
+    /// The one with this identity, as it was then. If it is gone or has changed, the API server answers with a conflict
+    /// and creates nothing.
+    Only(Identity),
 }
 
-/// The identity of one object, which another object of the same name does not share.
-pub(crate) type Uid = String;
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// What another object of the same name does not share.
+    pub(crate) uid: String,
+    /// What changes with every write, whoever writes.
+    pub(crate) version: String,
+}
 
-pub(crate) struct StatusConfigMap {
+/// What is to be in a ConfigMap.
+pub(crate) struct Content<'content> {
+    pub(crate) name: &'static str,
+    pub(crate) component: &'static str,
+    pub(crate) data: BTreeMap<&'static str, &'content str>,
+}
+
+/// What the API server answered to a write.
+pub(crate) struct Written {
+    pub(crate) identity: Identity,
+    /// When that was, by the clock of the API server.
+    pub(crate) time: Option<Timestamp>,
+}
+
+pub(crate) struct ConfigMaps {
     api: Api<ConfigMap>,
-    namespace: String,
 }
 
-impl StatusConfigMap {
+impl ConfigMaps {
     pub(crate) fn new(client: Client, namespace: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace), namespace: namespace.to_owned() }
+        Self { api: Api::namespaced(client, namespace) }
     }
 
-    /// Writes the document and tells which object now holds it.
     pub(crate) async fn apply(
         &self,
-        document: &Value,
+        content: &Content<'_>,
+        owner: Option<&Owner>,
         target: &Target,
         limit: Duration,
-    ) -> Result<Option<Uid>, Failure> {
-        let patch = Patch::Apply(manifest(&self.namespace, document, target));
+    ) -> Result<Written, Failure> {
+        let patch = Patch::Apply(manifest(content, owner, target));
         let parameters = PatchParams::apply(NAME).force();
-        let written = within(limit, self.api.patch(CONFIG_MAP_NAME, &parameters, &patch)).await?;
-        Ok(written.uid())
+        let written = within(limit, self.api.patch(content.name, &parameters, &patch)).await?;
+        Ok(Written { identity: identity(&written), time: time(&written) })
+    }
+
+    /// Removes it, if it is there.
+    pub(crate) async fn delete(&self, name: &str, limit: Duration) -> Result<(), Failure> {
+        match within(limit, self.api.delete(name, &DeleteParams::default())).await {
+            Err(failure) if failure.class != Class::NotFound => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is there now: its identity, and the text under a key.
+    pub(crate) async fn read(&self, name: &str, key: &str, limit: Duration) -> Result<(Identity, String), Failure> {
+        let mut found = within(limit, self.api.get(name)).await?;
+        let text = found.data.as_mut().and_then(|data| data.remove(key)).unwrap_or_default();
+        Ok((identity(&found), text))
     }
 }
 
-fn manifest(namespace: &str, document: &Value, target: &Target) -> Value {
+fn identity(config_map: &ConfigMap) -> Identity {
+    Identity { uid: config_map.uid().unwrap_or_default(), version: config_map.resource_version().unwrap_or_default() }
+}
+
+fn time(config_map: &ConfigMap) -> Option<Timestamp> {
+    let ours = config_map.managed_fields().iter().find(|entry| entry.manager.as_deref() == Some(NAME))?;
+    ours.time.as_ref().map(|time| time.0)
+}
+
+fn manifest(content: &Content<'_>, owner: Option<&Owner>, target: &Target) -> Value {
     let mut manifest = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": CONFIG_MAP_NAME,
+            "name": content.name,
             "labels": {
                 "app.kubernetes.io/name": "kube9-operator",
-                "app.kubernetes.io/component": "status",
+                "app.kubernetes.io/component": content.component,
             },
         },
-        "data": {
-            "status": format!("{document:#}"),
-            // kube9 learns the namespace from here, before it reads the document.
-            "namespace": namespace,
-        },
+        "data": content.data,
     });
-    if let Target::Only(uid) = target {
-        manifest["metadata"]["uid"] = json!(uid);
+    if let Some(owner) = owner {
+        manifest["metadata"]["ownerReferences"] = json!([owner.reference()]);
+    }
+    if let Target::Only(identity) = target {
+        manifest["metadata"]["uid"] = json!(identity.uid);
+        manifest["metadata"]["resourceVersion"] = json!(identity.version);
     }
     manifest
 }
@@ -80,23 +123,38 @@ fn manifest(namespace: &str, document: &Value, target: &Target) -> Value {
 mod tests {
     use super::*;
 
+    fn content() -> Content<'static> {
+        Content { name: "notes", component: "status", data: [("key", "text")].into() }
+    }
+
     #[test]
-    fn the_document_travels_as_text_under_the_key_kube9_reads() {
-        let manifest = manifest("tools", &json!({"mode": "operated"}), &Target::Any);
-        assert_eq!(manifest["data"]["status"], "{\n  \"mode\": \"operated\"\n}");
-        assert_eq!(manifest["data"]["namespace"], "tools");
-        assert_eq!(manifest["metadata"]["name"], "kube9-operator-status");
+    fn a_config_map_is_labelled_with_its_part() {
+        let manifest = manifest(&content(), None, &Target::Any);
+        assert_eq!(manifest["metadata"]["name"], "notes");
+        assert_eq!(manifest["data"], json!({"key": "text"}));
         assert_eq!(
             manifest["metadata"]["labels"],
             json!({"app.kubernetes.io/name": "kube9-operator", "app.kubernetes.io/component": "status"})
         );
+        assert_eq!(manifest["metadata"].get("ownerReferences"), None);
     }
 
     #[test]
     fn only_a_write_about_one_object_names_its_identity() {
-        let any = manifest("tools", &json!({}), &Target::Any);
-        assert_eq!(any["metadata"].get("uid"), None);
-        let one = manifest("tools", &json!({}), &Target::Only("12-34".to_owned()));
-        assert_eq!(one["metadata"]["uid"], "12-34");
+        let any = manifest(&content(), None, &Target::Any);
+        assert_eq!((any["metadata"].get("uid"), any["metadata"].get("resourceVersion")), (None, None));
+        let identity = Identity { uid: "12-34".to_owned(), version: "56".to_owned() };
+        let one = manifest(&content(), None, &Target::Only(identity));
+        assert_eq!((&one["metadata"]["uid"], &one["metadata"]["resourceVersion"]), (&json!("12-34"), &json!("56")));
+    }
+
+    #[test]
+    fn an_owner_takes_the_config_map_along_when_it_goes() {
+        let owner = Owner { name: "kube9-operator".to_owned(), uid: "12-34".to_owned() };
+        let manifest = manifest(&content(), Some(&owner), &Target::Any);
+        assert_eq!(
+            manifest["metadata"]["ownerReferences"],
+            json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "kube9-operator", "uid": "12-34"}])
+        );
     }
 }

@@ -3,48 +3,79 @@
 //! Its names and values are an interface, fixed by the extension that reads them. A block that nothing stands behind
 //! yet is left out: kube9 then shows an empty state, and looks for itself where it can.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::health::Health;
 use crate::VERSION;
+use crate::argocd::{Answer, Finding};
+use crate::progress::Facts;
 
 /// `error` is shown in a tooltip; a longer text would be cut there anyway.
 const LONGEST_ERROR: usize = 500;
 
-/// What collectors have gathered since the process started.
-#[derive(Debug, Default)]
-pub(crate) struct CollectionStats {
-    pub(crate) successes: u64,
-    pub(crate) failures: u64,
-    pub(crate) stored: u64,
-    pub(crate) last_success: Option<Timestamp>,
+/// The same moment on both clocks, so that uptimes can be told as dates.
+#[derive(Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) calendar: Timestamp,
+    pub(crate) uptime: Duration,
 }
 
-pub(crate) fn document(namespace: &str, health: &Health, collections: &CollectionStats, now: Timestamp) -> Value {
-    json!({
+impl Now {
+    fn date_of(self, uptime: Duration) -> String {
+        let age = SignedDuration::try_from(self.uptime.saturating_sub(uptime)).unwrap_or_default();
+        rfc_3339(self.calendar - age)
+    }
+}
+
+pub(crate) fn document(namespace: &str, health: &Health, facts: &Facts, now: Now) -> Value {
+    let collections = &facts.collections;
+    let mut document = json!({
         "mode": "operated",
         "version": VERSION,
         "health": health.word(),
-        "lastUpdate": rfc_3339(now),
+        "lastUpdate": rfc_3339(now.calendar),
         "error": health.reason().map(|reason| shortened(reason, LONGEST_ERROR)),
         "namespace": namespace,
         "collectionStats": {
             "totalSuccessCount": collections.successes,
             "totalFailureCount": collections.failures,
-            "collectionsStoredCount": collections.stored,
-            "lastSuccessTime": collections.last_success.map(rfc_3339),
+            // Each collection replaces the one before, in one ConfigMap.
+            "collectionsStoredCount": collections.successes.min(1),
+            "lastSuccessTime": collections.last_success.map(|time| now.date_of(time)),
         },
-    })
+    });
+    if let Some(finding) = &facts.argocd {
+        document["argocd"] = argocd(finding, now);
+    }
+    document
+}
+
+fn argocd(finding: &Finding, now: Now) -> Value {
+    let checked = now.date_of(finding.checked);
+    match &finding.answer {
+        Answer::NotDetected => json!({"detected": false, "namespace": null, "version": null, "lastChecked": checked}),
+        Answer::Detected(server) => json!({
+            "detected": true,
+            "namespace": server.namespace,
+            "version": server.version,
+            "lastChecked": checked,
+            // kube9 then builds the tree of an application by itself.
+            "resourceTreeCapable": false,
+            "resourceTreeLastError": {"code": "ARGOCD_TOKEN_MISSING", "message": "no API token configured"},
+        }),
+    }
 }
 
 /// In UTC with a `Z`, to the second.
-fn rfc_3339(time: Timestamp) -> String {
+pub(crate) fn rfc_3339(time: Timestamp) -> String {
     format!("{time:.0}")
 }
 
 /// The first `longest` characters, the last of them an ellipsis if something was left out.
-fn shortened(text: &str, longest: usize) -> String {
+pub(crate) fn shortened(text: &str, longest: usize) -> String {
     if text.chars().count() <= longest {
         return text.to_owned();
     }
@@ -54,9 +85,16 @@ fn shortened(text: &str, longest: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::argocd::Server;
+    use crate::progress::Collections;
 
-    fn noon() -> Timestamp {
-        "2026-08-03T12:00:00.987654321Z".parse().unwrap()
+    fn noon() -> Now {
+        let calendar = "2026-08-03T12:00:00.987654321Z".parse().unwrap();
+        Now { calendar, uptime: Duration::from_secs(600) }
+    }
+
+    fn healthy(facts: &Facts) -> Value {
+        document("tools", &Health::Healthy, facts, noon())
     }
 
     #[test]
@@ -75,28 +113,44 @@ mod tests {
                 "lastSuccessTime": null,
             },
         });
-        assert_eq!(document("tools", &Health::Healthy, &CollectionStats::default(), noon()), expected);
+        assert_eq!(healthy(&Facts::default()), expected);
     }
 
     #[test]
     fn collections_are_counted_and_dated() {
-        let collections = CollectionStats { successes: 3, failures: 1, stored: 2, last_success: Some(noon()) };
-        let stats = &document("tools", &Health::Healthy, &collections, noon())["collectionStats"];
+        let collections = Collections { successes: 3, failures: 1, last_success: Some(Duration::from_secs(540)) };
+        let stats = &healthy(&Facts { collections, ..Facts::default() })["collectionStats"];
         assert_eq!(
             stats,
             &json!({
                 "totalSuccessCount": 3,
                 "totalFailureCount": 1,
-                "collectionsStoredCount": 2,
-                "lastSuccessTime": "2026-08-03T12:00:00Z",
+                "collectionsStoredCount": 1,
+                "lastSuccessTime": "2026-08-03T11:59:00Z",
             })
         );
     }
 
     #[test]
+    fn argocd_is_told_with_the_time_of_the_last_look() {
+        let checked = Duration::from_secs(590);
+        let told = |answer| {
+            healthy(&Facts { argocd: Some(Finding { answer, checked }), ..Facts::default() })["argocd"].clone()
+        };
+        assert_eq!(
+            told(Answer::NotDetected),
+            json!({"detected": false, "namespace": null, "version": null, "lastChecked": "2026-08-03T11:59:50Z"})
+        );
+        let server = Server { namespace: "gitops".to_owned(), version: Some("v3.0.6".to_owned()) };
+        let detected = told(Answer::Detected(server));
+        assert_eq!((&detected["detected"], &detected["namespace"]), (&json!(true), &json!("gitops")));
+        assert_eq!((&detected["version"], &detected["resourceTreeCapable"]), (&json!("v3.0.6"), &json!(false)));
+    }
+
+    #[test]
     fn a_reason_is_cut_to_what_a_tooltip_shows() {
         let health = Health::Unhealthy { reason: "ü".repeat(501) };
-        let document = document("tools", &health, &CollectionStats::default(), noon());
+        let document = document("tools", &health, &Facts::default(), noon());
         let error = document["error"].as_str().unwrap();
         assert_eq!((error.chars().count(), error.chars().last()), (500, Some('…')));
     }

@@ -1,12 +1,21 @@
 //! How the operator is doing, by rules.
 //!
 //! The status can only be read where it could be written, so a failing write never shows here: it shows as a status
-//! that grows old, on `/readyz`, and in the metrics. What remains is whether there is an operator at all.
+//! that grows old, on `/readyz`, and in the metrics. What remains is whether there is an operator at all, and whether
+//! something it does besides keeps failing.
+
+use std::time::Duration;
+
+use crate::progress::{Facts, TROUBLESOME};
 
 /// Health and its reason belong together: kube9 expects a reason exactly when something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Health {
     Healthy,
+    /// Something keeps failing, and the rest is served.
+    Degraded {
+        reason: String,
+    },
     /// The operator cannot serve.
     Unhealthy {
         reason: String,
@@ -14,16 +23,28 @@ pub(crate) enum Health {
 }
 
 impl Health {
-    pub(crate) fn of(phase: Phase) -> Self {
-        match phase {
-            Phase::Running => Self::Healthy,
-            Phase::Stopping => Self::Unhealthy { reason: "Shutting down".to_owned() },
+    pub(crate) fn of(phase: Phase, facts: &Facts, now: Duration) -> Self {
+        if phase == Phase::Stopping {
+            return Self::Unhealthy { reason: "Shutting down".to_owned() };
         }
+        let complaints: Vec<String> = facts
+            .jobs
+            .iter()
+            .filter_map(|(job, state)| {
+                // An outage of the API server ends for the writer first: what has not been tried since is not to blame.
+                let trouble =
+                    state.trouble.as_ref().filter(|trouble| trouble.confirmed && trouble.failures >= TROUBLESOME)?;
+                let time = for_people(now.saturating_sub(trouble.since));
+                Some(format!("{} failing for {time}: {}", job.description(), trouble.last))
+            })
+            .collect();
+        if complaints.is_empty() { Self::Healthy } else { Self::Degraded { reason: complaints.join("; ") } }
     }
 
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
+            Self::Degraded { .. } => "degraded",
             Self::Unhealthy { .. } => "unhealthy",
         }
     }
@@ -31,7 +52,7 @@ impl Health {
     pub(crate) fn reason(&self) -> Option<&str> {
         match self {
             Self::Healthy => None,
-            Self::Unhealthy { reason } => Some(reason),
+            Self::Degraded { reason } | Self::Unhealthy { reason } => Some(reason),
         }
     }
 }
@@ -42,19 +63,63 @@ pub(crate) enum Phase {
     Stopping,
 }
 
+fn for_people(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds}s"),
+        seconds @ 120..7200 => format!("{}m", seconds / 60),
+        seconds => format!("{}h", seconds / 3600),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::{Class, Failure};
+    use crate::progress::{Job, JobState, Trouble};
+
+    const NOW: Duration = Duration::from_secs(1000);
+
+    fn in_trouble(failures: u32, confirmed: bool) -> Facts {
+        let last = Failure { class: Class::Forbidden, message: "no role".to_owned(), retry_after: None };
+        let trouble = Trouble { since: Duration::from_secs(580), failures, last, confirmed };
+        let state = JobState { running: false, trouble: Some(trouble) };
+        Facts { jobs: [(Job::CrdWatch, state)].into(), ..Facts::default() }
+    }
 
     #[test]
     fn a_running_operator_is_healthy_and_gives_no_reason() {
-        let health = Health::of(Phase::Running);
+        let health = Health::of(Phase::Running, &Facts::default(), NOW);
         assert_eq!((health.word(), health.reason()), ("healthy", None));
     }
 
     #[test]
-    fn a_stopping_operator_says_so() {
-        let health = Health::of(Phase::Stopping);
+    fn a_stopping_operator_says_so_whatever_else_is_wrong() {
+        let health = Health::of(Phase::Stopping, &in_trouble(9, true), NOW);
         assert_eq!((health.word(), health.reason()), ("unhealthy", Some("Shutting down")));
+    }
+
+    #[test]
+    fn what_keeps_failing_degrades_and_is_told_with_its_age_and_reason() {
+        let health = Health::of(Phase::Running, &in_trouble(3, true), NOW);
+        let reason = "watch of Argo CD's CustomResourceDefinition failing for 7m: forbidden: no role";
+        assert_eq!((health.word(), health.reason()), ("degraded", Some(reason)));
+    }
+
+    #[test]
+    fn a_stumble_does_not_degrade() {
+        assert_eq!(Health::of(Phase::Running, &in_trouble(2, true), NOW), Health::Healthy);
+    }
+
+    #[test]
+    fn what_may_be_the_api_server_as_a_whole_does_not_degrade() {
+        assert_eq!(Health::of(Phase::Running, &in_trouble(99, false), NOW), Health::Healthy);
+    }
+
+    #[test]
+    fn ages_are_told_in_the_unit_that_fits() {
+        let ages = [(119, "119s"), (120, "2m"), (7199, "119m"), (7200, "2h")];
+        for (seconds, text) in ages {
+            assert_eq!(for_people(Duration::from_secs(seconds)), text);
+        }
     }
 }

@@ -1,12 +1,23 @@
 //! The status: one ConfigMap from which kube9 learns that an operator runs here, and how it is doing.
 //!
-//! `document` and `health` decide what it says, `config_map` brings it to the API server, and `writer` does so again
-//! and again.
+//! `document`, `health` and `skew` decide what it says, `config_map` and `owner` talk to the API server, and `writer`
+//! puts them together again and again.
 
 mod config_map;
 mod document;
 mod health;
+mod owner;
+mod skew;
 mod writer;
 
-pub(crate) use config_map::CONFIG_MAP_NAME;
-pub(crate) use writer::{REQUEST_TIMEOUT, Writer};
+pub(crate) use config_map::{ConfigMaps, Content, Target};
+pub(crate) use document::{rfc_3339, shortened};
+pub(crate) use owner::{Deployments, Owner};
+pub(crate) use skew::CurrentSkew;
+pub(crate) use writer::Writer;
+
+/// Where kube9 looks for the status.
+pub(crate) const CONFIG_MAP_NAME: &str = "kube9-operator-status";
+
+/// And under which key.
+pub(crate) const KEY: &str = "status";

@@ -3,100 +3,189 @@
 //! It never gives up: whatever fails is tried again after a pause, so that the operator is well again as soon as the
 //! API server is. Nothing here waits without a limit.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use super::config_map::{StatusConfigMap, Target, Uid};
-use super::document::{CollectionStats, document};
+use super::config_map::{ConfigMaps, Content, Identity, Target, Written};
+use super::document::{Now, document};
 use super::health::{Health, Phase};
+use super::owner::Deployments;
+use super::skew::Skew;
+use super::{CONFIG_MAP_NAME, KEY};
 use crate::backoff;
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
+use crate::kubernetes::REQUEST_TIMEOUT;
 use crate::probes::HEARTBEAT;
 use crate::serve::Context;
 use crate::shutdown::Shutdown;
 
-/// How long one request may take.
-pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the first write waits for what it could tell besides: who owns it, and whether there is Argo CD. What
+/// comes later is told as soon as it is there.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
+
+/// Changes that come together are told together.
+const GATHERING: Duration = Duration::from_secs(1);
 
 /// How long a write that is on its way may still take when a signal comes. It is not dropped at once: the server
 /// could finish it after the final one, and the status would say for ever that all is well.
 const LAST_REGULAR_WRITE: Duration = Duration::from_secs(1);
 
-/// How long the final write may take, with all its attempts. Together the two stay well below the 5 seconds after
-/// which a user loses patience, and the 30 after which the kubelet does.
-const FINAL_WRITE: Duration = Duration::from_secs(3);
-const FINAL_WRITE_ATTEMPT: Duration = Duration::from_millis(1500);
-const FINAL_WRITE_PAUSE: Duration = Duration::from_millis(200);
+/// How long the leave may take, with all its attempts. Together the two stay below the 5 seconds after which a user
+/// loses patience, and well below the 30 after which the kubelet does.
+const LEAVE: Duration = Duration::from_secs(3);
+const LEAVE_ATTEMPT: Duration = Duration::from_millis(1200);
+const LEAVE_PAUSE: Duration = Duration::from_millis(200);
 
 pub(crate) struct Writer {
-    config_map: StatusConfigMap,
+    config_maps: ConfigMaps,
+    deployments: Deployments,
     context: Arc<Context>,
     /// The object of the last successful write.
-    seen: Option<Uid>,
-    /// Failures since then.
+    seen: Option<Identity>,
+    /// What may stand in it if nobody else wrote.
+    ours: Texts,
+    /// Failures since the last success.
     failures: u32,
+}
+
+#[derive(Clone, Default)]
+struct Texts {
+    written: String,
+    /// It may have arrived though nobody told us.
+    attempted: String,
 }
 
 impl Writer {
     pub(crate) fn new(client: Client, context: Arc<Context>) -> Self {
-        let config_map = StatusConfigMap::new(client, &context.config.namespace);
-        Self { config_map, context, seen: None, failures: 0 }
+        let config = &context.config;
+        Self {
+            config_maps: ConfigMaps::new(client.clone(), &config.namespace),
+            deployments: Deployments::new(client, &config.namespace, &config.deployment),
+            context,
+            seen: None,
+            ours: Texts::default(),
+            failures: 0,
+        }
     }
 
     /// Writes the status again and again until the shutdown, and then once more.
     pub(crate) async fn run(mut self, shutdown: &Shutdown) {
+        self.context.progress.beat(self.context.clock.uptime());
+        self.look_around(shutdown).await;
         while !shutdown.is_requested() {
             self.context.progress.beat(self.context.clock.uptime());
-            let pause = self.write(shutdown).await;
-            self.rest(pause, shutdown).await;
+            if self.may_write() {
+                let start = self.context.clock.uptime();
+                let pause = self.write(shutdown).await;
+                // An interval is from start to start, as long as all is well; a failure is followed by its whole pause.
+                let begun = if self.failures == 0 { start } else { self.context.clock.uptime() };
+                self.rest(begun + pause, shutdown).await;
+            } else {
+                // What another replica writes by now is not ours to correct.
+                self.seen = None;
+                self.rest(self.context.clock.uptime() + HEARTBEAT, shutdown).await;
+            }
         }
         self.context.progress.stop();
-        self.take_leave().await;
+        match timeout(LEAVE, self.take_leave()).await {
+            Ok(()) => {}
+            Err(_elapsed) => tracing::warn!("the final status could not be written in time"),
+        }
+    }
+
+    /// Where replicas choose one of them, only that one may.
+    fn may_write(&self) -> bool {
+        let Context { config, clock, progress, .. } = &*self.context;
+        !config.leader_election || progress.leads(clock.uptime())
+    }
+
+    /// Gives what the first status could tell a moment to arrive.
+    async fn look_around(&self, shutdown: &Shutdown) {
+        let progress = &self.context.progress;
+        let oriented = async {
+            while !progress.facts().is_oriented() {
+                progress.changed().await;
+            }
+        };
+        tokio::select! {
+            _ = timeout(FIRST_LOOK, oriented) => {}
+            () = shutdown.requested() => {}
+        }
     }
 
     /// Writes once, and says how long to wait before the next time.
     async fn write(&mut self, shutdown: &Shutdown) -> Duration {
         let result = tokio::select! {
-            result = self.apply(Phase::Running, &Target::Any, REQUEST_TIMEOUT) => result,
+            result = self.write_in_time() => result,
             () = overdue(shutdown) => {
                 tracing::warn!("gave up a write to shut down in time");
                 return Duration::ZERO;
             }
         };
         match result {
-            Ok(uid) => self.note_success(uid),
+            Ok(()) => self.note_success(),
             Err(failure) => self.note_failure(failure),
         }
     }
 
-    async fn apply(&self, phase: Phase, target: &Target, limit: Duration) -> Result<Option<Uid>, Failure> {
-        let Context { config, clock, .. } = &*self.context;
-        let collections = CollectionStats::default();
-        let document = document(&config.namespace, &Health::of(phase), &collections, clock.calendar());
-        self.config_map.apply(&document, target, limit).await
+    /// Writes, and once more if it turns out that the time in it was wrong.
+    async fn write_in_time(&mut self) -> Result<(), Failure> {
+        let skew = self.write_once().await?;
+        if self.context.skew.get().is_far_from(skew) {
+            tracing::warn!(
+                seconds = skew.seconds(),
+                "this node's clock differs from the API server's; making up for it"
+            );
+            self.context.skew.set(skew);
+            self.write_once().await?;
+        }
+        Ok(())
     }
 
-    fn note_success(&mut self, uid: Option<Uid>) -> Duration {
-        let Context { config, clock, metrics, progress } = &*self.context;
-        match (&self.seen, self.failures) {
+    async fn write_once(&mut self) -> Result<Skew, Failure> {
+        let before = self.context.clock.calendar();
+        let written = self.apply(Phase::Running, &Target::Any, REQUEST_TIMEOUT).await?;
+        self.seen = Some(written.identity);
+        self.ours.written.clone_from(&self.ours.attempted);
+        let after = self.context.clock.calendar();
+        Ok(written.time.map_or(Skew::NONE, |time| Skew::between(before, after, time)))
+    }
+
+    async fn apply(&mut self, phase: Phase, target: &Target, limit: Duration) -> Result<Written, Failure> {
+        let Context { config, clock, progress, .. } = &*self.context;
+        let now = Now { calendar: self.context.calendar(), uptime: clock.uptime() };
+        let facts = progress.facts();
+        let document = document(&config.namespace, &Health::of(phase, &facts, now.uptime), &facts, now);
+        let text = format!("{document:#}");
+        let data = [
+            (KEY, text.as_str()),
+            // kube9 learns the namespace from here, before it reads the document.
+            ("namespace", config.namespace.as_str()),
+        ];
+        let content = Content { name: CONFIG_MAP_NAME, component: "status", data: data.into() };
+        self.ours.attempted.clone_from(&text);
+        self.config_maps.apply(&content, facts.owner(), target, limit).await
+    }
+
+    fn note_success(&mut self) -> Duration {
+        let Context { config, clock, metrics, progress, .. } = &*self.context;
+        match (progress.facts().written, self.failures) {
             (None, _) => tracing::info!("status written for the first time"),
             (Some(_), 0) => tracing::debug!("status written"),
             (Some(_), failures) => tracing::info!(failures, "status written again"),
         }
-        metrics.write_succeeded(clock.calendar());
+        metrics.write_succeeded(self.context.calendar());
         progress.write_succeeded(clock.uptime());
-        self.seen = uid;
         self.failures = 0;
         config.status_interval
     }
 
     fn note_failure(&mut self, failure: Failure) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        let pause = backoff::pause(self.failures, random_fraction(), failure.retry_after);
+        let pause = backoff::pause(self.failures, backoff::random_fraction(), failure.retry_after);
         tracing::warn!(
             class = failure.class.label(),
             error = failure.message,
@@ -109,57 +198,77 @@ impl Writer {
         pause
     }
 
-    /// Waits, and shows meanwhile that the loop is alive.
-    async fn rest(&self, pause: Duration, shutdown: &Shutdown) {
-        let mut left = pause;
-        while !left.is_zero() && !shutdown.is_requested() {
-            let step = left.min(HEARTBEAT);
-            tokio::select! {
-                () = sleep(step) => {}
-                () = shutdown.requested() => {}
+    /// Waits until an uptime, and shows meanwhile that the loop is alive. After a success, news ends the wait.
+    async fn rest(&self, end: Duration, shutdown: &Shutdown) {
+        let Context { clock, progress, .. } = &*self.context;
+        while !shutdown.is_requested() {
+            let left = end.saturating_sub(clock.uptime());
+            if left.is_zero() {
+                return;
             }
-            left -= step;
-            self.context.progress.beat(self.context.clock.uptime());
+            tokio::select! {
+                () = clock.sleep(left.min(HEARTBEAT)) => {}
+                () = shutdown.requested() => {}
+                () = progress.changed(), if self.failures == 0 => {
+                    // Whoever has just been chosen writes at once.
+                    if self.seen.is_some() {
+                        tokio::select! {
+                            () = clock.sleep(left.min(GATHERING)) => {}
+                            () = shutdown.requested() => {}
+                        }
+                    }
+                    return;
+                }
+            }
+            progress.beat(clock.uptime());
         }
     }
 
-    /// Tells readers that nobody keeps the status fresh any more.
+    /// Tells readers that nobody keeps the status fresh any more, unless somebody will.
     ///
     /// Only the object that was written before is told. After an uninstall it is gone, and a new one would make kube9
-    /// call the cluster degraded for ever; or another one stands in its place, which is none of our business.
-    async fn take_leave(&self) {
-        let Some(uid) = self.seen.clone() else {
+    /// call the cluster degraded for ever; or another one stands in its place, which is none of our business. And
+    /// where a pod follows, as in an upgrade, it will write: should it not, the status grows old and tells that way.
+    async fn take_leave(&mut self) {
+        let Some(mut identity) = self.seen.clone() else {
             tracing::info!("no status was written, so there is none to correct");
             return;
         };
-        match timeout(FINAL_WRITE, self.final_write(&Target::Only(uid))).await {
-            Ok(Ok(())) => tracing::info!("final status written"),
-            Ok(Err(failure)) => tracing::warn!(%failure, "the final status was refused"),
-            Err(_elapsed) => tracing::warn!("the final status could not be written in time"),
+        if let Some(owner) = self.context.progress.facts().owner()
+            && self.deployments.will_replace_us(owner, LEAVE_ATTEMPT).await
+        {
+            tracing::info!("the status is left to the pod that follows");
+            return;
+        }
+        loop {
+            let ours = self.ours.clone();
+            let failure = match self.apply(Phase::Stopping, &Target::Only(identity.clone()), LEAVE_ATTEMPT).await {
+                Ok(_written) => return tracing::info!("final status written"),
+                Err(failure) => failure,
+            };
+            if failure.class == Class::Conflict {
+                match self.is_still_ours(&identity, &ours).await {
+                    Some(changed) => identity = changed,
+                    None => return tracing::warn!("the status is somebody else's by now, and left alone"),
+                }
+            } else if failure.class.is_passing() {
+                tracing::warn!(%failure, "cannot write the final status yet");
+                tokio::time::sleep(LEAVE_PAUSE).await;
+            } else {
+                return tracing::warn!(%failure, "the final status was refused");
+            }
         }
     }
 
-    /// Tries until there is an answer that will not change.
-    async fn final_write(&self, target: &Target) -> Result<(), Failure> {
-        loop {
-            match self.apply(Phase::Stopping, target, FINAL_WRITE_ATTEMPT).await {
-                Err(failure) if failure.class.is_passing() => {
-                    tracing::warn!(%failure, "cannot write the final status yet");
-                    sleep(FINAL_WRITE_PAUSE).await;
-                }
-                answer => return answer.map(drop),
-            }
-        }
+    /// The object as it is now, if it is the same one with a text of ours: others may add to it what they like.
+    async fn is_still_ours(&self, before: &Identity, ours: &Texts) -> Option<Identity> {
+        let (identity, text) = self.config_maps.read(CONFIG_MAP_NAME, KEY, LEAVE_ATTEMPT).await.ok()?;
+        (identity.uid == before.uid && [&ours.written, &ours.attempted].contains(&&text)).then_some(identity)
     }
 }
 
 /// Returns when a write that is still on its way has to be given up.
 async fn overdue(shutdown: &Shutdown) {
     shutdown.requested().await;
-    sleep(LAST_REGULAR_WRITE).await;
-}
-
-/// From 0 to 1. The standard library seeds its hash maps at random, which is random enough to keep clients apart.
-fn random_fraction() -> f64 {
-    f64::from(RandomState::new().build_hasher().finish() as u32) / f64::from(u32::MAX)
+    tokio::time::sleep(LAST_REGULAR_WRITE).await;
 }

@@ -6,8 +6,8 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::{env, fs, io, process, thread};
 
 use kube::{Client, Config};
@@ -24,7 +24,7 @@ pub(crate) struct Cluster {
     background: Handle,
     /// With every right there is.
     pub(crate) admin: Client,
-    api_server: Option<Supervised>,
+    api_server: Mutex<Option<Supervised>>,
     _etcd: Supervised,
 }
 
@@ -44,25 +44,44 @@ impl Cluster {
         let api_server = start_api_server(&tools, &directory, etcd_port, port);
         let background = background();
         let admin = admin(&directory, port, &background);
-        let cluster =
-            Self { tools, directory, etcd_port, port, background, admin, api_server: Some(api_server), _etcd: etcd };
+        let cluster = Self {
+            tools,
+            directory,
+            etcd_port,
+            port,
+            background,
+            admin,
+            api_server: Mutex::new(Some(api_server)),
+            _etcd: etcd,
+        };
         cluster.wait_until_ready();
         Some(cluster)
     }
 
-    pub(crate) fn stop_api_server(&mut self) {
-        self.api_server = None;
+    pub(crate) fn stop_api_server(&self) {
+        drop(self.api_server.lock().expect("no test panics here").take());
     }
 
     /// Starts it again, at the same address and with the same objects.
-    pub(crate) fn restart_api_server(&mut self) {
+    pub(crate) fn restart_api_server(&self) {
         self.stop_api_server();
-        self.api_server = Some(start_api_server(&self.tools, &self.directory, self.etcd_port, self.port));
+        let api_server = Some(start_api_server(&self.tools, &self.directory, self.etcd_port, self.port));
+        *self.api_server.lock().expect("no test panics here") = api_server;
         self.wait_until_ready();
     }
 
     pub(crate) fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// An executable that came with the servers.
+    pub(crate) fn tool(&self, name: &str) -> PathBuf {
+        self.tools.join(name)
+    }
+
+    /// Who asked for what, one JSON object a line.
+    pub(crate) fn audit_log(&self) -> String {
+        fs::read_to_string(audit_log(&self.directory)).expect("the API server keeps it")
     }
 
     pub(crate) fn certificate_authority(&self) -> PathBuf {
@@ -107,10 +126,12 @@ fn tools() -> Option<PathBuf> {
 fn find_tools() -> Option<PathBuf> {
     let missing = match env::var_os("TEST_TOOLS").map(PathBuf::from) {
         None => "TEST_TOOLS is not set".to_owned(),
-        Some(tools) => match ["etcd", "kube-apiserver"].into_iter().find(|name| !tools.join(name).is_file()) {
-            None => return Some(tools),
-            Some(name) => format!("there is no {name} in {}", tools.display()),
-        },
+        Some(tools) => {
+            match ["etcd", "kube-apiserver", "helm-3"].into_iter().find(|name| !tools.join(name).is_file()) {
+                None => return Some(tools),
+                Some(name) => format!("there is no {name} in {}", tools.display()),
+            }
+        }
     };
     let required = env::var_os("TEST_TOOLS_REQUIRED").is_some_and(|value| value == "1");
     assert!(!required, "TEST_TOOLS_REQUIRED is set, but {missing}");
@@ -153,7 +174,20 @@ fn start_api_server(tools: &Path, directory: &Path, etcd_port: u16, port: u16) -
     command.arg("--service-account-signing-key-file").arg(&key);
     command.arg("--service-account-key-file").arg(&key);
     command.args(["--service-cluster-ip-range", "10.96.0.0/24"]);
+    let policy = directory.join("audit-policy.json");
+    fs::write(&policy, AUDIT_POLICY).expect("the folder is writable");
+    command.arg("--audit-policy-file").arg(policy).arg("--audit-log-path").arg(audit_log(directory));
     Supervised::start(&command, &directory.join("kube-apiserver.log"), None)
+}
+
+/// Only what service accounts do, without the contents.
+const AUDIT_POLICY: &str = r#"{
+    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
+}"#;
+
+fn audit_log(directory: &Path) -> PathBuf {
+    directory.join("audit.log")
 }
 
 const ADMIN_TOKEN: &str = "admin-token";

@@ -7,7 +7,8 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::cluster::Cluster;
-use crate::tenant::{CONFIG_MAP, Tenant};
+use crate::consumer::Mode;
+use crate::tenant::{CONFIG_MAP, Status, Tenant};
 use crate::wait::{seconds, until, until_true};
 
 #[test]
@@ -21,6 +22,7 @@ fn a_new_operator_writes_the_status_at_once() {
 
     let mut rest = status.0.clone();
     let updated = rest.as_object_mut().unwrap().remove("lastUpdate").unwrap();
+    rest.as_object_mut().unwrap().remove("argocd");
     assert!(updated.as_str().unwrap().ends_with('Z'), "{updated}");
     assert!((status.updated().as_second() - before.as_second()).abs() <= 5, "{updated} is now");
     assert_eq!(
@@ -39,10 +41,10 @@ fn a_new_operator_writes_the_status_at_once() {
             },
         })
     );
-    operator.wait_until_ready(seconds(1));
+    operator.wait_until_ready(seconds(5));
     assert_eq!(operator.page("/readyz"), (200, "Ready\n".to_owned()));
     assert_eq!(operator.page("/healthz"), (200, "OK\n".to_owned()));
-    assert_eq!(operator.writes("success"), 1);
+    assert_eq!(tenant.verdict().mode, Mode::Operated);
 }
 
 #[test]
@@ -73,13 +75,16 @@ fn the_status_is_refreshed_and_fields_of_others_are_left_alone() {
     let first = tenant.wait_for_status();
     apply_as_somebody_else(&tenant, json!({"metadata": {"annotations": {"somebody": "else"}}}));
 
-    let second = until("the status is refreshed", seconds(15), || tenant.status().filter(|status| *status != first));
+    // What is found out in the first seconds is told at once.
+    let due = |status: &Status| status.updated().as_second() - first.updated().as_second() >= 10;
+    let second = until("the status is refreshed", seconds(20), || tenant.status().filter(due));
 
     let elapsed = second.updated().as_second() - first.updated().as_second();
-    assert!((10..=12).contains(&elapsed), "the interval is 10 s, it took {elapsed} s");
+    assert!((10..=14).contains(&elapsed), "the interval is 10 s, it took {elapsed} s");
     assert_eq!(second.health(), "healthy");
     assert_eq!(tenant.config_map().unwrap().annotations()["somebody"], "else");
-    assert_eq!(operator.writes("success"), 2);
+    // At the start, when the owner is found, when Argo CD is looked for, and now.
+    assert!((2..=4).contains(&operator.writes("success")));
 }
 
 #[test]

@@ -5,7 +5,10 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
 
+mod chart;
 mod cluster;
+mod consumer;
+mod events;
 mod nowhere;
 mod operator;
 mod proxy;
@@ -13,8 +16,14 @@ mod supervised;
 mod tenant;
 mod wait;
 
+mod argocd;
+mod clocks;
+mod counts;
 mod failures;
 mod freshness;
+mod leaders;
 mod pages;
+mod queries;
+mod roles;
 mod shutdown;
 mod start;

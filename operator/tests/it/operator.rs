@@ -1,5 +1,6 @@
 //! The operator's process, and everything that can be seen of it from outside.
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -9,6 +10,8 @@ use crate::cluster::free_port;
 use crate::wait::{seconds, until, until_true};
 
 /// An operator that has not been started: its environment, which is otherwise empty.
+///
+/// `OPERATOR_BINARY` names another build to look at, such as one that is to be shipped.
 pub(crate) struct Operator {
     command: Command,
     port: u16,
@@ -16,7 +19,8 @@ pub(crate) struct Operator {
 
 impl Operator {
     pub(crate) fn new() -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kube9-operator"));
+        let ours = OsString::from(env!("CARGO_BIN_EXE_kube9-operator"));
+        let mut command = Command::new(std::env::var_os("OPERATOR_BINARY").unwrap_or(ours));
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let port = free_port();
         Self { command, port }.with("HEALTH_PORT", &port.to_string())
@@ -112,9 +116,15 @@ impl Running {
 
     /// How many writes have had this result.
     pub(crate) fn writes(&self, result: &str) -> u64 {
+        self.metric(&format!("kube9_operator_status_writes_total{{result=\"{result}\"}}")) as u64
+    }
+
+    /// The value of a metric, given with its labels.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> f64 {
         let (_, page) = self.page("/metrics");
-        let start = format!("kube9_operator_status_writes_total{{result=\"{result}\"}} ");
-        page.lines().find_map(|line| line.strip_prefix(&start)).unwrap().parse().unwrap()
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} is missing from {page}")).parse().unwrap()
     }
 }
 

@@ -3,10 +3,12 @@
 //! For answers that a healthy API server gives too rarely to wait for: conflicts, internal errors, throttling, none.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -32,6 +34,8 @@ pub(crate) enum Answer {
     Silence,
 }
 
+type Answered = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
+
 pub(crate) struct Proxy {
     pub(crate) url: String,
     state: Arc<State>,
@@ -39,7 +43,7 @@ pub(crate) struct Proxy {
 
 struct State {
     answer: Mutex<Answer>,
-    requests: AtomicU32,
+    writes: AtomicU32,
     api_server: Client,
 }
 
@@ -48,7 +52,7 @@ impl Proxy {
         let listener = cluster.run(TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let api_server = cluster.run(async { anonymous(cluster) });
-        let state = Arc::new(State { answer: Mutex::new(first), requests: AtomicU32::new(0), api_server });
+        let state = Arc::new(State { answer: Mutex::new(first), writes: AtomicU32::new(0), api_server });
         cluster.spawn(serve(listener, Arc::clone(&state)));
         Self { url, state }
     }
@@ -57,9 +61,9 @@ impl Proxy {
         *self.state.answer.lock().unwrap() = answer;
     }
 
-    /// How many requests have come so far.
-    pub(crate) fn requests(&self) -> u32 {
-        self.state.requests.load(Ordering::SeqCst)
+    /// How many requests to write something have come so far.
+    pub(crate) fn writes(&self) -> u32 {
+        self.state.writes.load(Ordering::SeqCst)
     }
 }
 
@@ -81,11 +85,11 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
     }
 }
 
-async fn respond(request: Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
+async fn respond(request: Request<Incoming>, state: &State) -> Response<Answered> {
     let request = received(request).await;
     let answer = *state.answer.lock().unwrap();
     // Counted when its fate is sealed, so that a test that saw it come may change the answer for the next one.
-    state.requests.fetch_add(1, Ordering::SeqCst);
+    state.writes.fetch_add(u32::from(request.method() == "PATCH"), Ordering::SeqCst);
     let forwarded = forward(request, state.api_server.clone());
     match answer {
         Answer::Forwarded => forwarded.await,
@@ -108,13 +112,14 @@ async fn received(request: Request<Incoming>) -> Request<Body> {
     Request::from_parts(head, Body::from(body.collect().await.unwrap().to_bytes().to_vec()))
 }
 
-async fn forward(request: Request<Body>, api_server: Client) -> Response<Full<Bytes>> {
+async fn forward(request: Request<Body>, api_server: Client) -> Response<Answered> {
     let (mut head, body) = api_server.send(request).await.unwrap().into_parts();
     head.headers.remove("transfer-encoding");
-    Response::from_parts(head, Full::new(body.collect().await.unwrap().to_bytes()))
+    // As it comes: a watch has no end.
+    Response::from_parts(head, body.map_err(Into::into).boxed_unsync())
 }
 
-fn refusal(code: u16, reason: &str) -> Response<Full<Bytes>> {
+fn refusal(code: u16, reason: &str) -> Response<Answered> {
     let status = json!({
         "apiVersion": "v1",
         "kind": "Status",
@@ -123,5 +128,8 @@ fn refusal(code: u16, reason: &str) -> Response<Full<Bytes>> {
         "reason": reason,
         "code": code,
     });
-    Response::builder().status(code).body(Full::new(Bytes::from(status.to_string()))).unwrap()
+    Response::builder()
+        .status(code)
+        .body(Full::new(Bytes::from(status.to_string())).map_err(|never| match never {}).boxed_unsync())
+        .unwrap()
 }

@@ -4,10 +4,11 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use crate::cluster::{Cluster, free_port};
+use crate::consumer::{Mode, Verdict};
 use crate::nowhere::Nowhere;
 use crate::operator::Running;
 use crate::proxy::{Answer, Proxy};
@@ -24,6 +25,7 @@ fn the_last_status_says_that_the_operator_shuts_down() {
         let tenant = Tenant::new(cluster);
         let mut operator = tenant.operator().start();
         tenant.wait_for_status();
+        tenant.scale_down();
 
         operator.signal(signal);
 
@@ -42,6 +44,7 @@ fn a_status_that_is_gone_is_not_brought_back_by_the_last_write() {
     let mut operator = tenant.operator().start();
     tenant.wait_for_status();
     tenant.delete_config_map();
+    tenant.scale_down();
 
     terminate_well(&mut operator);
 
@@ -58,10 +61,59 @@ fn a_status_of_somebody_else_is_not_overwritten_by_the_last_write() {
     let theirs: ConfigMap =
         serde_json::from_value(json!({"metadata": {"name": CONFIG_MAP}, "data": {"status": "{}"}})).unwrap();
     tenant.cluster.run(tenant.config_maps().create(&PostParams::default(), &theirs)).unwrap();
+    tenant.scale_down();
 
     terminate_well(&mut operator);
 
     assert_eq!(tenant.config_map().unwrap().data, theirs.data);
+}
+
+#[test]
+fn a_status_that_somebody_added_to_gets_the_last_write_still() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::new(cluster);
+    let mut operator = tenant.operator().start();
+    tenant.wait_for_status();
+    tenant.scale_down();
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {"somebody": "else"}}}));
+    let parameters = PatchParams::default();
+    tenant.cluster.run(tenant.config_maps().patch(CONFIG_MAP, &parameters, &patch)).unwrap();
+
+    terminate_well(&mut operator);
+
+    assert_eq!(tenant.verdict(), Verdict { mode: Mode::Degraded, why: "Shutting down".to_owned() });
+}
+
+#[test]
+fn an_upgrade_never_reads_as_degraded() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::new(cluster);
+    let mut old = tenant.operator().start();
+    let first = tenant.wait_for_owned_status();
+
+    terminate_well(&mut old);
+    assert_eq!(tenant.verdict().mode, Mode::Operated, "between the two");
+    let new = tenant.operator().start();
+    until_true("the new one has written", seconds(10), || tenant.status().unwrap() != first);
+
+    new.wait_until_ready(seconds(5));
+    assert!(tenant.verdicts().iter().all(|verdict| verdict.mode == Mode::Operated), "{:?}", tenant.verdicts());
+}
+
+#[test]
+fn an_old_one_that_ends_after_its_successor_began_does_not_touch_its_status() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::new(cluster);
+    let mut old = tenant.operator().start();
+    tenant.wait_for_owned_status();
+    let new = tenant.operator().start();
+    until_true("the new one has written", seconds(10), || new.writes("success") > 0);
+    tenant.scale_down();
+
+    let log = terminate_well(&mut old);
+
+    assert!(log.contains("somebody else's"), "{log}");
+    assert_eq!(tenant.verdict().mode, Mode::Operated);
 }
 
 #[test]
@@ -71,12 +123,13 @@ fn the_last_write_is_tried_again_when_the_server_stumbles() {
     let proxy = Proxy::start(cluster, Answer::Forwarded);
     let mut operator = tenant.operator_through(&proxy.url).start();
     tenant.wait_for_status();
+    tenant.scale_down();
     proxy.answer_with(Answer::Refusal(500, "InternalError"));
 
-    let before = proxy.requests();
+    let before = proxy.writes();
 
     operator.terminate();
-    until_true("the last write has been refused", IN_TIME, || proxy.requests() > before);
+    until_true("the last write has been refused", IN_TIME, || proxy.writes() > before);
     assert_eq!(operator.page("/readyz"), (503, "shutting down\n".to_owned()));
     proxy.answer_with(Answer::Forwarded);
 
@@ -90,7 +143,8 @@ fn a_write_that_is_on_its_way_does_not_overtake_the_last_one() {
     let tenant = Tenant::new(cluster);
     let proxy = Proxy::start(cluster, Answer::Late(Duration::from_millis(700)));
     let mut operator = tenant.operator_through(&proxy.url).start();
-    until_true("the first write is on its way", seconds(5), || proxy.requests() > 0);
+    until_true("the first write is on its way", seconds(5), || proxy.writes() > 0);
+    tenant.scale_down();
 
     terminate_well(&mut operator);
 

@@ -1,11 +1,28 @@
-//! The door to the API server: how it is found, and what its refusals mean.
+//! The door to the API server: how it is found, how it is asked, and what its refusals mean.
+//!
+//! Answers are read into types that have only the fields in use. What is skipped costs no memory, and a cluster may
+//! have objects of any size.
 
+mod watch;
+
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use kube::api::{GetParams, ListParams};
+use kube::core::Request;
 use kube::{Client, Config};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+pub(crate) use watch::{Change, Feed, Versioned};
 
 use crate::failure::{Class, Failure};
+
+/// How long one request may take.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Finds out where the API server is, from `KUBECONFIG` or the pod's service account, without calling it yet.
 ///
@@ -14,6 +31,65 @@ pub(crate) async fn client() -> Result<Client, Box<dyn Error>> {
     let mut config = Config::infer().await?;
     config.default_retry = false;
     Ok(Client::try_from(config)?)
+}
+
+/// One page of a list.
+#[derive(Deserialize)]
+pub(crate) struct Page<T> {
+    pub(crate) metadata: ListMeta,
+    /// The API server may say `null` where there are none.
+    items: Option<Vec<T>>,
+}
+
+impl<T> Page<T> {
+    pub(crate) fn items(&mut self) -> Vec<T> {
+        self.items.take().unwrap_or_default()
+    }
+
+    /// Where the next page begins, if there is one.
+    pub(crate) fn next(&mut self) -> Option<String> {
+        self.metadata.continue_.take().filter(|token| !token.is_empty())
+    }
+}
+
+/// What we read of an object's metadata.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Metadata {
+    pub(crate) name: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) uid: String,
+    pub(crate) resource_version: String,
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+    pub(crate) creation_timestamp: Option<Timestamp>,
+    pub(crate) deletion_timestamp: Option<Timestamp>,
+}
+
+/// Asks for one page of what is under a path such as `/api/v1/nodes`.
+pub(crate) async fn list<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    parameters: &ListParams,
+) -> Result<Page<T>, Failure> {
+    within(REQUEST_TIMEOUT, async {
+        let request = Request::new(path).list(parameters).map_err(kube::Error::BuildRequest)?;
+        client.request(request).await
+    })
+    .await
+}
+
+/// Asks for one object.
+pub(crate) async fn get<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    name: &str,
+    limit: Duration,
+) -> Result<T, Failure> {
+    within(limit, async {
+        let request = Request::new(path).get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
+        client.request(request).await
+    })
+    .await
 }
 
 /// Runs a request that must be over within `limit`. One that is not is dropped, and its connection with it.
@@ -29,7 +105,7 @@ pub(crate) async fn within<T>(
     }
 }
 
-fn failure(error: &kube::Error) -> Failure {
+pub(crate) fn failure(error: &kube::Error) -> Failure {
     match error {
         kube::Error::Api(status) => Failure {
             class: Class::of_http_status(status.code),

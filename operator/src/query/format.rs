@@ -1,0 +1,138 @@
+//! How an answer is printed. For programs in JSON, for people as YAML or a table.
+
+use serde_json::Value;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Json,
+    /// JSON on one line.
+    Compact,
+    Yaml,
+    Table,
+}
+
+impl Format {
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "json" => Some(Self::Json),
+            "compact" => Some(Self::Compact),
+            "yaml" => Some(Self::Yaml),
+            "table" => Some(Self::Table),
+            _ => None,
+        }
+    }
+
+    /// The whole text. In a table, an object without columns of its own has one row for each of its fields.
+    pub(super) fn render(self, value: &Value, columns: &[&str]) -> String {
+        match self {
+            Self::Json => format!("{value:#}\n"),
+            Self::Compact => format!("{value}\n"),
+            Self::Yaml => {
+                let mut text = String::new();
+                yaml(value, 0, &mut text);
+                text
+            }
+            Self::Table => table(&rows(value, columns)),
+        }
+    }
+}
+
+/// Block style for what has parts; leaves are JSON, which YAML reads as well.
+fn yaml(value: &Value, depth: usize, text: &mut String) {
+    let indent = "  ".repeat(depth);
+    let mut put = |key: &str, value: &Value| {
+        let is_leaf = match value {
+            Value::Object(fields) => fields.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            _ => true,
+        };
+        if is_leaf {
+            text.push_str(&format!("{indent}{key} {value}\n"));
+        } else {
+            text.push_str(&format!("{indent}{key}\n"));
+            yaml(value, depth + 1, text);
+        }
+    };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| put(&format!("{key}:"), value)),
+        Value::Array(items) => items.iter().for_each(|value| put("-", value)),
+        leaf => text.push_str(&format!("{indent}{leaf}\n")),
+    }
+}
+
+fn rows(value: &Value, columns: &[&str]) -> Vec<Vec<String>> {
+    let lists = value.as_object().into_iter().flat_map(|fields| fields.values()).find_map(Value::as_array);
+    match (lists, columns) {
+        (Some(items), [_, ..]) => {
+            let head = columns.iter().map(|column| column.to_uppercase()).collect();
+            let body = items.iter().map(|item| columns.iter().map(|column| cell(&item[*column])).collect());
+            std::iter::once(head).chain(body).collect()
+        }
+        _ => {
+            let fields = value.as_object().into_iter().flatten();
+            fields.map(|(key, value)| vec![key.clone(), cell(value)]).collect()
+        }
+    }
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        // A line of a table stays a line.
+        Value::String(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+fn table(rows: &[Vec<String>]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sample() -> Value {
+        json!({"events": [{"name": "a", "note": "one\n two"}, {"name": "long", "note": null}], "more": {}})
+    }
+
+    #[test]
+    fn json_is_read_back_from_both_of_its_forms() {
+        for format in [Format::Json, Format::Compact] {
+            assert_eq!(serde_json::from_str::<Value>(&format.render(&sample(), &[])).unwrap(), sample());
+        }
+        assert_eq!(Format::Compact.render(&sample(), &[]).lines().count(), 1);
+    }
+
+    #[test]
+    fn yaml_is_what_it_says() {
+        let text = Format::Yaml.render(&sample(), &[]);
+        assert_eq!(serde_yaml::from_str::<Value>(&text).unwrap(), sample(), "{text}");
+    }
+
+    #[test]
+    fn a_table_has_a_line_for_each_item() {
+        let text = Format::Table.render(&sample(), &["name", "note"]);
+        assert_eq!(text, "NAME  NOTE\na     one two\nlong  -\n");
+        let empty = Format::Table.render(&json!({"events": []}), &["name"]);
+        assert_eq!(empty, "NAME\n");
+    }
+
+    #[test]
+    fn a_single_object_is_a_table_of_its_fields() {
+        assert_eq!(
+            Format::Table.render(&json!({"mode": "operated", "error": null}), &[]),
+            "mode   operated\nerror  -\n"
+        );
+    }
+}

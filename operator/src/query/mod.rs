@@ -1,0 +1,188 @@
+//! `kube9-operator query ...`: what the kube9 extension asks by `kubectl exec`, answered live from the API server.
+//!
+//! Standard output carries the answer and nothing else; what goes wrong is one JSON object on standard error, and exit
+//! code 1.
+
+mod events;
+mod format;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::cli::Flags;
+use crate::config::{self, POD_NAMESPACE};
+use crate::failure::{Class, Failure};
+use crate::kubernetes::REQUEST_TIMEOUT;
+use crate::status::{CONFIG_MAP_NAME, ConfigMaps, KEY};
+use crate::{kubernetes, print, serve};
+use events::Filter;
+use format::Format;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Query {
+    what: What,
+    format: Format,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum What {
+    Events(Filter),
+    Status,
+}
+
+impl Query {
+    pub(crate) const EVENT_FLAGS: [&'static str; 6] =
+        ["--object-namespace", "--object-kind", "--since", "--limit", "--offset", "--format"];
+    pub(crate) const STATUS_FLAGS: [&'static str; 1] = ["--format"];
+
+    pub(crate) fn events(flags: &Flags) -> Result<Self, String> {
+        let filter = Filter {
+            namespace: read(flags, "--object-namespace", "the name of a namespace", config::label)?,
+            kind: read(flags, "--object-kind", "a kind, such as Pod", kind)?,
+            since: read(flags, "--since", "a time such as 2026-08-03T12:00:00Z", |text| {
+                text.parse::<Timestamp>().ok()
+            })?,
+            limit: read(flags, "--limit", "a whole number from 1 to 1000", number::<1, 1000>)?.unwrap_or(50),
+            offset: read(flags, "--offset", "a whole number from 0 to 10000", number::<0, 10_000>)?.unwrap_or(0),
+        };
+        Ok(Self { what: What::Events(filter), format: format(flags)? })
+    }
+
+    pub(crate) fn status(flags: &Flags) -> Result<Self, String> {
+        Ok(Self { what: What::Status, format: format(flags)? })
+    }
+}
+
+fn format(flags: &Flags) -> Result<Format, String> {
+    Ok(read(flags, "--format", "one of json, compact, yaml, table", Format::from_word)?.unwrap_or(Format::Json))
+}
+
+fn read<T>(flags: &Flags, name: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, String> {
+    let Some(text) = flags.get(name) else { return Ok(None) };
+    parse(text).map(Some).ok_or_else(|| format!("{name} must be {allowed}, but is {text:?}"))
+}
+
+/// Kinds are words of letters and digits; anything else would mean something to a selector.
+fn kind(text: &str) -> Option<String> {
+    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())).then(|| text.to_owned())
+}
+
+fn number<const FROM: usize, const TO: usize>(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|number| (FROM..=TO).contains(number))
+}
+
+/// Answers, and says whether that went well.
+pub(crate) fn run(query: &Query) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain("cannot start the runtime", &error.to_string()),
+    };
+    match runtime.block_on(answer(query)) {
+        Ok(text) => print(&text),
+        Err(Refusal { error, details }) => complain(&error, &details),
+    }
+}
+
+/// One JSON object for whoever reads standard error.
+pub(crate) fn complain(error: &str, details: &str) -> ExitCode {
+    // Standard error may be closed; the exit code still tells.
+    let _ = writeln!(io::stderr(), "{}", json!({"error": error, "details": details}));
+    ExitCode::FAILURE
+}
+
+struct Refusal {
+    error: String,
+    details: String,
+}
+
+async fn answer(query: &Query) -> Result<String, Refusal> {
+    let client = kubernetes::client().await.map_err(|error| Refusal {
+        error: "cannot find out how to reach the API server".to_owned(),
+        details: error.to_string(),
+    })?;
+    let value = match &query.what {
+        What::Events(filter) => {
+            events::list(&client, filter).await.map_err(|failure| refusal("list events", &failure))?
+        }
+        What::Status => status(client).await?,
+    };
+    let columns = match query.what {
+        What::Events(_) => &events::COLUMNS[..],
+        What::Status => &[],
+    };
+    Ok(query.format.render(&value, columns))
+}
+
+async fn status(client: Client) -> Result<Value, Refusal> {
+    let namespace = serve::environment(POD_NAMESPACE.name).filter(|namespace| !namespace.is_empty());
+    let namespace = namespace.unwrap_or_else(|| POD_NAMESPACE.default.to_owned());
+    let config_maps = ConfigMaps::new(client, &namespace);
+    let read = config_maps.read(CONFIG_MAP_NAME, KEY, REQUEST_TIMEOUT).await;
+    let (_, text) = read.map_err(|failure| refusal(&format!("read {namespace}/{CONFIG_MAP_NAME}"), &failure))?;
+    serde_json::from_str(&text).map_err(|error| Refusal {
+        error: format!("the status in {namespace}/{CONFIG_MAP_NAME} cannot be read"),
+        details: error.to_string(),
+    })
+}
+
+fn refusal(what: &str, failure: &Failure) -> Refusal {
+    let hint = match failure.class {
+        Class::Forbidden => "; the operator's role lacks it: was the chart installed with rbac.create=false?",
+        Class::NotFound => "; is the operator running, and is POD_NAMESPACE its namespace?",
+        Class::Unauthorized => "; the token is not accepted",
+        _ => "",
+    };
+    Refusal { error: format!("cannot {what}"), details: format!("{failure}{hint}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(pairs: &[(&'static str, &str)]) -> Flags {
+        pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_call_of_the_extension_is_understood() {
+        let flags = flags(&[
+            ("--object-namespace", "shop"),
+            ("--since", "2026-08-03T12:00:00.000Z"),
+            ("--object-kind", "Pod"),
+            ("--limit", "25"),
+            ("--format", "json"),
+        ]);
+        let filter = Filter {
+            namespace: Some("shop".to_owned()),
+            kind: Some("Pod".to_owned()),
+            since: Some("2026-08-03T12:00:00Z".parse().unwrap()),
+            limit: 25,
+            offset: 0,
+        };
+        assert_eq!(Query::events(&flags), Ok(Query { what: What::Events(filter), format: Format::Json }));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_is_named_with_what_is_allowed() {
+        let mistakes = [
+            ("--object-namespace", "a,b=c"),
+            ("--object-kind", "Pod,type=Normal"),
+            ("--since", "yesterday"),
+            ("--limit", "0"),
+            ("--limit", "1001"),
+            ("--offset", "-1"),
+            ("--format", "xml"),
+        ];
+        for (name, value) in mistakes {
+            let message = Query::events(&flags(&[(name, value)])).unwrap_err();
+            assert!(
+                message.starts_with(&format!("{name} must be ")) && message.ends_with(&format!("{value:?}")),
+                "{message}"
+            );
+        }
+    }
+}

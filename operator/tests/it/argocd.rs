@@ -1,0 +1,104 @@
+//! Argo CD is found wherever it is, within seconds, and an error is never taken for its absence.
+
+use serde_json::{Value, json};
+
+use crate::chart;
+use crate::cluster::Cluster;
+use crate::consumer::Mode;
+use crate::tenant::Tenant;
+use crate::wait::{seconds, until, until_true};
+
+/// Within seconds, says the contract; the machine may be busy.
+const SOON: std::time::Duration = seconds(8);
+
+#[test]
+fn an_install_and_its_end_show_within_seconds_and_an_error_changes_nothing() {
+    let Some(cluster) = Cluster::start() else { return };
+    let tenant = Tenant::new(&cluster);
+    let _operator = tenant.operator().start();
+    let argocd = || tenant.status().map(|status| status.0["argocd"].clone()).unwrap_or_default();
+    until_true("there is none, says the API server", SOON, || argocd()["detected"] == false);
+
+    install(&cluster, "gitops", "v3.0.6");
+    let found = until("it is found", SOON, || Some(argocd()).filter(|argocd| argocd["detected"] == true));
+    assert_eq!((&found["namespace"], &found["version"]), (&json!("gitops"), &json!("v3.0.6")));
+    assert_eq!(found["resourceTreeCapable"], false);
+
+    chart::delete(&cluster, &server("gitops", "v3.0.6"));
+    chart::create(&cluster, &server("gitops", "v3.1.0"));
+    until_true("its new version is told", SOON, || argocd()["version"] == "v3.1.0");
+
+    chart::delete(&cluster, &definition());
+    until_true("it is gone with its CRD", SOON, || argocd()["detected"] == false);
+    drop(tenant);
+
+    // An operator that may not ask says nothing, and then that something is wrong.
+    let blind = Tenant::with_chart(&cluster, &[], |mut rendered| {
+        rendered.0.retain(|object| !object["kind"].as_str().unwrap().starts_with("ClusterRole"));
+        rendered
+    });
+    let operator = blind.operator().often().start();
+    let status =
+        until("trouble is told", seconds(40), || blind.status().filter(|status| status.health() == "degraded"));
+    assert_eq!(status.0.get("argocd"), None, "the extension looks for itself then");
+    let why = blind.verdict().why;
+    assert!(why.contains("watch of Argo CD's") && why.contains("forbidden"), "{why}");
+    let complaint = operator.wait_until_not_ready(seconds(5));
+    assert!(complaint.contains("watch of Argo CD's"), "{complaint}");
+}
+
+#[test]
+fn a_user_who_says_that_there_is_none_is_believed_without_a_request() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::with_chart(cluster, &["--set", "argocd.enabled=false"], |rendered| rendered);
+    let operator = tenant.operator().start();
+    let status = tenant.wait_for_status();
+    assert_eq!(status.0["argocd"]["detected"], false);
+    operator.wait_until_ready(seconds(5));
+    assert_eq!(tenant.verdict().mode, Mode::Operated);
+}
+
+pub(crate) fn install(cluster: &Cluster, namespace: &str, version: &str) {
+    chart::create(cluster, &definition());
+    let place = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+    chart::create(cluster, &place);
+    chart::create(cluster, &server(namespace, version));
+}
+
+fn definition() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "applications.argoproj.io",
+            "annotations": {"api-approved.kubernetes.io": "https://github.com/argoproj/argo-cd"},
+        },
+        "spec": {
+            "group": "argoproj.io",
+            "scope": "Namespaced",
+            "names": {"kind": "Application", "plural": "applications", "singular": "application"},
+            "versions": [{
+                "name": "v1alpha1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    })
+}
+
+fn server(namespace: &str, version: &str) -> Value {
+    let labels = json!({"app.kubernetes.io/name": "argocd-server"});
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "my-argocd-server", "namespace": namespace, "labels": labels},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [
+                    {"name": "argocd-server", "image": format!("quay.io/argoproj/argocd:{version}")},
+                ]},
+            },
+        },
+    })
+}

@@ -1,0 +1,75 @@
+//! The cluster is counted for the dashboard, and what is no longer counted is not shown.
+
+use serde_json::{Value, json};
+
+use crate::chart;
+use crate::cluster::Cluster;
+use crate::tenant::Tenant;
+use crate::wait::{seconds, until, until_true};
+
+const DASHBOARD: &str = "kube9-dashboard-data";
+
+#[test]
+fn the_dashboard_shows_what_is_in_the_cluster() {
+    let Some(cluster) = Cluster::start() else { return };
+    let tenant = Tenant::new(&cluster);
+    for (number, ready) in ["True", "False", "Unknown"].into_iter().enumerate() {
+        chart::create(&cluster, &node(number, ready));
+    }
+    for number in 0..3 {
+        chart::create(&cluster, &pod(&tenant, number));
+    }
+    let operator = tenant.operator().start();
+
+    let dashboard = until("it is there", seconds(10), || dashboard(&tenant));
+
+    // The API server makes four namespaces itself.
+    assert_eq!(dashboard["namespaceCount"], 5);
+    let workloads = json!({
+        "deployments": 1, "statefulsets": 0, "daemonsets": 0, "replicasets": 0, "jobs": 0, "cronjobs": 0, "pods": 3,
+    });
+    assert_eq!(dashboard["workloads"], workloads);
+    let nodes = json!({"totalNodes": 3, "readyNodes": 1, "cpuCapacity": "12", "memoryCapacity": "24Gi"});
+    assert_eq!(dashboard["nodes"], nodes);
+    assert_eq!(dashboard["lastUpdated"], dashboard["operatorMetrics"]["lastCollectionTime"]);
+    until_true("it is counted", seconds(5), || {
+        operator.metric("kube9_operator_collections_total{result=\"success\"}") > 0.0
+    });
+    let owners = tenant.find(DASHBOARD).unwrap().metadata.owner_references.unwrap();
+    assert_eq!((owners[0].kind.as_str(), owners[0].name.as_str()), ("Deployment", "kube9-operator"));
+    drop(operator);
+
+    // Switched off, what was counted before is not left to be shown as if it were true.
+    let _operator = tenant.operator().with("COLLECTION_ENABLED", "false").start();
+    tenant.wait_for_status();
+    assert!(tenant.find(DASHBOARD).is_some(), "this tenant's role does not let it be removed");
+    let off = Tenant::with_chart(&cluster, &["--set", "collection.enabled=false"], |rendered| rendered);
+    off.put(DASHBOARD, &json!({"dashboard": "{}"}));
+    let operator = off.operator().start();
+    until_true("it is gone", seconds(5), || off.find(DASHBOARD).is_none());
+    operator.wait_until_ready(seconds(5));
+}
+
+fn dashboard(tenant: &Tenant) -> Option<Value> {
+    let data = tenant.find(DASHBOARD)?.data.unwrap();
+    Some(serde_json::from_str(&data["dashboard"]).unwrap())
+}
+
+fn node(number: usize, ready: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": format!("node-{number}")},
+        "status": {
+            "capacity": {"cpu": "4", "memory": "8Gi"},
+            "conditions": [{"type": "Ready", "status": ready}],
+        },
+    })
+}
+
+fn pod(tenant: &Tenant, number: usize) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": format!("pod-{number}"), "namespace": tenant.namespace},
+        "spec": {"containers": [{"name": "a", "image": "a"}], "automountServiceAccountToken": false,
+            "serviceAccountName": "kube9-operator"},
+    })
+}

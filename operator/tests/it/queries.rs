@@ -1,0 +1,142 @@
+//! What the extension asks by exec, in the words it uses, answered from a real API server.
+
+use std::process::Output;
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, free_port};
+use crate::events::{event, happen};
+use crate::nowhere::Nowhere;
+use crate::operator::Operator;
+use crate::tenant::Tenant;
+
+#[test]
+fn events_are_listed_newest_first_in_the_shape_the_extension_reads() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::new(cluster);
+    let now = Timestamp::now();
+    happen(&tenant, (0..30).map(|minutes| event(&tenant, minutes, now)));
+
+    let arguments = ["query", "events", "list", "--object-kind=Pod", "--limit=25", "--format=json"];
+    let namespace = format!("--object-namespace={}", tenant.namespace);
+    let answer = answer(&tenant.operator().run(&[&arguments[..], &[&namespace]].concat()));
+
+    assert_eq!(answer["pagination"], json!({"total": 30, "limit": 25, "offset": 0, "returned": 25}));
+    let rows = answer["events"].as_array().unwrap();
+    let newest = &rows[0];
+    assert_eq!((&newest["title"], &newest["description"]), (&json!("BackOff"), &json!("number 0")));
+    assert_eq!((&newest["severity"], &newest["event_type"]), (&json!("warning"), &json!("cluster")));
+    assert_eq!((&newest["object_kind"], &newest["object_name"]), (&json!("Pod"), &json!("pod-0")));
+    assert_eq!(newest["object_namespace"], tenant.namespace);
+    assert_eq!(newest["metadata"]["count"], 1);
+    assert!(newest["id"].as_str().unwrap().starts_with("evt_20"), "{newest}");
+    let times: Vec<Timestamp> = rows.iter().map(|row| row["created_at"].as_str().unwrap().parse().unwrap()).collect();
+    assert!(times.is_sorted_by(|newer, older| newer >= older), "{times:?}");
+}
+
+#[test]
+fn events_are_limited_to_a_time_a_kind_and_a_page() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::new(cluster);
+    let now = Timestamp::now();
+    happen(&tenant, (0..10).map(|minutes| event(&tenant, minutes, now)));
+    let namespace = format!("--object-namespace={}", tenant.namespace);
+    let list = |arguments: &[&str]| {
+        answer(&tenant.operator().run(&[&["query", "events", "list", &namespace], arguments].concat()))["pagination"]
+            .clone()
+    };
+
+    let since = format!("--since={}", now - SignedDuration::from_secs(5 * 60 + 30));
+    assert_eq!(list(&[&since]), json!({"total": 6, "limit": 50, "offset": 0, "returned": 6}));
+    assert_eq!(list(&["--object-kind=Node"])["total"], 0);
+    assert_eq!(list(&["--limit=4", "--offset=8"]), json!({"total": 10, "limit": 4, "offset": 8, "returned": 2}));
+}
+
+#[test]
+fn ten_thousand_events_are_listed_in_little_time_and_memory() {
+    let Some(cluster) = Cluster::start() else { return };
+    let tenant = Tenant::new(&cluster);
+    let now = Timestamp::now();
+    happen(&tenant, (0..10_000).map(|number| event(&tenant, number, now)));
+    let operator = tenant.operator().start();
+    operator.wait_until_ready(crate::wait::seconds(10));
+
+    let start = Instant::now();
+    let output = tenant.operator().run(&["query", "events", "list", "--limit=25", "--format=json"]);
+    let elapsed = start.elapsed();
+
+    let answer = answer(&output);
+    assert_eq!(answer["pagination"], json!({"total": 10_000, "limit": 25, "offset": 0, "returned": 25}));
+    assert_eq!(answer["events"][24]["description"], "number 24");
+    // The benchmark holds the release build to its figure; this one is not optimised.
+    assert!(elapsed < crate::wait::seconds(10), "{elapsed:?}");
+    let memory = operator.metric("process_resident_memory_bytes");
+    assert!(memory < 40e6, "the operator itself does not keep them: {memory}");
+}
+
+#[test]
+fn the_status_is_printed_as_the_extension_reads_it() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::new(cluster);
+    let _operator = tenant.operator().start();
+    let status = tenant.wait_for_status();
+
+    let answer = answer(&tenant.operator().run(&["query", "status", "--format=json"]));
+
+    assert_eq!(answer["mode"], status.0["mode"]);
+    assert_eq!(answer["namespace"], tenant.namespace);
+    let table = tenant.operator().run(&["query", "status", "--format=table"]);
+    assert!(String::from_utf8(table.stdout).unwrap().contains("health           healthy\n"));
+}
+
+#[test]
+fn a_query_that_fails_prints_one_object_to_standard_error_only() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::new(cluster);
+
+    let missing = complaint(&tenant.operator().run(&["query", "status"]));
+    assert!(missing["details"].as_str().unwrap().contains("is the operator running"), "{missing}");
+
+    tenant.revoke();
+    let forbidden = complaint(&tenant.operator().run(&["query", "events", "list"]));
+    assert_eq!(forbidden["error"], "cannot list events");
+    assert!(forbidden["details"].as_str().unwrap().contains("rbac.create=false"), "{forbidden}");
+
+    let nowhere = Nowhere::at(free_port());
+    let unreachable = complaint(&nowhere.operator().run(&["query", "events", "list"]));
+    assert!(unreachable["details"].as_str().unwrap().contains("unreachable"), "{unreachable}");
+}
+
+#[test]
+fn a_query_with_a_mistake_in_it_is_refused_in_json() {
+    for arguments in [
+        &["query"][..],
+        &["query", "collections", "list"],
+        &["query", "events", "list", "--limit=0"],
+        &["query", "events", "list", "--since=yesterday"],
+        &["query", "events", "list", "--format"],
+        &["query", "status", "--limit=1"],
+    ] {
+        let complaint = complaint(&Operator::new().run(arguments));
+        assert_eq!(complaint["error"], "unusable arguments", "{arguments:?}");
+    }
+}
+
+/// Standard output as the extension takes it: nothing but JSON.
+#[track_caller]
+fn answer(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[track_caller]
+fn complaint(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    let complaint: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert!(complaint["error"].is_string() && complaint["details"].is_string(), "{complaint}");
+    complaint
+}
