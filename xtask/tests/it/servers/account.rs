@@ -261,7 +261,10 @@ pub fn packages() -> Option<&'static Path> {
                 std::fs::copy(sources().join(name), folder.join(name)).unwrap();
             }
             let mut install = Command::new(folder.join("bin/npm"));
-            install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder).env("PATH", with_programs(&folder));
+            install
+                .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+                .current_dir(&folder)
+                .env("PATH", with_programs(&folder));
             Run::of(install).ok();
             std::fs::write(folder.join("done"), "").unwrap();
         }
