@@ -78,7 +78,12 @@ impl Account {
         let manifest = self.demo.read("Cargo.toml").replace("localhost:9/", &format!("{}/", registry.name()));
         self.demo.write("Cargo.toml", manifest);
         std::fs::write(self.home.path().join("config.json"), registry.docker_config()).unwrap();
-        self.demo.commit("publish to what was deployed");
+        self.push_to(origin);
+    }
+
+    /// Commits everything, and pushes it to a new remote.
+    pub fn push_to(&self, origin: &Path) {
+        self.demo.commit("publish to what is deployed");
         git(origin, &["init", "--quiet", "--bare", "--initial-branch=main"]);
         self.demo.git(&["remote", "add", "origin", origin.to_str().unwrap()]);
         self.demo.git(&["push", "--quiet", "--set-upstream", "origin", "main"]);
@@ -97,22 +102,38 @@ impl Account {
             .env("PATH", with_programs(packages().unwrap()))
             .env("HOME", self.home.path())
             .env("DOCKER_CONFIG", self.home.path())
-            .env("SSL_CERT_FILE", self.authorities())
-            .env("AWS_ENDPOINT_URL", self.cloudformation.proxy.url())
             .env("AWS_ACCESS_KEY_ID", &who.access_key)
             .env("AWS_SECRET_ACCESS_KEY", &who.secret_key)
-            .env("CDK_VALIDATION", "false")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
             .env("AWS_ACCOUNT_ID", ACCOUNT)
-            .env("CHARTS_DOMAIN", DOMAIN)
             .env("CHARTS_CERTIFICATE_ARN", &self.certificate)
             .env("CHARTS_HOSTED_ZONE_ID", &self.zone)
             .env("CHARTS_BREAK_GLASS", CALLER)
+            .envs(self.servers())
             .envs([("GIT_AUTHOR_NAME", "Test"), ("GIT_AUTHOR_EMAIL", "test@example.com")])
             .envs([("GIT_COMMITTER_NAME", "Test"), ("GIT_COMMITTER_EMAIL", "test@example.com")]);
         command
+    }
+
+    /// What the repository on GitHub is told of the account, by the names that workflows know.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("secrets.CHARTS_CERTIFICATE_ARN", self.certificate.clone()),
+            ("secrets.CHARTS_HOSTED_ZONE_ID", self.zone.clone()),
+            ("vars.CHARTS_BREAK_GLASS", CALLER.into()),
+        ]
+    }
+
+    /// What leads a machine to the servers that stand in for AWS's. They serve charts at another name than the one in DNS.
+    pub fn servers(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL", self.cloudformation.proxy.url()),
+            ("AWS_EC2_METADATA_DISABLED", "true".into()),
+            ("CDK_VALIDATION", "false".into()),
+            ("CHARTS_DOMAIN", DOMAIN.into()),
+            ("SSL_CERT_FILE", self.authorities().display().to_string()),
+        ]
     }
 
     /// A deployment that asks nobody, with more words.

@@ -51,6 +51,7 @@ pub use observer::{Observer, Publication};
 pub use production::{IMAGE, Production};
 pub use proxy::{Answer, Asked, Proxy, Way};
 pub use registry::{PASSWORD, Registry, USER};
+pub use signature::Credentials;
 pub use versitygw::Versitygw;
 #[cfg(feature = "remote")]
 pub use whole::Whole;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::file::{Names, Workflow, scalars, steps};
-use crate::servers::{Answer, Dialect, Proxy, Way, Whole};
+use crate::servers::{Account, Answer, Credentials, Dialect, Proxy, Way, Whole};
 use crate::support::{Run, build_programs, copy_tree, free_port, git, programs, script, tool};
 
 const REPOSITORY: &str = "alto9/kube9-operator";
@@ -84,6 +84,10 @@ impl Event {
     pub fn schedule() -> Self {
         let reference = "refs/heads/main".into();
         Event { name: "schedule", reference, payload: json!({}), inputs: Vec::new() }
+    }
+
+    pub fn push() -> Self {
+        Event { name: "push", ..Self::schedule() }
     }
 
     pub fn pull_request() -> Self {
@@ -156,15 +160,29 @@ impl Outcome {
     }
 }
 
+/// What jobs meet: the repository, AWS, and whatever else the machine reaches.
+struct Site<'w> {
+    origin: PathBuf,
+    credentials: &'w Credentials,
+    /// The role that jobs take.
+    role: &'static str,
+    /// The secrets and variables of the repository.
+    settings: Vec<(&'static str, String)>,
+    /// What the machine's environment says of the servers that stand in for AWS's.
+    servers: Vec<(&'static str, String)>,
+    /// What a release needs; a deployment does not.
+    whole: Option<&'w Whole>,
+}
+
 /// GitHub, and machines that run its jobs.
 pub struct Runner<'w> {
-    whole: &'w Whole,
+    site: Site<'w>,
     pub github: GitHub,
     /// What is on every machine.
     programs: TempDir,
     builders: TempDir,
     /// The archive that Trivy comes in.
-    trivy: TempDir,
+    trivy: Option<TempDir>,
     pub trivy_sha256: String,
     /// Reports that reached the Security tab.
     pub findings: Mutex<Vec<Value>>,
@@ -176,7 +194,35 @@ pub struct Runner<'w> {
 }
 
 impl<'w> Runner<'w> {
+    /// Where versions are released.
     pub fn new(whole: &'w Whole) -> Self {
+        let production = &whole.production;
+        let (trivy, trivy_sha256) = trivy_archive(whole);
+        let site = Site {
+            origin: production.origin.path().into(),
+            credentials: &production.store.credentials,
+            role: "publish",
+            settings: Vec::new(),
+            // The machine trusts the edge.
+            servers: vec![("SSL_CERT_FILE", production.edge.authority().display().to_string())],
+            whole: Some(whole),
+        };
+        Runner { trivy: Some(trivy), trivy_sha256, ..Self::at(site) }
+    }
+
+    /// Where the infrastructure is deployed, from a remote that has it.
+    pub fn in_account(account: &'w Account, origin: &Path) -> Self {
+        Self::at(Site {
+            origin: origin.into(),
+            credentials: &account.store.credentials,
+            role: "deploy",
+            settings: account.settings(),
+            servers: account.servers(),
+            whole: None,
+        })
+    }
+
+    fn at(site: Site<'w>) -> Self {
         const SYSTEM: [&str; 16] = [
             "bash",
             "cat",
@@ -195,19 +241,23 @@ impl<'w> Runner<'w> {
             "tar",
             "uname",
         ];
-        let (trivy, trivy_sha256) = trivy_archive(whole);
         Runner {
-            whole,
+            site,
             github: GitHub::start(),
             programs: programs(&SYSTEM),
             builders: build_programs(),
-            trivy,
-            trivy_sha256,
+            trivy: None,
+            trivy_sha256: String::new(),
             findings: Mutex::default(),
             attested: Mutex::default(),
             installed: Mutex::default(),
             times: Mutex::default(),
         }
+    }
+
+    /// What a release meets; jobs that deploy need no registry and no scanner.
+    fn whole(&self) -> &Whole {
+        self.site.whole.unwrap()
     }
 
     /// How long a step took.
@@ -225,6 +275,7 @@ impl<'w> Runner<'w> {
         }
         inputs.for_each(|(name, value)| names.set(&name, value));
         names.set("secrets.AWS_ACCOUNT_ID", ACCOUNT);
+        self.site.settings.iter().for_each(|(name, value)| names.set(name, value));
         self.run_workflow(workflow, event, names, None, &tempfile::tempdir().unwrap())
     }
 
@@ -338,8 +389,8 @@ impl<'r> Machine<'r> {
         };
         machine.environment = machine.names.render_all(&workflow.value["env"]);
         machine.environment.extend(machine.names.render_all(&job["env"]));
-        if machine.environment.contains_key("TRIVY") {
-            let archive = format!("file://{}", runner.trivy.path().join("trivy.tar.gz").display());
+        if let Some(trivy) = runner.trivy.as_ref().filter(|_| machine.environment.contains_key("TRIVY")) {
+            let archive = format!("file://{}", trivy.path().join("trivy.tar.gz").display());
             machine.environment.insert("TRIVY".into(), archive);
             machine.environment.insert("TRIVY_SHA256".into(), runner.trivy_sha256.clone());
         }
@@ -401,9 +452,9 @@ impl<'r> Machine<'r> {
             // The later steps of the job have the credentials of the role.
             "aws-actions/configure-aws-credentials" => {
                 self.must_have("id-token", "write");
-                let role = format!("arn:aws:iam::{ACCOUNT}:role/kube9-operator-charts-publish");
+                let role = format!("arn:aws:iam::{ACCOUNT}:role/kube9-operator-charts-{}", self.runner.site.role);
                 assert_eq!(named("role-to-assume"), role);
-                let who = &self.runner.whole.production.store.credentials;
+                let who = self.runner.site.credentials;
                 let region = named("aws-region").to_owned();
                 self.environment.extend([
                     ("AWS_ACCESS_KEY_ID".into(), who.access_key.clone()),
@@ -413,7 +464,7 @@ impl<'r> Machine<'r> {
             }
             // A builder that is used by whoever names none.
             "docker/setup-buildx-action" => {
-                let programs = self.runner.whole.programs.path();
+                let programs = self.runner.whole().programs.path();
                 self.path.insert(0, programs.into());
                 let config = programs.join(".docker/buildx").display().to_string();
                 self.environment.insert("BUILDX_CONFIG".into(), config);
@@ -424,7 +475,7 @@ impl<'r> Machine<'r> {
                 self.must_have("attestations", "write");
                 self.must_have("id-token", "write");
                 let digest = named("subject-digest");
-                assert!(self.runner.whole.production.part(digest).is_some(), "`{digest}` is not in the registry");
+                assert!(self.runner.whole().production.part(digest).is_some(), "`{digest}` is not in the registry");
                 self.runner.attested.lock().unwrap().push(digest.into());
             }
             "github/codeql-action/upload-sarif" => {
@@ -451,7 +502,7 @@ impl<'r> Machine<'r> {
     }
 
     fn check_out(&self, whole: bool) {
-        let origin = format!("file://{}", self.runner.whole.production.origin.path().display());
+        let origin = format!("file://{}", self.runner.site.origin.display());
         let branch = self.event.reference.rsplit('/').next().unwrap();
         let depth: &[&str] = if whole { &[] } else { &["--depth", "1"] };
         git(&self.work(), &[&["clone", "--quiet", "--branch", branch], depth, &[&origin, "."]].concat());
@@ -495,7 +546,7 @@ impl<'r> Machine<'r> {
         // What GitHub's registry takes the token for, this registry takes a docker configuration for.
         if own.get("GITHUB_TOKEN").is_some_and(|token| token == TOKEN) && self.job["permissions"]["packages"] == "write"
         {
-            let config = self.runner.whole.production.registry.docker_config();
+            let config = self.runner.whole().production.registry.docker_config();
             std::fs::write(file("config.json"), config).unwrap();
             command.env("DOCKER_CONFIG", self.home.path());
         }
@@ -511,7 +562,7 @@ impl<'r> Machine<'r> {
         let file = |name: &str| self.home.path().join(name).display().to_string();
         let home = std::env::var("HOME").unwrap();
         let real = |name: &str, folder: &str| std::env::var(name).unwrap_or_else(|_| format!("{home}/{folder}"));
-        vec![
+        let own = vec![
             ("CARGO_HOME", real("CARGO_HOME", ".cargo")),
             ("RUSTUP_HOME", real("RUSTUP_HOME", ".rustup")),
             ("CI", "true".into()),
@@ -524,10 +575,10 @@ impl<'r> Machine<'r> {
             ("GITHUB_REF", self.event.reference.clone()),
             ("GITHUB_REPOSITORY", REPOSITORY.into()),
             ("GITHUB_STEP_SUMMARY", file("summary.md")),
+            ("GITHUB_REPOSITORY_ID", "987654321".into()),
             ("RUNNER_TEMP", file("temp")),
-            // The machine trusts the edge.
-            ("SSL_CERT_FILE", self.runner.whole.production.edge.authority().display().to_string()),
-        ]
+        ];
+        own.into_iter().chain(self.runner.site.servers.iter().cloned()).collect()
     }
 
     /// What a step handed on in its files.
