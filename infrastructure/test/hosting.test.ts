@@ -62,11 +62,11 @@ describe("the distribution", () => {
     expect(config.Enabled).toBe(true);
   });
 
-  test("speaks HTTP/2 and 3, by IPv4 and IPv6, from every edge location", () => {
+  test("H13: speaks HTTP/2 and 3, by IPv4 and IPv6, from every edge location", () => {
     expect(config).toMatchObject({ HttpVersion: "http2and3", IPV6Enabled: true, PriceClass: "PriceClass_All" });
   });
 
-  test("takes GET, HEAD and OPTIONS, and forwards nothing that a user adds", () => {
+  test("H13: takes GET, HEAD and OPTIONS, and forwards nothing that a user adds", () => {
     expect(behavior.AllowedMethods).toEqual(["GET", "HEAD", "OPTIONS"]);
     // The managed policy "CachingOptimized": https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-cache-policies.html
     expect(behavior.CachePolicyId).toBe("658327ea-f89d-4fab-a63d-7e88639e58f6");
@@ -75,7 +75,7 @@ describe("the distribution", () => {
     expect(config).not.toHaveProperty("CacheBehaviors");
   });
 
-  test("has a true 404 for what is missing, remembered for 10 seconds, and leaves 403 alone", () => {
+  test("H11: has a true 404 for what is missing, remembered for 10 seconds, and leaves 403 alone", () => {
     expect(config.CustomErrorResponses).toEqual([{ ErrorCode: 404, ErrorCachingMinTTL: 10 }]);
     expect(config.DefaultRootObject).toBe("index.yaml");
   });
@@ -94,7 +94,7 @@ describe("the distribution", () => {
     });
   });
 
-  test("sends the security headers", () => {
+  test("H11: sends the security headers", () => {
     expect(behavior.ResponseHeadersPolicyId).toBe("our headers");
     expect(only(template, "AWS::CloudFront::ResponseHeadersPolicy").Properties.ResponseHeadersPolicyConfig.SecurityHeadersConfig).toEqual({
       StrictTransportSecurity: { AccessControlMaxAgeSec: 31_536_000, IncludeSubdomains: false, Override: true },
@@ -112,13 +112,13 @@ describe("the distribution", () => {
 });
 
 describe("the domain", () => {
-  test.each(["A", "AAAA"])("has a record of type %s that points at the distribution", (type) => {
+  test.each(["A", "AAAA"])("H1: has a record of type %s that points at the distribution", (type) => {
     const record = only(template, "AWS::Route53::RecordSet", (resource) => resource.Properties.Type === type).Properties;
     expect(record).toMatchObject({ Name: "charts.kube9.io.", HostedZoneId: REQUIRED.CHARTS_HOSTED_ZONE_ID });
     expect(record.AliasTarget.DNSName).toBe("d0.cloudfront.net");
   });
 
-  test("has no other records", () => template.resourceCountIs("AWS::Route53::RecordSet", 2));
+  test("H8: has no other records", () => template.resourceCountIs("AWS::Route53::RecordSet", 2));
 
   test("is left where it is when asked to", () => {
     const quiet = synthesize({ ...USUAL, CHARTS_DNS: "off" });

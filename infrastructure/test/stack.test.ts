@@ -29,7 +29,7 @@ describe("the template", () => {
     expect(Buffer.byteLength(JSON.stringify(artifact.template, undefined, 1))).toBeLessThan(51_200);
   });
 
-  test("needs no bootstrap: no assets, parameters, rules, functions or roles to assume", () => {
+  test("H8: needs no bootstrap: no assets, parameters, rules, functions or roles to assume", () => {
     expect(artifact.assets).toEqual([]);
     expect(Object.keys(artifact.template).sort()).toEqual(["Description", "Mappings", "Outputs", "Resources"]);
     expect(artifact.assumeRoleArn).toBeUndefined();

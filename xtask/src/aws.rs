@@ -11,9 +11,9 @@ use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_s3::config::SharedCredentialsProvider;
 use aws_sdk_s3::config::interceptors::InterceptorContext;
 use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};
+use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
@@ -146,6 +146,11 @@ impl Aws {
         // A new connection has no settings yet.
         other.config.set(config).ok();
         Ok(other)
+    }
+
+    /// Whether the chain gives credentials at all; whether they are any good, AWS says.
+    pub fn has_credentials(&self) -> bool {
+        self.credentials().is_ok_and(|provider| self.wait(provider.provide_credentials()).is_ok())
     }
 
     fn credentials(&self) -> Result<SharedCredentialsProvider> {

@@ -47,7 +47,7 @@ const DEPLOY_ROLE: &str = "DeployRoleArn";
 pub struct Report {
     stack: String,
     region: String,
-    /// CloudFormation's word for the stack's state; empty where there is none.
+    /// CloudFormation's word for the stack's state; empty where there is none, and `UNKNOWN` where nobody could ask.
     status: String,
     /// Whether anything was changed.
     changed: bool,
@@ -70,6 +70,9 @@ pub fn run(here: &Path, arguments: &DeployInfra) -> Result<Report> {
     let config::Place::Remote(remote) = &target.place else { return Err(target.no_infrastructure()) };
     let _turn = release::take_turn(&workspace.root)?;
     let deployment = Deployment::new(&workspace.root, &target, remote, arguments)?;
+    if arguments.plan && !deployment.aws.has_credentials() {
+        return deployment.plan_blindly();
+    }
     let survey = deployment.survey()?;
     if arguments.plan { Ok(survey.report()) } else { deployment.carry_out(survey) }
 }
@@ -123,6 +126,22 @@ impl<'a> Deployment<'a> {
         let app = App::new(root).told("CHARTS_STACK", &inputs.stack(remote)).told("CHARTS_DOMAIN", &inputs.domain);
         let folder = root.join("target/xtask/infrastructure");
         Ok(Deployment { target, remote, arguments, inputs, app, folder, aws: Rc::new(Aws::new(remote)?) })
+    }
+
+    /// The plan of somebody without credentials, as it is on a pull request: what there would be, and not what that changes.
+    fn plan_blindly(&self) -> Result<Report> {
+        self.app.prepare().map_err(together)?;
+        let made = self.app.start(&self.folder.join("all"))?;
+        let assembly = made.finish(&self.inputs.stack(self.remote)).map_err(together)?;
+        if let Some(contradiction) = self.inputs.contradiction(self.target, self.remote, &assembly.template) {
+            return Err(contradiction);
+        }
+        let changes = change::compare(&Value::Null, &assembly.template);
+        self.show(&changes);
+        let Remote { stack, region, .. } = self.remote.clone();
+        ui::note("Unknown", format_args!("what of that is in stack {stack} already: there are no AWS credentials"));
+        let (status, outputs) = ("UNKNOWN".into(), BTreeMap::new());
+        Ok(Report { stack, region, status, changed: false, changes, first_index: false, adopted: 0, outputs })
     }
 
     /// Looks at everything, on this machine and beyond; all problems come together.

@@ -307,6 +307,12 @@ fn wrong_inputs_and_credentials_are_told_and_nothing_is_changed() {
     account.cloudformation.proxy.heal();
     let nowhere = format!("http://127.0.0.1:{}", free_port());
     account.deploy_with(&[], &[("AWS_ENDPOINT_URL", &nowhere)]).fails(4, "check the network, and AWS_ENDPOINT_URL");
+    let mut without_credentials = account.command(&["deploy-infra", "--plan", "--json"]);
+    without_credentials.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    let blind = Run::of(without_credentials).ok();
+    assert_eq!(text(&blind.json()["status"]), "UNKNOWN");
+    assert!(changes(&blind).contains(&"add AWS::S3::Bucket".to_owned()), "{:?}", changes(&blind));
+    assert!(blind.stderr.contains("there are no AWS credentials"), "{}", blind.stderr);
     untouched(&account);
 }
 

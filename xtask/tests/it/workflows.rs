@@ -2,7 +2,6 @@
 //! pre-release, by hand and by the clock, against the servers of this machine; and what the files themselves must say.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::Duration;
 
 mod file;
@@ -12,7 +11,7 @@ use file::{Workflow, steps};
 use runner::{Ended, Event, Runner};
 
 use crate::servers::{Account, STACK, Whole};
-use crate::support::{git, tool};
+use crate::support::git;
 
 const RELEASED: [&str; 5] = ["chart/chart", "image/build", "image/findings", "image/push", "image/scan"];
 const STABLE: [&str; 5] = ["1", "1.0", "1.0.0", "latest", "v1.0.0"];
@@ -172,24 +171,18 @@ fn i9_a_trivy_of_other_bytes_is_not_run() {
 }
 
 #[test]
-fn h8_cold_npm_ci_and_synth_of_a_pull_request_take_less_than_a_minute() {
+fn h8_a_pull_request_is_planned_without_a_role_and_from_cold_packages_in_less_than_a_minute() {
     const LIMIT: Duration = Duration::from_secs(60);
-    let Some(whole) = world() else { return };
-    if tool("node").is_none() {
-        return;
-    }
-    let folder = file::root().join("infrastructure");
-    for (name, content) in files_of(&folder) {
-        whole.production.demo.write(&format!("infrastructure/{name}"), content);
-    }
-    whole.production.demo.commit("the infrastructure");
-    whole.production.demo.git(&["push", "--quiet"]);
-    let runner = Runner::new(&whole);
-    let workflow = "deploy-infrastructure.yml";
-    let outcome = runner.run(workflow, &Event::pull_request());
-    assert_eq!(outcome.jobs["synthesize"], Ended::Well);
+    let Some(account) = Account::new() else { return };
+    account.forget_packages();
+    let origin = tempfile::tempdir().unwrap();
+    account.push_to(origin.path());
+    let runner = Runner::in_account(&account, origin.path());
+    let outcome = runner.run("deploy-infrastructure.yml", &Event::pull_request());
+    assert_eq!(outcome.jobs["plan"], Ended::Well);
     assert_eq!(outcome.jobs["deploy"], Ended::Skipped, "a pull request gets no role");
-    let took = runner.took("npm ci --ignore-scripts") + runner.took("npm run synth");
+    assert_eq!(account.status(), None);
+    let took = runner.took("Plan");
     println!("cold npm ci and synth: {:.1} s", took.as_secs_f64());
     assert!(took < LIMIT, "{took:?}");
 }
@@ -205,8 +198,7 @@ fn h9_h10_a_change_on_main_is_deployed_and_the_same_commit_again_changes_nothing
     assert!(!trusts_the_repository());
     let runner = Runner::in_account(&account, origin.path());
     let workflow = "deploy-infrastructure.yml";
-    let deployed =
-        [("deploy", Ended::Well), ("synthesize", Ended::Skipped)].map(|(job, ended)| (job.to_owned(), ended));
+    let deployed = [("deploy", Ended::Well), ("plan", Ended::Skipped)].map(|(job, ended)| (job.to_owned(), ended));
     assert_eq!(runner.run(workflow, &Event::push()).jobs, BTreeMap::from(deployed.clone()));
     assert!(trusts_the_repository(), "a workflow knows the repository's number");
     let writes = account.cloudformation.writes();
@@ -214,16 +206,10 @@ fn h9_h10_a_change_on_main_is_deployed_and_the_same_commit_again_changes_nothing
     assert_eq!(account.cloudformation.writes(), writes);
 }
 
-/// The files that git knows in a folder of the repository.
-fn files_of(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let names = git(folder, &["ls-files", "--cached", "--others", "--exclude-standard"]);
-    names.lines().map(|name| (name.to_owned(), std::fs::read(folder.join(name)).unwrap())).collect()
-}
-
 /// The jobs that the tests above run.
 const RUN: [&str; 10] = [
     "deploy-infrastructure.yml deploy",
-    "deploy-infrastructure.yml synthesize",
+    "deploy-infrastructure.yml plan",
     "release-chart.yml chart",
     "release-image.yml build",
     "release-image.yml findings",
@@ -319,6 +305,20 @@ fn every_checkout_keeps_no_credentials_and_every_release_sees_the_whole_history(
                 assert!(!releases || checkout["with"]["fetch-depth"] == 0, "{id} of {}", workflow.name);
             }
         }
+    }
+}
+
+#[test]
+fn i6_a_build_takes_over_what_the_compiler_and_buildx_kept_of_earlier_ones() {
+    let image = Workflow::read("release-image.yml");
+    let uses =
+        |step: &serde_json::Value| step["uses"].as_str().unwrap_or_default().split('@').next().unwrap().to_owned();
+    let steps = steps(&image.value["jobs"]["build"]);
+    let build = steps.iter().position(|step| step["name"] == "Build").unwrap();
+    let before: Vec<String> = steps[..build].iter().map(uses).collect();
+    // The second one hands buildx what GitHub's cache wants; that buildx is then told to use it, `image/buildx.rs` tests.
+    for action in ["Swatinem/rust-cache", "crazy-max/ghaction-github-runtime", "docker/setup-buildx-action"] {
+        assert!(before.contains(&action.to_owned()), "{action}: {before:?}");
     }
 }
 

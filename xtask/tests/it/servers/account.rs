@@ -81,6 +81,11 @@ impl Account {
         self.push_to(origin);
     }
 
+    /// The infrastructure as it is in a fresh clone.
+    pub fn forget_packages(&self) {
+        std::fs::remove_file(self.demo.root().join("infrastructure/node_modules")).unwrap();
+    }
+
     /// Commits everything, and pushes it to a new remote.
     pub fn push_to(&self, origin: &Path) {
         self.demo.commit("publish to what is deployed");
