@@ -23,7 +23,6 @@ pub mod error;
 pub mod http;
 pub mod image;
 pub mod moment;
-pub mod parallel;
 pub mod process;
 pub mod release;
 pub mod serve;

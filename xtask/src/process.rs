@@ -1,8 +1,7 @@
 //! The one door to child processes: argv only, never a shell string.
 //!
-//! Short calls whose output is wanted go through xshell; long ones, which people watch and which may hang, through duct with a time
-//! limit. Standard input is always empty. A failed call says what was run, ready to paste, and what it printed;
-//! variables are passed to the child and never shown.
+//! Short calls give their output; long ones, which people watch and which may hang, have a time limit. Standard input is always empty. A
+//! failed call says what was run, ready to paste, and what it printed; variables are passed to the child and never shown.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -103,24 +102,18 @@ impl Call {
     /// # Errors
     /// The program cannot be started.
     pub fn output(&self) -> Result<Output> {
+        self.begin()?.answer()
+    }
+
+    /// Starts a short call, and goes on; several may run side by side.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn begin(&self) -> Result<Begun> {
         announce("run", self);
-        let shell = xshell::Shell::new().context(Exit::Failure, || "there is no current folder".into())?;
-        if let Some(folder) = &self.folder {
-            shell.change_dir(folder);
-        }
-        let mut command = shell.cmd(&self.program).args(&self.arguments).quiet().ignore_status().stdin([]);
-        for (name, value) in &self.environment {
-            command = match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        let output = command.output().map_err(|error| self.not_started(&error))?;
-        Ok(Output {
-            code: output.status.code(),
-            stdout: output.stdout,
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        let started = self.expression().stdout_capture().stderr_capture().start();
+        let handle = started.map_err(|error| self.not_started(&error))?;
+        Ok(Begun { handle, call: self.clone() })
     }
 
     /// Runs a long call that people watch: everything it prints goes to our standard error.
@@ -211,6 +204,27 @@ impl Call {
 
     fn ending(code: Option<i32>) -> String {
         code.map_or_else(|| "was ended by a signal".into(), |code| format!("exited with code {code}"))
+    }
+}
+
+/// A short call that was started.
+pub struct Begun {
+    handle: duct::Handle,
+    call: Call,
+}
+
+impl Begun {
+    /// Waits for its end, whatever its exit code.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn answer(self) -> Result<Output> {
+        let output = self.handle.wait().context(Exit::Failure, || format!("cannot wait for `{}`", self.call))?;
+        Ok(Output {
+            code: output.status.code(),
+            stdout: output.stdout.clone(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
     }
 }
 

@@ -15,8 +15,7 @@ use crate::config::Workspace;
 use crate::disk;
 use crate::error::{Error, Exit, Result};
 use crate::image::layout::Platform;
-use crate::parallel::side_by_side;
-use crate::process::Call;
+use crate::process::{Begun, Call};
 use crate::release::plan;
 use crate::tools;
 use crate::ui;
@@ -59,15 +58,18 @@ pub struct Missing {
 pub fn toolchains(workspace: &Workspace) -> Result<Toolchains> {
     let compilers = compilers(workspace)?;
     let mut toolchains = Toolchains::default();
-    let found = side_by_side(workspace.platforms.values(), |triple| toolchain(triple, &compilers));
-    for (platform, toolchain) in workspace.platforms.keys().zip(found) {
-        match toolchain? {
-            Ok(toolchain) => {
-                toolchains.found.insert(platform.clone(), toolchain);
-            }
-            Err(missing) => {
-                toolchains.missing.insert(platform.clone(), missing);
-            }
+    let mut probes = Vec::new();
+    for (platform, triple) in &workspace.platforms {
+        match toolchain(triple, &compilers) {
+            // All at once: a linker takes its time, and each is waited for in turn.
+            Ok(toolchain) => probes.push((platform, Probe::start(toolchain)?)),
+            Err(missing) => drop(toolchains.missing.insert(platform.clone(), missing)),
+        }
+    }
+    for (platform, probe) in probes {
+        match probe.finish()? {
+            Ok(toolchain) => drop(toolchains.found.insert(platform.clone(), toolchain)),
+            Err(missing) => drop(toolchains.missing.insert(platform.clone(), missing)),
         }
     }
     Ok(toolchains)
@@ -249,8 +251,10 @@ struct Compiler {
 /// Every compiler of this machine that is new enough, the preferred one first.
 fn compilers(workspace: &Workspace) -> Result<Vec<Compiler>> {
     let mut compilers: Vec<Compiler> = Vec::new();
-    for answer in side_by_side(&compiler_paths()?, |path| ask(path)) {
-        let Some(compiler) = answer? else { continue };
+    // All are asked at once: a compiler takes longer to start than to answer.
+    let asked = compiler_paths()?.into_iter().map(Question::ask).collect::<Result<Vec<_>>>()?;
+    for question in asked {
+        let Some(compiler) = question.answer()? else { continue };
         let new_enough = is_at_least(&compiler.version, workspace.package.rust_version.as_deref());
         if new_enough && compilers.iter().all(|known| known.sysroot != compiler.sysroot) {
             compilers.push(compiler);
@@ -275,21 +279,36 @@ fn compiler_paths() -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn ask(path: &Path) -> Result<Option<Compiler>> {
-    let version = Call::new(path).args(["--version", "--verbose"]).output()?;
-    let sysroot = Call::new(path).args(["--print", "sysroot"]).output()?;
-    if version.code != Some(0) || sysroot.code != Some(0) {
-        return Ok(None);
+/// A compiler that was asked what it is.
+struct Question {
+    path: PathBuf,
+    version: Begun,
+    sysroot: Begun,
+}
+
+impl Question {
+    fn ask(path: PathBuf) -> Result<Self> {
+        let version = Call::new(&path).args(["--version", "--verbose"]).begin()?;
+        let sysroot = Call::new(&path).args(["--print", "sysroot"]).begin()?;
+        Ok(Question { path, version, sysroot })
     }
-    let text = String::from_utf8_lossy(&version.stdout).into_owned();
-    let line = |prefix: &str| text.lines().find_map(|line| line.strip_prefix(prefix)).map(str::to_owned);
-    let Some(host) = line("host: ") else { return Ok(None) };
-    Ok(Some(Compiler {
-        path: path.to_owned(),
-        version: text.lines().next().unwrap_or_default().to_owned(),
-        host,
-        sysroot: PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim()),
-    }))
+
+    /// Nothing where it is no compiler.
+    fn answer(self) -> Result<Option<Compiler>> {
+        let (version, sysroot) = (self.version.answer()?, self.sysroot.answer()?);
+        if version.code != Some(0) || sysroot.code != Some(0) {
+            return Ok(None);
+        }
+        let text = String::from_utf8_lossy(&version.stdout).into_owned();
+        let line = |prefix: &str| text.lines().find_map(|line| line.strip_prefix(prefix)).map(str::to_owned);
+        let Some(host) = line("host: ") else { return Ok(None) };
+        Ok(Some(Compiler {
+            path: self.path,
+            version: text.lines().next().unwrap_or_default().to_owned(),
+            host,
+            sysroot: PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim()),
+        }))
+    }
 }
 
 /// Whether `rustc 1.95.0 (…)` is at least `1.89`. A nightly of a version counts as that version.
@@ -303,25 +322,17 @@ fn is_at_least(compiler: &str, wanted: Option<&str>) -> bool {
     compiler.strip_prefix("rustc ").and_then(number).is_some_and(|version| version >= wanted)
 }
 
-fn toolchain(triple: &str, compilers: &[Compiler]) -> Result<Result<Toolchain, Missing>> {
-    let Some(compiler) = compilers.iter().find(|compiler| compiler.has_library(triple)) else {
-        return Ok(Err(Missing {
-            why: format!("no rustc here has the standard library for {triple}"),
-            remedies: library_remedies(triple),
-        }));
-    };
-    let Some(linker) = linker(triple, &compiler.host) else {
-        return Ok(Err(Missing { why: format!("there is no linker for {triple}"), remedies: linker_remedies(triple) }));
-    };
-    let toolchain =
-        Toolchain { triple: triple.into(), rustc: compiler.path.clone(), version: compiler.version.clone(), linker };
-    Ok(match link_empty_program(&toolchain)? {
-        None => Ok(toolchain),
-        Some(why) => Err(Missing {
-            why: format!("an empty static program for {triple} cannot be linked: {why}"),
-            remedies: linker_remedies(triple),
-        }),
-    })
+/// The compiler and the linker for a target, as far as they can be told without trying them.
+fn toolchain(triple: &str, compilers: &[Compiler]) -> Result<Toolchain, Missing> {
+    let compiler = compilers.iter().find(|compiler| compiler.has_library(triple)).ok_or_else(|| Missing {
+        why: format!("no rustc here has the standard library for {triple}"),
+        remedies: library_remedies(triple),
+    })?;
+    let linker = linker(triple, &compiler.host).ok_or_else(|| Missing {
+        why: format!("there is no linker for {triple}"),
+        remedies: linker_remedies(triple),
+    })?;
+    Ok(Toolchain { triple: triple.into(), rustc: compiler.path.clone(), version: compiler.version.clone(), linker })
 }
 
 impl Compiler {
@@ -341,22 +352,40 @@ fn linker(triple: &str, host: &str) -> Option<String> {
     names.iter().find(|name| tools::on_path(name).is_some()).map(|name| (*name).to_owned())
 }
 
-/// Why an empty program cannot be linked for the target; nothing where it can.
-fn link_empty_program(toolchain: &Toolchain) -> Result<Option<String>> {
-    let folder = disk::scratch("probe");
-    let source = folder.join("empty.rs");
-    disk::replace(&source, b"fn main() {}\n")?;
-    let output = Call::new(&toolchain.rustc)
-        .args(["--target", &toolchain.triple, "-Ctarget-feature=+crt-static", "-Cpanic=abort"])
-        .args([format!("-Clinker={}", toolchain.linker)])
-        .args([source.as_os_str(), "-o".as_ref(), folder.join(&toolchain.triple).as_os_str()])
-        .output()?;
-    disk::remove(&folder)?;
-    if output.code == Some(0) {
-        return Ok(None);
+/// An empty static program that is being linked, to see whether that works.
+struct Probe {
+    toolchain: Toolchain,
+    folder: PathBuf,
+    linking: Begun,
+}
+
+impl Probe {
+    fn start(toolchain: Toolchain) -> Result<Self> {
+        let folder = disk::scratch("probe");
+        let source = folder.join("empty.rs");
+        disk::replace(&source, b"fn main() {}\n")?;
+        let linking = Call::new(&toolchain.rustc)
+            .args(["--target", &toolchain.triple, "-Ctarget-feature=+crt-static", "-Cpanic=abort"])
+            .args([format!("-Clinker={}", toolchain.linker)])
+            .args([source.as_os_str(), "-o".as_ref(), folder.join(&toolchain.triple).as_os_str()])
+            .begin()?;
+        Ok(Probe { toolchain, folder, linking })
     }
-    let complaint = output.stderr.lines().find(|line| line.contains("cannot find") || line.contains("not found"));
-    Ok(Some(complaint.or_else(|| output.stderr.lines().next()).unwrap_or("the linker failed").trim().to_owned()))
+
+    fn finish(self) -> Result<Result<Toolchain, Missing>> {
+        let output = self.linking.answer()?;
+        disk::remove(&self.folder)?;
+        if output.code == Some(0) {
+            return Ok(Ok(self.toolchain));
+        }
+        let complaint = output.stderr.lines().find(|line| line.contains("cannot find") || line.contains("not found"));
+        let why = complaint.or_else(|| output.stderr.lines().next()).unwrap_or("the linker failed").trim();
+        let triple = &self.toolchain.triple;
+        Ok(Err(Missing {
+            why: format!("an empty static program for {triple} cannot be linked: {why}"),
+            remedies: linker_remedies(triple),
+        }))
+    }
 }
 
 fn library_remedies(triple: &str) -> Vec<String> {

@@ -12,7 +12,6 @@ use crate::image::layout::{
 };
 use crate::image::recipe::{Copy, Recipe};
 use crate::moment::rfc3339;
-use crate::parallel::side_by_side;
 
 /// The files that a recipe copies, by their path in the build context.
 pub type BuildContext = BTreeMap<String, Vec<u8>>;
@@ -32,7 +31,16 @@ pub struct Stamp {
 /// The recipe copies a file that the context does not hold.
 pub fn assemble(recipe: &Recipe, platforms: &[Platform], context: &BuildContext, stamp: &Stamp) -> Result<Layout> {
     // One thread for each platform: compression is most of the work.
-    let built = side_by_side(platforms, |platform| build(recipe, platform, context, stamp));
+    let built: Vec<Result<Built>> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            platforms.iter().map(|platform| scope.spawn(|| build(recipe, platform, context, stamp))).collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(Error::new(Exit::Failure, "a builder thread ended early")))
+            })
+            .collect()
+    });
     let mut blobs = BTreeMap::new();
     let mut descriptors = Vec::new();
     for built in built {
