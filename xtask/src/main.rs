@@ -70,20 +70,16 @@ fn run(command: Command) -> Result<()> {
 }
 
 fn verify(here: &Path, arguments: &Verify) -> Result<()> {
-    let open = |version: Option<semver::Version>| {
-        let order = order(OrderArgs { word: version.map(Word::Exact), place: arguments.place.clone() });
-        Road::open(here, &Order { looking: true, ..order })
-    };
-    let mut road = open(arguments.version.clone())?;
+    let word = arguments.version.clone().map(Word::Exact);
+    let order = order(OrderArgs { word, place: arguments.place.clone() });
+    let road = Road::open(here, &Order { looking: true, ..order })?;
     let _outside = road.outside()?;
-    if arguments.newest {
-        let Some(newest) = road.newest()? else {
-            ui::note("Unreleased", "users see no stable version listed yet");
-            return print_json(arguments.place.json, &serde_json::Value::Null);
-        };
-        road = open(Some(newest))?;
-    }
-    let proof = road.verify(Duration::ZERO)?;
+    let version = if arguments.newest { road.newest()? } else { Some(road.release.version.clone()) };
+    let Some(version) = version else {
+        ui::note("Unreleased", "users see no stable version listed yet");
+        return print_json(arguments.place.json, &serde_json::Value::Null);
+    };
+    let proof = road.verify(&version, Duration::ZERO)?;
     ui::status("Verified", release::verify::shown(&proof));
     print_json(arguments.place.json, &proof)
 }

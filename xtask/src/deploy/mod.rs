@@ -60,6 +60,15 @@ pub struct Report {
     outputs: BTreeMap<String, String>,
 }
 
+impl Report {
+    /// Of a run that has changed nothing yet.
+    fn of(remote: &Remote, status: String, changes: Changes) -> Self {
+        let Remote { stack, region, .. } = remote.clone();
+        let outputs = BTreeMap::new();
+        Report { stack, region, status, changed: false, changes, first_index: false, adopted: 0, outputs }
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -74,7 +83,7 @@ pub fn run(here: &Path, arguments: &DeployInfra) -> Result<Report> {
         return deployment.plan_blindly();
     }
     let survey = deployment.survey()?;
-    if arguments.plan { Ok(survey.report()) } else { deployment.carry_out(survey) }
+    if arguments.plan { Ok(deployment.planned(survey)) } else { deployment.carry_out(survey) }
 }
 
 /// The host of a URL, without its port.
@@ -102,22 +111,6 @@ struct Survey {
     caller: Caller,
     adoption: Option<Adoption>,
     lacks_index: bool,
-    remote: Remote,
-}
-
-impl Survey {
-    fn report(self) -> Report {
-        Report {
-            stack: self.remote.stack,
-            region: self.remote.region,
-            status: self.seen.status,
-            changed: false,
-            changes: self.changes,
-            first_index: false,
-            adopted: self.adoption.as_ref().map_or(0, Adoption::versions),
-            outputs: self.seen.outputs,
-        }
-    }
 }
 
 impl<'a> Deployment<'a> {
@@ -126,6 +119,13 @@ impl<'a> Deployment<'a> {
         let app = App::new(root).told("CHARTS_STACK", &inputs.stack(remote)).told("CHARTS_DOMAIN", &inputs.domain);
         let folder = root.join("target/xtask/infrastructure");
         Ok(Deployment { target, remote, arguments, inputs, app, folder, aws: Rc::new(Aws::new(remote)?) })
+    }
+
+    /// What a survey found, for whoever wants no more.
+    fn planned(&self, survey: Survey) -> Report {
+        let adopted = survey.adoption.as_ref().map_or(0, Adoption::versions);
+        let Seen { status, outputs, .. } = survey.seen;
+        Report { adopted, outputs, ..Report::of(self.remote, status, survey.changes) }
     }
 
     /// The plan of somebody without credentials, as it is on a pull request: what there would be, and not what that changes.
@@ -138,10 +138,9 @@ impl<'a> Deployment<'a> {
         }
         let changes = change::compare(&Value::Null, &assembly.template);
         self.show(&changes);
-        let Remote { stack, region, .. } = self.remote.clone();
+        let stack = &self.remote.stack;
         ui::note("Unknown", format_args!("what of that is in stack {stack} already: there are no AWS credentials"));
-        let (status, outputs) = ("UNKNOWN".into(), BTreeMap::new());
-        Ok(Report { stack, region, status, changed: false, changes, first_index: false, adopted: 0, outputs })
+        Ok(Report::of(self.remote, "UNKNOWN".into(), changes))
     }
 
     /// Looks at everything, on this machine and beyond; all problems come together.
@@ -180,8 +179,7 @@ impl<'a> Deployment<'a> {
         if lacks_index {
             problems.add(self.nobody_to_put_the_index(&seen, &caller).err());
         }
-        let remote = self.remote.clone();
-        problems.none_or(Survey { assembly, seen, changes, caller, adoption, lacks_index, remote })
+        problems.none_or(Survey { assembly, seen, changes, caller, adoption, lacks_index })
     }
 
     /// The checks that need no template.
@@ -296,7 +294,7 @@ impl<'a> Deployment<'a> {
 
     /// Does all that is to be done, in an order that never sends users to an empty bucket.
     fn carry_out(&self, survey: Survey) -> Result<Report> {
-        let Survey { assembly, seen, changes, caller, adoption, lacks_index, remote } = survey;
+        let Survey { assembly, seen, changes, caller, adoption, lacks_index } = survey;
         let stack = Stack::new(&self.aws);
         let deploys = !changes.is_empty() || seen.standing == Standing::Stuck;
         if (deploys || lacks_index) && !self.agreed(&changes)? {
@@ -323,14 +321,19 @@ impl<'a> Deployment<'a> {
         if changed {
             ui::status(
                 "Deployed",
-                format_args!("{}; stack {} is in {}", self.target.repository, remote.stack, now.status),
+                format_args!("{}; stack {} is in {}", self.target.repository, self.remote.stack, now.status),
             );
         } else {
             ui::note("Unchanged", "everything is as described; no byte was changed");
         }
         let adopted = adoption.as_ref().map_or(0, Adoption::versions);
-        let Remote { stack, region, .. } = remote;
-        Ok(Report { stack, region, status: now.status, changed, changes, first_index, adopted, outputs: now.outputs })
+        Ok(Report {
+            changed,
+            first_index,
+            adopted,
+            outputs: now.outputs,
+            ..Report::of(self.remote, now.status, changes)
+        })
     }
 
     fn agreed(&self, changes: &Changes) -> Result<bool> {

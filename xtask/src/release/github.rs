@@ -75,7 +75,7 @@ pub fn facts(version: &Version, variables: Variables) -> Result<Option<Facts>> {
     let (Some("true"), Some(repository)) = (set("GITHUB_ACTIONS").as_deref(), set("GITHUB_REPOSITORY")) else {
         return Ok(None);
     };
-    let tag = set("GITHUB_REF").and_then(|reference| Some(reference.strip_prefix("refs/tags/")?.to_owned()));
+    let tag = ordered_tag(variables);
     let [name, _] = version_tags(version);
     let api = set("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".into());
     let url = format!("{api}/repos/{repository}/releases/tags/{name}");
@@ -84,6 +84,13 @@ pub fn facts(version: &Version, variables: Variables) -> Result<Option<Facts>> {
         None => ticked_in_event(set("GITHUB_EVENT_PATH").as_deref())?,
     };
     Ok(Some(Facts { tag, prerelease }))
+}
+
+/// The tag that a run of a workflow is for: its own push, or the release of it, ordered the run.
+pub fn ordered_tag(variables: Variables) -> Option<String> {
+    let is_workflow = variables("GITHUB_ACTIONS").as_deref() == Some("true");
+    let reference = variables("GITHUB_REF").filter(|_| is_workflow)?;
+    Some(reference.strip_prefix("refs/tags/")?.to_owned())
 }
 
 #[derive(Deserialize)]

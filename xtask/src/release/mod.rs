@@ -108,7 +108,7 @@ pub fn run(root: &Path, order: &Order) -> Result<Report> {
     let patience = ui::step("the caches", || road.refresh())?;
     ui::step("the public index", || road.wait_until_listed(patience))?;
     let promoted = road.promote()?;
-    let proof = ui::step("the proof from outside", || road.verify(patience))?;
+    let proof = ui::step("the proof from outside", || road.verify(&road.release.version, patience))?;
     let tagged = road.tag_commit()?;
     let changed = built || published || promoted || tagged;
     let missing = road.missing_platforms(&digest)?;

@@ -66,9 +66,11 @@ impl Place {
     /// # Errors
     /// The store cannot be read.
     pub fn look(&self) -> Result<Rc<Snapshot>> {
-        let seen = self.seen()?;
-        let now = self.store.version(FILE)?;
-        if seen.is_there() && now.as_deref() == Some(seen.version()) { Ok(seen) } else { self.look_again() }
+        let seen = self.seen.borrow().clone();
+        match seen.filter(|seen| seen.is_there()) {
+            Some(seen) if self.store.version(FILE)?.as_deref() == Some(seen.version()) => Ok(seen),
+            _ => self.look_again(),
+        }
     }
 
     fn look_again(&self) -> Result<Rc<Snapshot>> {

@@ -154,13 +154,12 @@ impl Road {
         Ok(snapshot.index()?.versions(&self.chart.name))
     }
 
-    /// Fetches the release as an anonymous user would.
+    /// Fetches a version as an anonymous user would.
     ///
     /// # Errors
     /// Something is not there, or not what was published.
-    pub fn verify(&self, patience: Duration) -> Result<Proof> {
-        let Release { target, version, .. } = &self.release;
-        verify::run(target, &self.chart.name, version, &self.workspace.first_version, patience)
+    pub fn verify(&self, version: &Version, patience: Duration) -> Result<Proof> {
+        verify::run(&self.release.target, &self.chart.name, version, &self.workspace.first_version, patience)
     }
 
     /// The highest stable version that users see listed.

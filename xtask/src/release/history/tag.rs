@@ -11,6 +11,7 @@ use semver::Version;
 use super::git;
 use super::standing::{elsewhere, listing};
 use crate::error::{Error, Exit, Result};
+use crate::release::github;
 use crate::release::version::version_tags;
 
 /// What was done about the tag.
@@ -48,8 +49,7 @@ pub fn tag(root: &Path, version: &Version, commit: &str, remote: &str) -> Result
 
 /// Whether a CI run was started by the version's own tag, or by the release of that tag.
 pub fn is_ordered_by_tag(variable: &dyn Fn(&str) -> Option<String>, version: &Version) -> bool {
-    variable("GITHUB_ACTIONS").as_deref() == Some("true")
-        && variable("GITHUB_REF") == Some(format!("refs/tags/{}", name(version)))
+    github::ordered_tag(variable) == Some(name(version))
 }
 
 /// The git tag of a version.
