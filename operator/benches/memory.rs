@@ -21,6 +21,8 @@ mod operator;
 mod supervised;
 #[path = "../tests/it/tenant.rs"]
 mod tenant;
+#[path = "../tests/it/vitals.rs"]
+mod vitals;
 #[path = "../tests/it/wait.rs"]
 mod wait;
 

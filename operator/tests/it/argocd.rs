@@ -1,10 +1,11 @@
 //! Argo CD is found wherever it is, within seconds, and an error is never taken for its absence.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::chart;
 use crate::cluster::Cluster;
 use crate::consumer::Mode;
+use crate::gitops::{definition, install, server};
 use crate::tenant::Tenant;
 use crate::wait::{seconds, until, until_true};
 
@@ -56,49 +57,4 @@ fn a_user_who_says_that_there_is_none_is_believed_without_a_request() {
     assert_eq!(status.0["argocd"]["detected"], false);
     operator.wait_until_ready(seconds(5));
     assert_eq!(tenant.verdict().mode, Mode::Operated);
-}
-
-pub(crate) fn install(cluster: &Cluster, namespace: &str, version: &str) {
-    chart::create(cluster, &definition());
-    let place = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-    chart::create(cluster, &place);
-    chart::create(cluster, &server(namespace, version));
-}
-
-fn definition() -> Value {
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": "applications.argoproj.io",
-            "annotations": {"api-approved.kubernetes.io": "https://github.com/argoproj/argo-cd"},
-        },
-        "spec": {
-            "group": "argoproj.io",
-            "scope": "Namespaced",
-            "names": {"kind": "Application", "plural": "applications", "singular": "application"},
-            "versions": [{
-                "name": "v1alpha1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-            }],
-        },
-    })
-}
-
-fn server(namespace: &str, version: &str) -> Value {
-    let labels = json!({"app.kubernetes.io/name": "argocd-server"});
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "my-argocd-server", "namespace": namespace, "labels": labels},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {"containers": [
-                    {"name": "argocd-server", "image": format!("quay.io/argoproj/argocd:{version}")},
-                ]},
-            },
-        },
-    })
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::audit;
 use crate::chart;
 use crate::cluster::Cluster;
 use crate::tenant::Tenant;
@@ -37,6 +38,13 @@ fn the_dashboard_shows_what_is_in_the_cluster() {
     });
     let owners = tenant.find(DASHBOARD).unwrap().metadata.owner_references.unwrap();
     assert_eq!((owners[0].kind.as_str(), owners[0].name.as_str()), ("Deployment", "kube9-operator"));
+    let lists = audit::requests(&tenant).into_iter().filter(|request| request.verb == "list");
+    let (nodes, others): (Vec<_>, Vec<_>) = lists.map(|list| list.address).partition(|list| list.contains("/nodes?"));
+    let is_limited = |list: &str, limit: &str| list.split(['?', '&']).any(|part| part == limit);
+    assert!(nodes.iter().all(|list| is_limited(list, "limit=50")), "nodes come in pages: {nodes:?}");
+    let counts = others.iter().filter(|list| !list.contains("Selector="));
+    let growing: Vec<&String> = counts.filter(|list| !is_limited(list, "limit=1")).collect();
+    assert_eq!(growing, Vec::<&String>::new(), "no other answer grows with the cluster");
     drop(operator);
 
     // Switched off, what was counted before is not left to be shown as if it were true.

@@ -5,15 +5,19 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
 
+mod audit;
 mod chart;
 mod cluster;
 mod consumer;
+mod day;
 mod events;
+mod gitops;
 mod nowhere;
 mod operator;
 mod proxy;
 mod supervised;
 mod tenant;
+mod vitals;
 mod wait;
 
 mod argocd;
@@ -26,4 +30,5 @@ mod pages;
 mod queries;
 mod roles;
 mod shutdown;
+mod soak;
 mod start;

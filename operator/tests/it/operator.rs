@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use crate::cluster::free_port;
+use crate::vitals::Vitals;
 use crate::wait::{seconds, until, until_true};
 
 /// An operator that has not been started: its environment, which is otherwise empty.
@@ -38,6 +40,12 @@ impl Operator {
 
     pub(crate) fn start(mut self) -> Running {
         Running { process: self.command.spawn().unwrap(), port: self.port }
+    }
+
+    /// The same with arguments.
+    pub(crate) fn start_with(mut self, arguments: &[&str]) -> Running {
+        self.command.args(arguments);
+        self.start()
     }
 
     /// Runs it with arguments, to its own end.
@@ -73,6 +81,19 @@ impl Running {
         self.process.stdout.take().unwrap().read_to_string(&mut output).unwrap();
         self.process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
         (status, output, log)
+    }
+
+    /// Waits for an end without a failure, and tells the most memory that it had, in megabytes.
+    #[track_caller]
+    pub(crate) fn most_memory(mut self) -> f64 {
+        let mut most: f64 = 0.0;
+        while let Some(vitals) = Vitals::of(self.id()) {
+            most = most.max(vitals.peak_mb);
+            thread::sleep(Duration::from_millis(1));
+        }
+        let (status, _, log) = self.end(seconds(5));
+        assert!(status.success(), "{log}");
+        most
     }
 
     /// The code and the text of a page, once the operator listens.

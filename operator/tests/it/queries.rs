@@ -37,6 +37,46 @@ fn events_are_listed_newest_first_in_the_shape_the_extension_reads() {
 }
 
 #[test]
+fn everything_of_an_event_arrives_whichever_generation_it_is_of() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::new(cluster);
+    let object = |name: &str| json!({"kind": "Node", "namespace": tenant.namespace, "name": name});
+    let first = json!({
+        "metadata": {"name": "first", "namespace": tenant.namespace},
+        "involvedObject": object("one"), "reason": "FailedMount", "message": "no such volume", "type": "Warning",
+        "count": 7, "firstTimestamp": "2026-08-03T11:00:00Z", "lastTimestamp": "2026-08-03T11:30:00Z",
+    });
+    let second = json!({
+        "metadata": {"name": "second", "namespace": tenant.namespace},
+        "involvedObject": object("two"), "reason": "Pulled", "type": "Normal", "action": "Pull",
+        "reportingComponent": "kubelet", "reportingInstance": "two", "eventTime": "2026-08-03T10:00:00.123456Z",
+        "series": {"count": 3, "lastObservedTime": "2026-08-03T10:10:00.000000Z"},
+    });
+    happen(&tenant, [first, second].into_iter().map(|event| serde_json::from_value(event).unwrap()));
+
+    let namespace = format!("--object-namespace={}", tenant.namespace);
+    let answer = answer(&tenant.operator().run(&["query", "events", "list", &namespace]));
+
+    let without_id = |index: usize| {
+        let mut row = answer["events"][index].clone();
+        row.as_object_mut().unwrap().remove("id").unwrap();
+        row
+    };
+    let row = |reason: &str, severity: &str, description: &str, name: &str, count: u32, from: &str, to: &str| {
+        json!({
+            "event_type": "cluster", "severity": severity, "title": reason, "description": description,
+            "object_kind": "Node", "object_namespace": tenant.namespace, "object_name": name,
+            "metadata": {"reason": reason, "count": count, "first_timestamp": from, "last_timestamp": to},
+            "created_at": to,
+        })
+    };
+    let (from, to) = ("2026-08-03T11:00:00Z", "2026-08-03T11:30:00Z");
+    assert_eq!(without_id(0), row("FailedMount", "error", "no such volume", "one", 7, from, to));
+    let (from, to) = ("2026-08-03T10:00:00Z", "2026-08-03T10:10:00Z");
+    assert_eq!(without_id(1), row("Pulled", "info", "", "two", 3, from, to));
+}
+
+#[test]
 fn events_are_limited_to_a_time_a_kind_and_a_page() {
     let Some(cluster) = Cluster::shared() else { return };
     let tenant = Tenant::new(cluster);
@@ -74,6 +114,9 @@ fn ten_thousand_events_are_listed_in_little_time_and_memory() {
     assert!(elapsed < crate::wait::seconds(10), "{elapsed:?}");
     let memory = operator.metric("process_resident_memory_bytes");
     assert!(memory < 40e6, "the operator itself does not keep them: {memory}");
+    let query = tenant.operator().start_with(&["query", "events", "list", "--limit=25"]);
+    let memory = query.most_memory();
+    assert!(memory < 32.0, "a call does not keep them either: {memory} MB");
 }
 
 #[test]

@@ -15,7 +15,7 @@ type Right = (String, String, String);
 #[test]
 fn every_right_is_used_and_the_loss_of_any_is_noticed() {
     let Some(cluster) = Cluster::start() else { return };
-    crate::argocd::install(&cluster, "argocd", "v3.0.6");
+    crate::gitops::install(&cluster, "argocd", "v3.0.6");
     let with_all = Tenant::with_chart(&cluster, OPTIONS, |rendered| rendered);
     let granted = rights(&with_all.chart);
     assert_eq!(live(&with_all), Vec::<String>::new(), "with all rights nothing is refused");

@@ -1,0 +1,251 @@
+//! A day in the life of an operator, by a clock that runs faster: what happens in a cluster happens, the API server
+//! goes away a few times, and everything that can be seen of the operator from outside is written down and judged.
+//!
+//! Only the operator's own clock is faster. What it did, and when, is told by the API server's audit log. Times here
+//! are hours by the operator's clock, since its start.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{fmt, thread};
+
+use jiff::Timestamp;
+
+use crate::audit;
+use crate::chart;
+use crate::cluster::Cluster;
+use crate::events;
+use crate::gitops;
+use crate::operator::Running;
+use crate::tenant::{CONFIG_MAP, Tenant};
+use crate::vitals::Vitals;
+use crate::wait::{seconds, until_true};
+
+pub(crate) struct Plan {
+    pub(crate) hours: u32,
+    /// How much faster the clock is.
+    pub(crate) speed: u32,
+    /// The parts of the day. In each, events happen, they are asked for, and Argo CD comes or goes.
+    pub(crate) parts: u32,
+    /// The parts in which the API server is restarted.
+    pub(crate) restarts: &'static [u32],
+}
+
+/// What was seen.
+pub(crate) struct Day {
+    pub(crate) hours: f64,
+    pub(crate) samples: Vec<Sample>,
+    /// When the status was written, from the start of the day to its end.
+    pub(crate) writes: Vec<f64>,
+    pub(crate) outages: Vec<Outage>,
+    pub(crate) collections: usize,
+    pub(crate) watches: usize,
+    /// Once everything had begun.
+    beginning: Vitals,
+    end: Vitals,
+}
+
+pub(crate) struct Sample {
+    pub(crate) hour: f64,
+    pub(crate) resident_mb: f64,
+}
+
+/// The API server was away.
+pub(crate) struct Outage {
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+}
+
+/// The settings of the chart. Argo CD is looked for anew as often as can be set.
+const INTERVAL_HOURS: f64 = 1.0 / 60.0;
+const COLLECTION_HOURS: f64 = 0.25;
+const SETTINGS: [(&str, &str); 1] = [("ARGOCD_DETECTION_INTERVAL", "1")];
+
+const EVENTS_IN_A_PART: u32 = 100;
+const SAMPLING: Duration = Duration::from_millis(100);
+
+/// Lives the day, which takes as long as it does.
+pub(crate) fn live(cluster: &Cluster, plan: &Plan) -> Day {
+    let tenant = Tenant::new(cluster);
+    gitops::install(cluster, "gitops", "v3.1.0");
+    let operator = SETTINGS.into_iter().fold(tenant.operator(), |operator, (name, value)| operator.with(name, value));
+    let diary = Diary { start: Timestamp::now(), speed: f64::from(plan.speed) };
+    let operator = operator.with("TEST_CLOCK_SPEED", &plan.speed.to_string()).start();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let samples = scope.spawn(|| sample(&operator, &diary, &is_over));
+        // Also when something fails in it: nobody would wait for the end of the samples otherwise.
+        let happened =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| happen(&tenant, &operator, &diary, plan)));
+        is_over.store(true, Ordering::Relaxed);
+        let samples = samples.join().unwrap();
+        let (beginning, outages) = happened.unwrap_or_else(|cause| std::panic::resume_unwind(cause));
+        diary.close(&tenant, &operator, samples, beginning, &outages)
+    })
+}
+
+/// All that goes on in the cluster, until the day is over.
+fn happen(tenant: &Tenant, operator: &Running, diary: &Diary, plan: &Plan) -> (Vitals, Vec<(Timestamp, Timestamp)>) {
+    operator.wait_until_ready(seconds(10));
+    let mut beginning = vitals(operator);
+    let mut outages = Vec::new();
+    for part in 0..plan.parts {
+        let now = Timestamp::now();
+        let numbers = part * EVENTS_IN_A_PART..(part + 1) * EVENTS_IN_A_PART;
+        events::happen(tenant, numbers.map(|number| events::event(tenant, number, now)));
+        let output = tenant.operator().run(&["query", "events", "list"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let change = if part % 2 == 0 { chart::delete } else { chart::create };
+        change(tenant.cluster, &gitops::definition());
+        change(tenant.cluster, &gitops::server("gitops", "v3.1.0"));
+        if plan.restarts.contains(&part) {
+            let gone = Timestamp::now();
+            tenant.cluster.restart_api_server();
+            outages.push((gone, Timestamp::now()));
+        }
+        let end = f64::from(plan.hours) * f64::from(part + 1) / f64::from(plan.parts);
+        while diary.hour(Timestamp::now()) < end {
+            thread::sleep(SAMPLING);
+        }
+        if part == 0 {
+            beginning = vitals(operator);
+        }
+    }
+    (beginning, outages)
+}
+
+fn sample(operator: &Running, diary: &Diary, is_over: &AtomicBool) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    while !is_over.load(Ordering::Relaxed) {
+        samples.push(Sample { hour: diary.hour(Timestamp::now()), resident_mb: vitals(operator).resident_mb });
+        thread::sleep(SAMPLING);
+    }
+    samples
+}
+
+#[track_caller]
+fn vitals(operator: &Running) -> Vitals {
+    Vitals::of(operator.id()).expect("the operator runs")
+}
+
+struct Diary {
+    start: Timestamp,
+    speed: f64,
+}
+
+impl Diary {
+    fn hour(&self, time: Timestamp) -> f64 {
+        time.duration_since(self.start).as_secs_f64() * self.speed / 3600.0
+    }
+
+    fn close(
+        &self,
+        tenant: &Tenant,
+        operator: &Running,
+        samples: Vec<Sample>,
+        beginning: Vitals,
+        outages: &[(Timestamp, Timestamp)],
+    ) -> Day {
+        let hours = self.hour(Timestamp::now());
+        let back = outages.last().map_or(self.start, |(_, back)| *back);
+        // A watch that was just begun anew may not have ended yet; one that leaks never does.
+        let watches = || audit::open_watches(&audit::requests(tenant), back);
+        until_true("some watches go on", seconds(10), || watches() > 0);
+        let watches = (0..20).map(|_| {
+            thread::sleep(SAMPLING);
+            watches()
+        });
+        let watches = watches.min().unwrap_or_default();
+        let requests = audit::requests(tenant);
+        let times = |config_map: &str| -> Vec<f64> {
+            requests.iter().filter(|request| request.wrote(config_map)).map(|request| self.hour(request.came)).collect()
+        };
+        Day {
+            hours,
+            samples,
+            writes: times(CONFIG_MAP).into_iter().filter(|hour| *hour < hours).collect(),
+            outages: outages
+                .iter()
+                .map(|(gone, back)| Outage { from: self.hour(*gone), to: self.hour(*back) })
+                .collect(),
+            collections: times("kube9-dashboard-data").len(),
+            watches,
+            beginning,
+            end: vitals(operator),
+        }
+    }
+}
+
+/// Two watches for Argo CD.
+const WATCHES: usize = 2;
+
+/// So many requests may go on at once beside the watches, each with a connection that is kept for the next one.
+const SPARE_CONNECTIONS: usize = 4;
+
+/// More is growth, and not noise.
+const GROWTH: f64 = 0.05;
+
+/// How long after its return the API server may wait for a status: a pause after a failure, and what a write takes.
+const RETURN_HOURS: f64 = 2.0 / 60.0;
+
+impl Day {
+    /// Everything that should not be, one line each.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut expect = |is_right: bool, what: fmt::Arguments<'_>| {
+            if !is_right {
+                faults.push(what.to_string());
+            }
+        };
+        let (missed, oldest) = (self.missed(), self.oldest_seconds());
+        expect(missed == 0, format_args!("{missed} intervals were missed: the status became {oldest:.0} s old"));
+        for outage in &self.outages {
+            let wait = self.writes.iter().find(|write| **write > outage.from).map(|write| write - outage.to);
+            let is_soon = wait.is_some_and(|wait| wait < RETURN_HOURS);
+            expect(is_soon, format_args!("no write in time after the outage at {:.1} h: {wait:?} h", outage.from));
+        }
+        let away: f64 = self.outages.iter().map(|outage| outage.to - outage.from).sum();
+        let expected = (self.hours - away) / COLLECTION_HOURS;
+        expect(
+            self.collections as f64 > expected * 0.9,
+            format_args!("{} collections of {expected:.0}", self.collections),
+        );
+        let (before, after) = self.memory();
+        expect(after < before * (1.0 + GROWTH), format_args!("memory grew from {before:.2} to {after:.2} MB"));
+        expect(self.watches == WATCHES, format_args!("{} watches are open", self.watches));
+        let (before, after) = (self.beginning.files, self.end.files);
+        expect(after <= before + SPARE_CONNECTIONS, format_args!("open files grew from {before} to {after}"));
+        let (before, after) = (self.beginning.threads, self.end.threads);
+        expect(after <= before, format_args!("threads grew from {before} to {after}"));
+        faults
+    }
+
+    /// How many intervals went by without a write, though the API server was there.
+    pub(crate) fn missed(&self) -> usize {
+        self.gaps().map(|gap| ((gap / INTERVAL_HOURS + 0.25) as usize).saturating_sub(1)).sum()
+    }
+
+    /// The oldest that the status became, in seconds, while the API server was there.
+    pub(crate) fn oldest_seconds(&self) -> f64 {
+        self.gaps().fold(0.0, f64::max) * 3600.0
+    }
+
+    /// From each write to the next, also before the first and after the last, but for those round an outage.
+    fn gaps(&self) -> impl Iterator<Item = f64> {
+        let times: Vec<f64> = [0.0].into_iter().chain(self.writes.iter().copied()).chain([self.hours]).collect();
+        let gaps: Vec<(f64, f64)> = times.windows(2).map(|pair| (pair[0], pair[1])).collect();
+        gaps.into_iter()
+            .filter(|(from, to)| !self.outages.iter().any(|outage| *from < outage.to && outage.from < *to))
+            .map(|(from, to)| to - from)
+    }
+
+    /// The usual memory early in the day, once everything has begun, and at its end.
+    pub(crate) fn memory(&self) -> (f64, f64) {
+        let usual = |from: f64, to: f64| {
+            let within = |sample: &&Sample| (from..to).contains(&(sample.hour / self.hours));
+            let mut some: Vec<f64> = self.samples.iter().filter(within).map(|sample| sample.resident_mb).collect();
+            some.sort_by(f64::total_cmp);
+            some[some.len() / 2]
+        };
+        (usual(0.2, 0.4), usual(0.8, 1.0))
+    }
+}

@@ -1,0 +1,32 @@
+//! What the kernel tells of a process: its memory, its files, its threads, its time.
+
+use std::fs;
+
+/// As it is now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Vitals {
+    pub(crate) resident_mb: f64,
+    /// The most that was ever resident.
+    pub(crate) peak_mb: f64,
+    pub(crate) files: usize,
+    pub(crate) threads: usize,
+}
+
+impl Vitals {
+    /// None once it has ended.
+    pub(crate) fn of(process: u32) -> Option<Self> {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        Some(Self {
+            resident_mb: megabytes(&status, "VmRSS:")?,
+            peak_mb: megabytes(&status, "VmHWM:")?,
+            files: fs::read_dir(format!("/proc/{process}/fd")).ok()?.count(),
+            threads: fs::read_dir(format!("/proc/{process}/task")).ok()?.count(),
+        })
+    }
+}
+
+fn megabytes(status: &str, field: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kibibytes * 1024.0 / 1_000_000.0)
+}
