@@ -3,6 +3,7 @@
 //! Answers are read into types that have only the fields in use. What is skipped costs no memory, and a cluster may
 //! have objects of any size.
 
+mod compact;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use kube::{Client, Config};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use compact::{Compact, WireMetadata, WireTime, list_compactly};
 pub(crate) use watch::{Change, Feed, Versioned};
 
 use crate::failure::{Class, Failure};

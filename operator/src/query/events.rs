@@ -3,6 +3,8 @@
 //! The API server has events in no useful order, so all that match are read, page by page, and only as many are kept
 //! as were asked for. Filters on the object are left to the API server.
 
+mod wire;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -29,7 +31,7 @@ pub(super) const COLUMNS: [&str; 6] =
     ["created_at", "severity", "object_namespace", "object_kind", "object_name", "description"];
 
 /// Few requests for 10,000 events, and little to keep of each answer.
-const PAGE: u32 = 1000;
+const PAGE: u32 = 2000;
 
 const LONGEST_TITLE: usize = 200;
 const LONGEST_DESCRIPTION: usize = 1000;
@@ -48,7 +50,7 @@ async fn read<'filter>(client: &Client, filter: &'filter Filter) -> Result<Newes
     let mut newest = Newest::new(filter);
     let mut parameters = ListParams { field_selector: selector(filter), limit: Some(PAGE), ..ListParams::default() };
     loop {
-        let mut page = kubernetes::list::<Event>(client, &path(filter), &parameters).await?;
+        let mut page = kubernetes::list_compactly::<Event>(client, &path(filter), &parameters).await?;
         page.items().into_iter().for_each(|event| newest.add(event));
         parameters.continue_token = page.next();
         if parameters.continue_token.is_none() {
