@@ -1,11 +1,12 @@
-//! Measures what the README promises, and writes the figures and the README's table. `cargo bench --package xtask`.
+//! Measures what the README promises, and writes the figures and the READMEs' tables. `cargo bench --package xtask`.
 //!
 //! People run the development build that `cargo xtask` makes, so that is what is measured: built as cargo builds benchmarks, this one
 //! only calls itself again in a development build.
 //!
 //! Each figure is the best of several runs: a busy machine makes every time longer and none shorter. What takes minutes is measured
 //! only when asked for, and keeps its earlier figure otherwise: `cargo bench --package xtask -- --slow`. Groups can be named, too
-//! (`index`, `chart`, `release`, `fresh`): the others keep theirs.
+//! (`index`, `chart`, `release`, `fresh`): the others keep theirs. `-- tables` measures nothing, and only writes the tables, such as
+//! after the operator's own benchmarks.
 
 #![expect(
     clippy::disallowed_methods,
@@ -43,10 +44,13 @@ fn main() {
     }
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let slow = words.iter().any(|word| word == "--slow");
+    let root = measure::root();
+    if words.iter().any(|word| word == "tables") {
+        return measure::write_tables(root);
+    }
     if measure::is_run_as_people_do(&["figures"], &words) {
         return;
     }
-    let root = measure::root();
     let mut figures = Figures::of(root, "xtask.json");
     const GROUPS: [&str; 4] = ["index", "chart", "release", "fresh"];
     let named = GROUPS.iter().any(|group| words.iter().any(|word| word == group));

@@ -11,7 +11,7 @@ use xtask::chart::manifest::ChartManifest;
 use xtask::chart::package;
 use xtask::image::layout::sha256_hex;
 
-use crate::table::{self, Figure};
+use crate::table::{self, Figure, READMES};
 
 /// The workspace.
 pub(crate) fn root() -> &'static Path {
@@ -49,12 +49,11 @@ impl Figures {
         Figures { rows: table::read(&path), path }
     }
 
-    /// Keeps them, and makes the README's table from all figures.
+    /// Keeps them, and makes the READMEs' tables from all figures.
     pub(crate) fn write(&self, root: &Path) {
         let json = serde_json::to_string_pretty(&self.rows).unwrap();
         std::fs::write(&self.path, format!("{json}\n")).unwrap();
-        let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-        std::fs::write(root.join("README.md"), table::with_table(&readme, root).unwrap()).unwrap();
+        write_tables(root);
     }
 
     /// Puts a figure in place of the earlier one. What others take is kept where it was not measured again.
@@ -65,6 +64,15 @@ impl Figures {
             Some(row) => *row = figure(others.or(row.others.take())),
             None => self.rows.push(figure(others)),
         }
+    }
+}
+
+/// Makes the READMEs' tables from the figures as they are.
+pub(crate) fn write_tables(root: &Path) {
+    for readme in READMES {
+        let path = root.join(readme.path);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, readme.with_table(&text, root).unwrap()).unwrap();
     }
 }
 

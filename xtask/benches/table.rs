@@ -1,5 +1,5 @@
-//! The README's table of figures: the files in `figures/`, as Markdown. Used by the benchmark, which writes it, and by the test that
-//! holds the README to it.
+//! The READMEs' tables of figures: the files in `figures/`, as Markdown. Used by the benchmark, which writes them, and by the test that
+//! holds the READMEs to it.
 
 use std::path::Path;
 
@@ -31,22 +31,36 @@ pub(crate) fn read(path: &Path) -> Vec<Figure> {
     std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
-/// The README with the table that the figures below `root` make.
-pub(crate) fn with_table(readme: &str, root: &Path) -> Option<String> {
-    let (before, rest) = readme.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}{}{END}{after}", table(root)))
+/// A README of the workspace, and the files whose figures it shows.
+pub(crate) struct Readme {
+    /// Where it is, from the workspace's folder.
+    pub(crate) path: &'static str,
+    files: &'static [&'static str],
 }
 
-fn table(root: &Path) -> String {
-    let files = ["xtask.json", "publishing.json", "operator.json"].map(|name| read(&root.join("figures").join(name)));
-    let rows = files.into_iter().flatten().map(|figure| {
-        let reach = figure.reach.map_or_else(String::new, |reach| format!("{} {}", shown(reach), figure.unit));
-        let others = figure.others.unwrap_or_default();
-        format!("| {} | {} {} | {reach} | {others} |\n", figure.what, shown(figure.measured), figure.unit)
-    });
-    let head = "| what (2 cores) | measured | goal | others |\n|---|---|---|---|\n";
-    format!("{head}{}", rows.collect::<String>())
+/// All that have a table.
+pub(crate) const READMES: [Readme; 2] = [
+    Readme { path: "README.md", files: &["xtask.json", "publishing.json"] },
+    Readme { path: "operator/README.md", files: &["operator.json"] },
+];
+
+impl Readme {
+    /// Its text, with the table that the figures below `root` make.
+    pub(crate) fn with_table(&self, text: &str, root: &Path) -> Option<String> {
+        let (before, rest) = text.split_once(BEGIN)?;
+        let (_, after) = rest.split_once(END)?;
+        Some(format!("{before}{BEGIN}{}{END}{after}", self.table(root)))
+    }
+
+    fn table(&self, root: &Path) -> String {
+        let rows = self.files.iter().flat_map(|name| read(&root.join("figures").join(name))).map(|figure| {
+            let reach = figure.reach.map_or_else(String::new, |reach| format!("{} {}", shown(reach), figure.unit));
+            let others = figure.others.unwrap_or_default();
+            format!("| {} | {} {} | {reach} | {others} |\n", figure.what, shown(figure.measured), figure.unit)
+        });
+        let head = "| what (2 cores) | measured | goal | others |\n|---|---|---|---|\n";
+        format!("{head}{}", rows.collect::<String>())
+    }
 }
 
 /// Three digits say enough.
