@@ -116,10 +116,10 @@ Settings of `serve`, as flags (`--log-level=debug`) or in the environment (`LOG_
     );
     for Variable { name, meaning, allowed, default } in VARIABLES {
         let default = if default.is_empty() { "not set" } else { default };
-        text.push_str(&format!("  {name:<30}  {meaning}:\n  {:<30}  {allowed} (default {default})\n", ""));
+        text.push_str(&format!("  {name:<35}  {meaning}:\n  {:<35}  {allowed} (default {default})\n", ""));
     }
     text.push_str(&format!(
-        "  KUBECONFIG                      how to reach the API server from outside a cluster
+        "  KUBECONFIG                           how to reach the API server from outside a cluster
 
 HTTP:
   /healthz    200 as long as the operator itself makes progress; never asks the API server

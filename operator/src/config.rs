@@ -5,11 +5,13 @@
 
 use std::fmt;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tracing::Level;
 
-use crate::argocd;
+use crate::{argocd, events};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Config {
@@ -29,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) argocd: argocd::Settings,
     /// How often the cluster is counted, if at all.
     pub(crate) collection_interval: Option<Duration>,
+    /// Where events are kept and for how long, if they are.
+    pub(crate) event_store: Option<events::Settings>,
 }
 
 impl Config {
@@ -38,6 +42,18 @@ impl Config {
         let config = reader.config();
         match (config, reader.mistakes) {
             (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
+            (_, mistakes) => Err(InvalidConfig { mistakes }),
+        }
+    }
+
+    /// As `read`, for a query, which needs to know no more than where the store is.
+    #[cfg(feature = "event-store")]
+    pub(crate) fn read_event_store(
+        look_up: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<events::Settings>, InvalidConfig> {
+        let mut reader = Reader { look_up, mistakes: Vec::new() };
+        match (reader.event_store(), reader.mistakes) {
+            (Some(store), mistakes) if mistakes.is_empty() => Ok(store),
             (_, mistakes) => Err(InvalidConfig { mistakes }),
         }
     }
@@ -56,7 +72,7 @@ impl fmt::Display for InvalidConfig {
 }
 
 /// The settings of the operator itself. (Libraries read `KUBECONFIG` and the like on their own.)
-pub(crate) const VARIABLES: [&Variable; 14] = [
+pub(crate) const VARIABLES: [&Variable; 19] = [
     &POD_NAMESPACE,
     &POD_NAME,
     &DEPLOYMENT_NAME,
@@ -71,6 +87,11 @@ pub(crate) const VARIABLES: [&Variable; 14] = [
     &ARGOCD_NAMESPACE,
     &ARGOCD_SELECTOR,
     &ARGOCD_DETECTION_INTERVAL,
+    &EVENT_STORE,
+    &DB_PATH,
+    &EVENT_STORE_MEGABYTES,
+    &EVENT_RETENTION_INFO_WARNING_DAYS,
+    &EVENT_RETENTION_ERROR_CRITICAL_DAYS,
 ];
 
 pub(crate) struct Variable {
@@ -187,6 +208,37 @@ const ARGOCD_DETECTION_INTERVAL: Variable = Variable {
     default: "6",
 };
 
+const EVENT_STORE: Variable = Variable {
+    name: "EVENT_STORE",
+    meaning: "keep warnings and errors, and list those",
+    allowed: "true or false",
+    default: "false",
+};
+
+const DB_PATH: Variable =
+    Variable { name: "DB_PATH", meaning: "folder of the event store", allowed: "an absolute path", default: "/data" };
+
+const EVENT_STORE_MEGABYTES: Variable = Variable {
+    name: "EVENT_STORE_MEGABYTES",
+    meaning: "room for it; the oldest events go first",
+    allowed: "a whole number from 16 to 65536",
+    default: "256",
+};
+
+const EVENT_RETENTION_INFO_WARNING_DAYS: Variable = Variable {
+    name: "EVENT_RETENTION_INFO_WARNING_DAYS",
+    meaning: "how long it keeps what is no error",
+    allowed: "a whole number from 1 to 3650",
+    default: "7",
+};
+
+const EVENT_RETENTION_ERROR_CRITICAL_DAYS: Variable = Variable {
+    name: "EVENT_RETENTION_ERROR_CRITICAL_DAYS",
+    meaning: "how long it keeps errors",
+    allowed: "a whole number from 1 to 3650",
+    default: "30",
+};
+
 /// Reads variable after variable and keeps what is wrong with them.
 struct Reader<L> {
     look_up: L,
@@ -207,6 +259,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let collection_enabled = self.read(&COLLECTION_ENABLED, boolean);
         let collection_interval = self.read(&COLLECTION_INTERVAL_SECONDS, seconds::<60, 86_400>);
         let argocd = self.argocd();
+        let event_store = self.event_store();
         if leader_election == Some(true) && self.text(&POD_NAME).is_none() {
             // Under one name, every replica would take itself for the one that was chosen.
             self.mistakes.push(format!("{} must be set where {} is true", POD_NAME.name, LEADER_ELECTION.name));
@@ -221,7 +274,24 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             leader_election: leader_election?,
             argocd: argocd?,
             collection_interval: Some(collection_interval?).filter(|_| collection_enabled == Some(true)),
+            event_store: event_store?,
         })
+    }
+
+    /// Nothing in it where it is switched off.
+    fn event_store(&mut self) -> Option<Option<events::Settings>> {
+        let enabled = self.read(&EVENT_STORE, boolean);
+        let folder = self.read(&DB_PATH, |text| Some(PathBuf::from(text)).filter(|path| path.is_absolute()));
+        let megabytes = self.read(&EVENT_STORE_MEGABYTES, number::<16, 65_536>);
+        let info_and_warning = self.read(&EVENT_RETENTION_INFO_WARNING_DAYS, days::<1, 3650>);
+        let error_and_critical = self.read(&EVENT_RETENTION_ERROR_CRITICAL_DAYS, days::<1, 3650>);
+        if enabled == Some(true) && !cfg!(feature = "event-store") {
+            self.mistakes.push(format!("{} must be false: this build has no event store", EVENT_STORE.name));
+        }
+        let retention =
+            events::Retention { info_and_warning: info_and_warning?, error_and_critical: error_and_critical? };
+        let place = events::Place { folder: folder?, bytes: megabytes? * 1024 * 1024 };
+        Some(Some(events::Settings { place, retention }).filter(|_| enabled == Some(true)))
     }
 
     fn argocd(&mut self) -> Option<argocd::Settings> {
@@ -284,8 +354,15 @@ fn selector(text: &str) -> Option<String> {
 }
 
 fn seconds<const FROM: u64, const TO: u64>(text: &str) -> Option<Duration> {
-    let seconds: u64 = text.parse().ok()?;
-    (FROM..=TO).contains(&seconds).then(|| Duration::from_secs(seconds))
+    number::<FROM, TO>(text).map(Duration::from_secs)
+}
+
+fn days<const FROM: u64, const TO: u64>(text: &str) -> Option<SignedDuration> {
+    Some(SignedDuration::from_hours(number::<FROM, TO>(text)?.try_into().ok()?) * 24)
+}
+
+fn number<const FROM: u64, const TO: u64>(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number| (FROM..=TO).contains(number))
 }
 
 /// The words that the operator before this one understood, too.
@@ -335,6 +412,7 @@ mod tests {
                 interval: Duration::from_secs(6 * 3600),
             },
             collection_interval: Some(Duration::from_secs(900)),
+            event_store: None,
         };
         assert_eq!(read(&[]), Ok(expected));
     }
@@ -358,6 +436,9 @@ mod tests {
             ("HEALTH_PORT", ["1", "65535"]),
             ("COLLECTION_INTERVAL_SECONDS", ["60", "86400"]),
             ("ARGOCD_DETECTION_INTERVAL", ["1", "24"]),
+            ("EVENT_STORE_MEGABYTES", ["16", "65536"]),
+            ("EVENT_RETENTION_INFO_WARNING_DAYS", ["1", "3650"]),
+            ("EVENT_RETENTION_ERROR_CRITICAL_DAYS", ["1", "3650"]),
         ];
         for (name, values) in limits {
             for value in values {
@@ -377,6 +458,25 @@ mod tests {
     #[test]
     fn a_collection_that_is_switched_off_has_no_interval() {
         assert_eq!(read(&[("COLLECTION_ENABLED", "off")]).unwrap().collection_interval, None);
+    }
+
+    #[test]
+    #[cfg(feature = "event-store")]
+    fn the_event_store_is_off_until_it_is_switched_on() {
+        let day = SignedDuration::from_hours(24);
+        let expected = events::Settings {
+            place: events::Place { folder: "/data".into(), bytes: 256 * 1024 * 1024 },
+            retention: events::Retention { info_and_warning: day * 7, error_and_critical: day * 30 },
+        };
+        assert_eq!(read(&[("EVENT_STORE", "true")]).unwrap().event_store, Some(expected));
+    }
+
+    #[test]
+    #[cfg(not(feature = "event-store"))]
+    fn a_build_without_the_event_store_says_so() {
+        let message = read(&[("EVENT_STORE", "true")]).unwrap_err().to_string();
+        assert_eq!(message, "EVENT_STORE must be false: this build has no event store");
+        assert!(read(&[("EVENT_STORE", "false")]).is_ok());
     }
 
     #[test]
@@ -422,6 +522,11 @@ mod tests {
             ("ARGOCD_NAMESPACE", "*"),
             ("ARGOCD_SELECTOR", "a=b&limit=1"),
             ("ARGOCD_DETECTION_INTERVAL", "25"),
+            ("EVENT_STORE", "sometimes"),
+            ("DB_PATH", "data"),
+            ("EVENT_STORE_MEGABYTES", "15"),
+            ("EVENT_RETENTION_INFO_WARNING_DAYS", "0"),
+            ("EVENT_RETENTION_ERROR_CRITICAL_DAYS", "3651"),
         ];
         for (name, value) in mistakes {
             let message = read(&[(name, value)]).unwrap_err().to_string();

@@ -41,9 +41,12 @@ pub(crate) enum Class {
     Timeout,
     /// No connection.
     Unreachable,
+    /// Not the API server but our own disk.
+    Storage,
 }
 
 impl Class {
+    /// What can become of a request.
     pub(crate) const ALL: [Self; 10] = [
         Self::Unauthorized,
         Self::Forbidden,
@@ -84,6 +87,7 @@ impl Class {
             Self::ServerError => "server_error",
             Self::Timeout => "timeout",
             Self::Unreachable => "unreachable",
+            Self::Storage => "storage",
         }
     }
 

@@ -4,12 +4,15 @@
 //! This file only turns the command line into a call and its result into an exit code. Everything runs on one
 //! thread: the work is a request a minute, and a second thread would cost more memory than the work itself.
 
+#![cfg_attr(not(feature = "event-store"), allow(dead_code, reason = "some is for the event store only"))]
+
 mod argocd;
 mod backoff;
 mod cli;
 mod clock;
 mod collection;
 mod config;
+mod events;
 mod failure;
 mod http;
 mod kubernetes;

@@ -30,9 +30,38 @@ pub(crate) struct Metrics {
     collections: Family<Labels<1>, Counter>,
     argocd: Gauge<f64, AtomicU64>,
     leader: Gauge,
+    events: Events,
     resident: Gauge,
     cpu: Counter<f64, AtomicU64>,
     files: Gauge,
+}
+
+/// All is zero where the store is switched off.
+struct Events {
+    received: Family<Labels<1>, Counter>,
+    stored: Family<Labels<2>, Counter>,
+    dropped: Counter,
+    errors: Family<Labels<1>, Counter>,
+    queue: Gauge,
+    bytes: Gauge,
+}
+
+impl Events {
+    fn register(registry: &mut Registry) -> Self {
+        let received = Family::default();
+        registry.register("events_received", "Events that the watch brought, by type", received.clone());
+        let stored = Family::default();
+        registry.register("events_stored", "Rows of the event store that are new or changed", stored.clone());
+        let dropped = Counter::default();
+        registry.register("events_dropped", "Events that were lost on the way to the store", dropped.clone());
+        let errors = Family::default();
+        registry.register("events_errors", "Failures of the event store, by reason", errors.clone());
+        let queue = Gauge::default();
+        registry.register("events_queue_size", "Events on the way to the store", queue.clone());
+        let bytes = Gauge::default();
+        registry.register_with_unit("events_storage_size", "What the event store takes", Unit::Bytes, bytes.clone());
+        Self { received, stored, dropped, errors, queue, bytes }
+    }
 }
 
 type Labels<const COUNT: usize> = [(&'static str, &'static str); COUNT];
@@ -67,8 +96,23 @@ impl Metrics {
         registry.register("argocd_detected", "1 where there is Argo CD, 0 where there is none", argocd.clone());
         let leader = Gauge::default();
         registry.register("leader", "1 for the replica that writes", leader.clone());
+        let events = Events::register(registry);
         let registry = all;
-        Self { registry, writes, written, age, jobs, job_failures, collections, argocd, leader, resident, cpu, files }
+        Self {
+            registry,
+            writes,
+            written,
+            age,
+            jobs,
+            job_failures,
+            collections,
+            argocd,
+            leader,
+            events,
+            resident,
+            cpu,
+            files,
+        }
     }
 
     pub(crate) fn write_succeeded(&self, now: Timestamp) {
@@ -84,6 +128,30 @@ impl Metrics {
         self.job_failures.get_or_create(&[("job", job.label()), ("reason", class.label())]).inc();
     }
 
+    pub(crate) fn event_received(&self, kind: &'static str) {
+        self.events.received.get_or_create(&[("type", kind)]).inc();
+    }
+
+    pub(crate) fn event_stored(&self, severity: &'static str) {
+        self.events.stored.get_or_create(&[("event_type", "cluster"), ("severity", severity)]).inc();
+    }
+
+    pub(crate) fn events_dropped(&self, count: u64) {
+        self.events.dropped.inc_by(count);
+    }
+
+    pub(crate) fn event_queue(&self, length: usize) {
+        self.events.queue.set(length.try_into().unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn event_storage(&self, bytes: u64) {
+        self.events.bytes.set(bytes.try_into().unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn event_store_failed(&self, reason: &'static str) {
+        self.events.errors.get_or_create(&[("reason", reason)]).inc();
+    }
+
     /// The page for a scrape at an uptime.
     pub(crate) fn render(&self, facts: &Facts, now: Duration) -> String {
         self.fill_in(facts, now, &Process::read());
@@ -97,7 +165,7 @@ impl Metrics {
         if let Some(written) = facts.written {
             self.age.set(now.saturating_sub(written).as_secs_f64());
         }
-        for (job, state) in facts.jobs.iter().filter(|(job, _)| job.is_vital()) {
+        for (job, state) in facts.jobs.iter().filter(|(job, _)| job.is_lasting()) {
             self.jobs.get_or_create(&[("job", job.label())]).set(state.running.into());
         }
         if let Some(finding) = &facts.argocd {
@@ -189,6 +257,29 @@ mod tests {
         let page = render(&Metrics::new(), &facts);
         assert_line(&page, "kube9_operator_argocd_detected 0.0");
         assert_line(&page, "kube9_operator_job_running{job=\"crds\"} 1");
+    }
+
+    #[test]
+    #[cfg(feature = "event-store")]
+    fn f13_events_are_counted_under_the_names_they_always_had() {
+        let metrics = Metrics::new();
+        metrics.event_received("Warning");
+        metrics.event_stored("critical");
+        metrics.events_dropped(3);
+        metrics.event_store_failed("full");
+        metrics.event_queue(5);
+        metrics.event_storage(4096);
+        let page = render(&metrics, &Facts::default());
+        for line in [
+            "events_received_total{type=\"Warning\"} 1",
+            "events_stored_total{event_type=\"cluster\",severity=\"critical\"} 1",
+            "events_dropped_total 3",
+            "events_errors_total{reason=\"full\"} 1",
+            "events_queue_size 5",
+            "events_storage_size_bytes 4096",
+        ] {
+            assert_line(&page, &format!("kube9_operator_{line}"));
+        }
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub(crate) enum Job {
     CrdWatch,
     DeploymentWatch,
     Collection,
+    EventWatch,
+    EventStore,
 }
 
 impl Job {
@@ -88,6 +90,8 @@ impl Job {
             Self::CrdWatch => "crds",
             Self::DeploymentWatch => "deployments",
             Self::Collection => "collection",
+            Self::EventWatch => "events",
+            Self::EventStore => "event_store",
         }
     }
 
@@ -99,12 +103,19 @@ impl Job {
             Self::CrdWatch => "watch of Argo CD's CustomResourceDefinition",
             Self::DeploymentWatch => "watch of Argo CD's Deployments",
             Self::Collection => "counting the cluster",
+            Self::EventWatch => "watch of events",
+            Self::EventStore => "event store",
         }
     }
 
     /// Whether nothing is as it should be while this does not go on; other jobs come and go.
     pub(crate) fn is_vital(self) -> bool {
-        matches!(self, Self::Election | Self::CrdWatch | Self::DeploymentWatch)
+        matches!(self, Self::Election | Self::CrdWatch | Self::DeploymentWatch | Self::EventWatch)
+    }
+
+    /// Whether this goes on all the time, so that it shows when it does not.
+    pub(crate) fn is_lasting(self) -> bool {
+        self.is_vital() || self == Self::EventStore
     }
 }
 

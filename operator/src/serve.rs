@@ -12,6 +12,8 @@ use tracing::Level;
 use crate::cli::Flags;
 use crate::clock::Clock;
 use crate::config::Config;
+#[cfg(feature = "event-store")]
+use crate::events;
 use crate::leadership::Candidate;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
@@ -54,6 +56,8 @@ pub(crate) fn run(flags: &Flags) -> ExitCode {
 async fn serve(flags: &Flags) -> Result<(), StartError> {
     let shutdown = Shutdown::hook().map_err(|error| StartError::new("cannot listen to signals", error))?;
     let config = configure(flags)?;
+    #[cfg(feature = "event-store")]
+    let store = open_store(&config)?;
     let listener = http::listen(config.port)
         .await
         .map_err(|error| StartError::new(format!("cannot serve on HEALTH_PORT {}", config.port), error))?;
@@ -71,10 +75,18 @@ async fn serve(flags: &Flags) -> Result<(), StartError> {
     });
     tokio::spawn(http::answer(listener, Arc::clone(&context)));
     let candidate = Candidate::new(client.clone(), Arc::clone(&context));
-    tokio::select! {
-        () = Writer::new(client.clone(), Arc::clone(&context)).run(&shutdown) => {}
-        never = go_on_beside(client, &context, &candidate) => match never {},
-    }
+    #[cfg(feature = "event-store")]
+    let keeping = keep_events(store, client.clone(), &context, &shutdown);
+    let writing = async {
+        tokio::select! {
+            () = Writer::new(client.clone(), Arc::clone(&context)).run(&shutdown) => {}
+            never = go_on_beside(client.clone(), &context, &candidate) => match never {},
+        }
+    };
+    #[cfg(feature = "event-store")]
+    tokio::join!(writing, keeping);
+    #[cfg(not(feature = "event-store"))]
+    writing.await;
     candidate.resign().await;
     tracing::info!("stopped");
     Ok(())
@@ -95,6 +107,25 @@ async fn go_on_beside(client: Client, context: &Arc<Context>, candidate: &Candid
         },
     );
     std::future::pending().await
+}
+
+/// None where it is switched off.
+#[cfg(feature = "event-store")]
+fn open_store(config: &Config) -> Result<Option<events::Store>, StartError> {
+    let Some(settings) = &config.event_store else { return Ok(None) };
+    let folder = settings.place.folder.display();
+    let advice = "is there a volume at DB_PATH, and may this user write to it?";
+    events::Store::open(settings.place.clone()).map(Some).map_err(|trouble| {
+        StartError::new(format!("cannot open the event store in {folder}"), format!("{trouble}; {advice}"))
+    })
+}
+
+/// Ends some time after the wish to stop.
+#[cfg(feature = "event-store")]
+async fn keep_events(store: Option<events::Store>, client: Client, context: &Arc<Context>, shutdown: &Shutdown) {
+    if let (Some(store), Some(settings)) = (store, &context.config.event_store) {
+        events::keep(client, store, settings, context, shutdown).await;
+    }
 }
 
 /// Reads the configuration and starts logging as it says, or in the default way when it cannot be used.

@@ -30,6 +30,22 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if dig "enabled" true (.Values.collection | default dict) }}true{{ end }}
 {{- end }}
 
+{{/* Not empty if the operator keeps events. */}}
+{{- define "kube9-operator.keepsEvents" -}}
+{{- if dig "enabled" false (.Values.eventStore | default dict) }}true{{ end }}
+{{- end }}
+
+{{/* The volume claim that it keeps them in, if there is one. */}}
+{{- define "kube9-operator.eventClaim" -}}
+{{- $persistence := dig "persistence" dict (.Values.eventStore | default dict) }}
+{{- if and (include "kube9-operator.keepsEvents" .) $persistence.enabled }}
+{{- if gt (int (.Values.replicas | default 1)) 1 }}
+{{- fail "eventStore.persistence.enabled needs replicas: 1, since each replica keeps events of its own and cannot share a volume" }}
+{{- end }}
+{{- $persistence.existingClaim | default (printf "%s-event-store" (include "kube9-operator.fullname" .)) }}
+{{- end }}
+{{- end }}
+
 {{- define "kube9-operator.labels" -}}
 {{ include "kube9-operator.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

@@ -66,8 +66,28 @@ impl Feed {
     where
         T: Versioned + Clone + DeserializeOwned,
     {
-        let (objects, mut version) = self.list().await?;
+        let mut objects = Vec::new();
+        let version = self.list(async |mut page| objects.append(&mut page)).await?;
         tell(Change::Listed(objects));
+        self.watch_from(version, tell).await
+    }
+
+    /// As `follow`, for a kind with too many objects to hold: the first ones come page by page, and each is waited for.
+    #[cfg(feature = "event-store")]
+    pub(crate) async fn follow_pages<T>(&self, page: impl AsyncFnMut(Vec<T>), tell: impl FnMut(Change<T>)) -> Failure
+    where
+        T: Versioned + Clone + DeserializeOwned,
+    {
+        let following = async { self.watch_from(self.list(page).await?, tell).await };
+        match following.await {
+            Err(failure) => failure,
+        }
+    }
+
+    async fn watch_from<T>(&self, mut version: String, mut tell: impl FnMut(Change<T>)) -> Result<Infallible, Failure>
+    where
+        T: Versioned + Clone + DeserializeOwned,
+    {
         loop {
             let start = Instant::now();
             version = self.watch(version, &mut tell).await?;
@@ -75,9 +95,8 @@ impl Feed {
         }
     }
 
-    /// Everything, and the version at which it was like that.
-    async fn list<T: DeserializeOwned>(&self) -> Result<(Vec<T>, String), Failure> {
-        let mut objects = Vec::new();
+    /// Hands everything on, and tells the version at which it was like that.
+    async fn list<T: DeserializeOwned>(&self, mut hand_on: impl AsyncFnMut(Vec<T>)) -> Result<String, Failure> {
         let mut parameters = ListParams {
             label_selector: self.labels.clone(),
             field_selector: self.fields.clone(),
@@ -86,10 +105,10 @@ impl Feed {
         };
         loop {
             let mut page = list(&self.client, &self.path, &parameters).await?;
-            objects.append(&mut page.items());
+            hand_on(page.items()).await;
             parameters.continue_token = page.next();
             if parameters.continue_token.is_none() {
-                return Ok((objects, page.metadata.resource_version.unwrap_or_default()));
+                return Ok(page.metadata.resource_version.unwrap_or_default());
             }
         }
     }

@@ -1,4 +1,5 @@
-//! `kube9-operator query ...`: what the kube9 extension asks by `kubectl exec`, answered live from the API server.
+//! `kube9-operator query ...`: what the kube9 extension asks by `kubectl exec`, answered live from the API server, or from the
+//! event store where it is switched on.
 //!
 //! Standard output carries the answer and nothing else; what goes wrong is one JSON object on standard error, and exit
 //! code 1.
@@ -14,12 +15,16 @@ use kube::Client;
 use serde_json::{Value, json};
 
 use crate::cli::Flags;
+#[cfg(feature = "event-store")]
+use crate::config::Config;
 use crate::config::{self, POD_NAMESPACE};
+use crate::events::Filter;
+#[cfg(feature = "event-store")]
+use crate::events::{Record, list};
 use crate::failure::{Class, Failure};
 use crate::kubernetes::REQUEST_TIMEOUT;
 use crate::status::{CONFIG_MAP_NAME, ConfigMaps, KEY};
 use crate::{kubernetes, print, serve};
-use events::Filter;
 use format::Format;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -100,6 +105,12 @@ struct Refusal {
 }
 
 async fn answer(query: &Query) -> Result<String, Refusal> {
+    #[cfg(feature = "event-store")]
+    if let What::Events(filter) = &query.what
+        && let Some(answer) = stored(filter)?
+    {
+        return Ok(query.format.render(&answer, &events::COLUMNS));
+    }
     let client = kubernetes::client().await.map_err(|error| Refusal {
         error: "cannot find out how to reach the API server".to_owned(),
         details: error.to_string(),
@@ -115,6 +126,24 @@ async fn answer(query: &Query) -> Result<String, Refusal> {
         What::Status => &[],
     };
     Ok(query.format.render(&value, columns))
+}
+
+/// What the store has, where there is one. A store that cannot be read is no reason to answer with less than is asked.
+#[cfg(feature = "event-store")]
+fn stored(filter: &Filter) -> Result<Option<Value>, Refusal> {
+    let settings = Config::read_event_store(serve::environment)
+        .map_err(|error| Refusal { error: "invalid configuration".to_owned(), details: error.to_string() })?;
+    let Some(settings) = settings else { return Ok(None) };
+    let folder = &settings.place.folder;
+    let found = list(folder, filter).map_err(|trouble| Refusal {
+        error: "cannot read the event store".to_owned(),
+        details: format!(
+            "{trouble}, in {}; is the operator running, and what does `query status` say?",
+            folder.display()
+        ),
+    })?;
+    let rows: Vec<Value> = found.records.iter().map(Record::row).collect();
+    Ok(Some(filter.page(&rows, found.total)))
 }
 
 async fn status(client: Client) -> Result<Value, Refusal> {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::progress::{Facts, TROUBLESOME};
+use crate::progress::{Facts, Job, TROUBLESOME};
 
 /// Health and its reason belong together: kube9 expects a reason exactly when something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,7 @@ impl Health {
         if phase == Phase::Stopping {
             return Self::Unhealthy { reason: "Shutting down".to_owned() };
         }
+        let mut store_is_lost = false;
         let complaints: Vec<String> = facts
             .jobs
             .iter()
@@ -34,11 +35,17 @@ impl Health {
                 // An outage of the API server ends for the writer first: what has not been tried since is not to blame.
                 let trouble =
                     state.trouble.as_ref().filter(|trouble| trouble.confirmed && trouble.failures >= TROUBLESOME)?;
+                store_is_lost |= *job == Job::EventStore;
                 let time = for_people(now.saturating_sub(trouble.since));
                 Some(format!("{} failing for {time}: {}", job.description(), trouble.last))
             })
             .collect();
-        if complaints.is_empty() { Self::Healthy } else { Self::Degraded { reason: complaints.join("; ") } }
+        let reason = complaints.join("; ");
+        match complaints.as_slice() {
+            [] => Self::Healthy,
+            _ if store_is_lost => Self::Unhealthy { reason },
+            _ => Self::Degraded { reason },
+        }
     }
 
     pub(crate) fn word(&self) -> &'static str {
@@ -75,7 +82,7 @@ fn for_people(time: Duration) -> String {
 mod tests {
     use super::*;
     use crate::failure::{Class, Failure};
-    use crate::progress::{Job, JobState, Trouble};
+    use crate::progress::{JobState, Trouble};
 
     const NOW: Duration = Duration::from_secs(1000);
 
@@ -103,6 +110,15 @@ mod tests {
         let health = Health::of(Phase::Running, &in_trouble(3, true), NOW);
         let reason = "watch of Argo CD's CustomResourceDefinition failing for 7m: forbidden: no role";
         assert_eq!((health.word(), health.reason()), ("degraded", Some(reason)));
+    }
+
+    #[test]
+    fn a_lost_event_store_is_more_than_degraded() {
+        let mut facts = in_trouble(3, true);
+        facts.jobs.insert(Job::EventStore, facts.jobs[&Job::CrdWatch].clone());
+        let health = Health::of(Phase::Running, &facts, NOW);
+        assert_eq!(health.word(), "unhealthy");
+        assert!(health.reason().unwrap().ends_with("event store failing for 7m: forbidden: no role"), "{health:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! `TEST_TOOLS` names a folder with the executables `etcd` and `kube-apiserver`. Without it the tests that need them
 //! are skipped, unless `TEST_TOOLS_REQUIRED=1` says that this would be a mistake. No test uses the network.
 
+#![cfg_attr(not(feature = "event-store"), allow(dead_code, reason = "some is for tests of the event store only"))]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
 
 mod audit;
@@ -23,6 +24,8 @@ mod wait;
 mod argocd;
 mod clocks;
 mod counts;
+#[cfg(feature = "event-store")]
+mod event_store;
 mod failures;
 mod freshness;
 mod leaders;

@@ -33,6 +33,15 @@ impl Operator {
         self
     }
 
+    /// With a signal that does it no harm.
+    pub(crate) fn ignoring(self, signal: &str) -> Self {
+        let mut command = Command::new("/usr/bin/env");
+        command.arg(format!("--ignore-signal={signal}")).arg(self.command.get_program()).env_clear();
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command, ..self }
+    }
+
     /// The shortest interval there is, for tests that wait for the next write.
     pub(crate) fn often(self) -> Self {
         self.with("STATUS_UPDATE_INTERVAL_SECONDS", "10")

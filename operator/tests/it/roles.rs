@@ -51,9 +51,11 @@ fn a_chart_that_collects_nothing_may_remove_what_was_collected_and_list_nothing(
 #[test]
 fn the_api_server_takes_every_variant_of_the_chart() {
     let Some(cluster) = Cluster::shared() else { return };
-    let variants: [&[&str]; 8] = [
+    let variants: [&[&str]; 10] = [
         &[],
         &["--set", "replicas=3"],
+        &["--set", "replicas=2,eventStore.enabled=true"],
+        &["--set", "eventStore.enabled=true,eventStore.persistence.enabled=true"],
         &["--set", "argocd=null,collection=null"],
         &["--set", "argocd.enabled=true,argocd.namespace=gitops"],
         &["--set", "collection.enabled=false"],
@@ -81,6 +83,9 @@ fn assert_used(cluster: &Cluster, tenant: &Tenant) {
     assert_eq!(unused, Vec::<&Right>::new(), "granted and never used");
 }
 
+#[cfg(feature = "event-store")]
+const OPTIONS: &[&str] = &["--set", "replicas=2,eventStore.enabled=true"];
+#[cfg(not(feature = "event-store"))]
 const OPTIONS: &[&str] = &["--set", "replicas=2"];
 
 /// Everything an operator does in its life, and every refusal that somebody could see on the way.

@@ -170,6 +170,14 @@ impl<'cluster> Tenant<'cluster> {
             .with("POD_NAME", &self.namespace)
             .with("KUBECONFIG", self.kubeconfig(server).to_str().unwrap())
             .with("POD_NAMESPACE", &self.namespace)
+            .with("DB_PATH", self.data_folder().to_str().unwrap())
+    }
+
+    /// What stands for the pod's volume.
+    pub(crate) fn data_folder(&self) -> PathBuf {
+        let folder = self.cluster.directory().join(format!("{}.data", self.namespace));
+        fs::create_dir_all(&folder).unwrap();
+        folder
     }
 
     fn kubeconfig(&self, server: &str) -> PathBuf {

@@ -213,6 +213,8 @@ fn changes_the_binary(variable: &str) -> bool {
         || (variable.starts_with("CARGO_BUILD_") && !harmless.contains(&variable))
         || variable.starts_with("CARGO_PROFILE_")
         || variable.starts_with("CARGO_PKG_")
+        || variable.starts_with("LIBSQLITE3_")
+        || variable.starts_with("SQLITE_MAX_")
         || (variable.starts_with("CARGO_TARGET_") && variable.ends_with("_RUSTFLAGS"))
 }
 

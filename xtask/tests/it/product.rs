@@ -10,7 +10,8 @@ use std::sync::LazyLock;
 
 use crate::support::{Run, files_below, git, tool, xtask};
 
-const IMAGE_BYTES_MAX: u64 = 3_000_000;
+/// The event store brings SQLite along; without it, 3 MB would do.
+const IMAGE_BYTES_MAX: u64 = 4_000_000;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

@@ -1,0 +1,367 @@
+//! Events that are kept: for longer than the API server has them, each once, whatever happens meanwhile.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Event;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::chart;
+use crate::cluster::Cluster;
+use crate::events::{event, happen};
+use crate::nowhere::Nowhere;
+use crate::operator::Running;
+use crate::proxy::{Answer, Proxy};
+use crate::tenant::Tenant;
+use crate::wait::{seconds, until, until_true};
+
+const SWITCHED_ON: &[&str] = &["--set", "eventStore.enabled=true"];
+
+#[test]
+fn f1_events_are_listed_after_the_api_server_has_forgotten_them() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let keeper = Keeper::new(cluster);
+    happen(&keeper.tenant, (0..3).map(|minutes| event(&keeper.tenant, minutes, Timestamp::now())));
+    let live = list_live(&keeper.tenant);
+    let _operator = keeper.start();
+    keeper.wait_for(3);
+
+    let parameters = DeleteParams::default();
+    cluster.run(events(&keeper.tenant).delete_collection(&parameters, &Default::default())).unwrap();
+    until_true("the API server has none", seconds(10), || list_live(&keeper.tenant)["pagination"]["total"] == 0);
+
+    assert_eq!(keeper.list(&[]), live, "rows, identities and order are what they were");
+    let page = keeper.list(&["--limit=1", "--offset=1"]);
+    assert_eq!(page["pagination"], json!({"total": 3, "limit": 1, "offset": 1, "returned": 1}));
+    assert_eq!(page["events"][0], live["events"][1]);
+}
+
+#[test]
+fn f1_an_event_that_happens_again_is_one_row_and_all_is_well_is_none() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let keeper = Keeper::new(cluster);
+    let operator = keeper.start();
+    operator.wait_until_ready(seconds(10));
+    let now = Timestamp::now();
+    let mut fine = event(&keeper.tenant, 7, now);
+    (fine.type_, fine.reason) = (Some("Normal".to_owned()), Some("Pulled".to_owned()));
+    happen(&keeper.tenant, [event(&keeper.tenant, 0, now), fine].into_iter());
+    let first = keeper.wait_for(1);
+
+    let again = json!({"count": 5, "lastTimestamp": format!("{:.0}", now + SignedDuration::from_secs(9))});
+    let patch = Patch::Merge(&again);
+    cluster.run(events(&keeper.tenant).patch("event-0", &PatchParams::default(), &patch)).unwrap();
+
+    let row = until("it is counted", seconds(10), || {
+        let row = keeper.list(&[])["events"][0].clone();
+        (row["metadata"]["count"] == 5).then_some(row)
+    });
+    assert_eq!((keeper.total(), &row["id"]), (1, &first["events"][0]["id"]));
+    assert!(operator.metric("kube9_operator_events_received_total{type=\"Normal\"}") >= 1.0);
+    let stored = "kube9_operator_events_stored_total{event_type=\"cluster\",severity=\"warning\"}";
+    assert!(operator.metric(stored) >= 2.0);
+    assert!(operator.metric("kube9_operator_events_storage_size_bytes") > 4096.0);
+    assert_eq!(operator.metric("kube9_operator_events_dropped_total"), 0.0);
+}
+
+#[test]
+fn f2_an_operator_that_begins_again_adds_no_duplicates_even_when_it_was_killed() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let keeper = Keeper::new(cluster);
+    let happens = |from: u32, to: u32| {
+        happen(&keeper.tenant, (from..to).map(|minutes| event(&keeper.tenant, minutes, Timestamp::now())));
+    };
+    happens(0, 100);
+    let mut operator = keeper.start();
+    let before = keeper.wait_for(100);
+
+    // In the middle of writing.
+    happens(100, 200);
+    operator.signal("KILL");
+    operator.end(seconds(5));
+    let committed = keeper.list(&["--limit=1000"]);
+    let total = keeper.total();
+    assert!(total >= 100, "{total}");
+
+    let mut operator = keeper.start();
+    let after = keeper.wait_for(200);
+    let identities = |answer: &Value| -> Vec<String> {
+        answer["events"].as_array().unwrap().iter().map(|row| row["id"].to_string()).collect()
+    };
+    for earlier in [&before, &committed] {
+        assert!(identities(earlier).iter().all(|id| identities(&after).contains(id)));
+    }
+
+    // A signal in the middle of it loses nothing that has come by then.
+    happens(200, 230);
+    let received = || operator.metric("kube9_operator_events_received_total{type=\"Warning\"}");
+    until_true("they have come", seconds(10), || received() >= 230.0);
+    operator.terminate();
+    assert!(operator.end(seconds(6)).0.success());
+    assert_eq!(keeper.total(), 230);
+}
+
+#[test]
+fn f1_the_watch_goes_on_after_a_restart_of_the_api_server() {
+    let Some(cluster) = Cluster::start() else { return };
+    let keeper = Keeper::new(&cluster);
+    let operator = keeper.start();
+    happen(&keeper.tenant, [event(&keeper.tenant, 1, Timestamp::now())].into_iter());
+    keeper.wait_for(1);
+
+    cluster.restart_api_server();
+    happen(&keeper.tenant, [event(&keeper.tenant, 2, Timestamp::now())].into_iter());
+
+    keeper.wait_for(2);
+    operator.wait_until_ready(seconds(40));
+    assert_eq!(operator.metric("kube9_operator_job_running{job=\"events\"}"), 1.0);
+}
+
+#[test]
+fn f1_a_place_in_history_that_is_gone_is_survived() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let keeper = Keeper::new(cluster);
+    happen(&keeper.tenant, [event(&keeper.tenant, 1, Timestamp::now())].into_iter());
+    let proxy = Proxy::start(cluster, Answer::Refusal(410, "Expired"));
+    let operator = keeper.tenant.operator_through(&proxy.url).start();
+    let expired = "kube9_operator_job_failures_total{job=\"events\",reason=\"expired\"}";
+    until_true("it is refused", seconds(15), || operator.page("/metrics").1.contains(expired));
+
+    proxy.answer_with(Answer::Forwarded);
+
+    keeper.wait_for(1);
+}
+
+#[test]
+fn a_watch_that_is_forbidden_shows_everywhere_and_recovers() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let keeper = Keeper::with_chart(cluster, |mut rendered| {
+        for role in rendered.0.iter_mut().filter(|object| object["kind"] == "ClusterRole") {
+            role["rules"].as_array_mut().unwrap().retain(|rule| rule["resources"] != json!(["events"]));
+        }
+        rendered
+    });
+    let operator = keeper.start();
+
+    let complaint = until("it is told", seconds(40), || {
+        Some(operator.page("/readyz").1).filter(|complaint| complaint.contains("watch of events failed"))
+    });
+    assert!(complaint.contains("forbidden"), "{complaint}");
+    assert!(operator.metric("kube9_operator_job_failures_total{job=\"events\",reason=\"forbidden\"}") >= 3.0);
+    let status = until("it is in the status", seconds(40), || {
+        keeper.tenant.status().filter(|status| status.health() == "degraded")
+    });
+    assert!(status.0["error"].as_str().unwrap().contains("watch of events failing"), "{status:?}");
+
+    chart::create(cluster, &role_for_events(&keeper.tenant));
+    chart::create(cluster, &binding_for_events(&keeper.tenant));
+    operator.wait_until_ready(seconds(60));
+    until_true("all is well", seconds(20), || keeper.tenant.status().unwrap().health() == "healthy");
+}
+
+#[test]
+fn f3_what_has_been_kept_for_long_enough_is_removed_at_the_start_and_every_six_hours() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let keeper = Keeper::new(cluster);
+    let now = Timestamp::now();
+    let aged = |name: &str, reason: &str, days: u32| {
+        let mut event = event(&keeper.tenant, days * 24 * 60, now);
+        event.metadata.name = Some(name.to_owned());
+        event.involved_object.name = Some(name.to_owned());
+        event.reason = Some(reason.to_owned());
+        event
+    };
+    let names = || -> Vec<String> {
+        let Some(answer) = keeper.try_list(&[]) else { return Vec::new() };
+        let rows = answer["events"].as_array().unwrap().iter();
+        rows.map(|row| row["object_name"].as_str().unwrap().to_owned()).collect()
+    };
+    let at_the_start = [
+        aged("mild-6", "BackOff", 6),
+        aged("mild-8", "BackOff", 8),
+        aged("grave-29", "Failed", 29),
+        aged("grave-31", "Failed", 31),
+    ];
+    happen(&keeper.tenant, at_the_start.into_iter());
+    // Six hours in twenty seconds; the first minute in an instant.
+    let fast = keeper.tenant.operator().with("TEST_CLOCK_SPEED", "1080").with("COLLECTION_ENABLED", "false");
+    let _operator = fast.with("STATUS_UPDATE_INTERVAL_SECONDS", "120").start();
+
+    until_true("the old ones are gone", seconds(30), || names() == ["mild-6", "grave-29"]);
+
+    happen(&keeper.tenant, [aged("mild-9", "BackOff", 9)].into_iter());
+    until_true("it is kept at first", seconds(10), || names().contains(&"mild-9".to_owned()));
+    until_true("it is gone six hours later", seconds(40), || names() == ["mild-6", "grave-29"]);
+}
+
+#[test]
+fn a_store_that_is_switched_off_watches_nothing_and_writes_nothing() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let tenant = Tenant::new(cluster);
+    let operator = tenant.operator().start();
+    operator.wait_until_ready(seconds(10));
+    assert!(!operator.page("/metrics").1.contains("job=\"events\""));
+    assert_eq!(fs::read_dir(tenant.data_folder()).unwrap().count(), 0);
+    let user = format!("system:serviceaccount:{}:kube9-operator", tenant.namespace);
+    let log = cluster.audit_log();
+    let mut requests = log.lines().filter(|line| line.contains(&user));
+    assert!(requests.all(|line| !line.contains("\"resource\":\"events\"")));
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_stops_the_start_with_one_error() {
+    for folder in ["/nowhere/at/all", "/proc"] {
+        let nowhere = Nowhere::at(crate::cluster::free_port());
+        let output = nowhere.operator().with("EVENT_STORE", "true").with("DB_PATH", folder).run(&[]);
+        assert_eq!(output.status.code(), Some(1));
+        let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+        let message = error["message"].as_str().unwrap();
+        assert!(message.starts_with(&format!("cannot open the event store in {folder}: ")), "{message}");
+    }
+}
+
+#[test]
+fn a_disk_that_takes_no_more_is_told_and_the_status_is_still_written() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let keeper = Keeper::new(cluster);
+    let operator = keeper.tenant.operator().often().ignoring("XFSZ").start();
+    happen(&keeper.tenant, [event(&keeper.tenant, 1, Timestamp::now())].into_iter());
+    keeper.wait_for(1);
+    limit_files(&operator, "0");
+
+    happen(&keeper.tenant, [event(&keeper.tenant, 2, Timestamp::now())].into_iter());
+    let status =
+        until("it is told", seconds(40), || keeper.tenant.status().filter(|status| status.health() == "unhealthy"));
+    assert!(status.0["error"].as_str().unwrap().contains("event store failing"), "{status:?}");
+    assert_eq!(operator.metric("kube9_operator_job_running{job=\"event_store\"}"), 0.0);
+    let (_, metrics) = operator.page("/metrics");
+    assert!(metrics.contains("kube9_operator_events_errors_total{reason="), "{metrics}");
+    let writes = operator.writes("success");
+    until_true("the status is still written", seconds(20), || operator.writes("success") > writes);
+    assert_eq!(keeper.total(), 1, "what was written can be read");
+
+    limit_files(&operator, "unlimited");
+    keeper.wait_for(2);
+    until_true("all is well", seconds(20), || keeper.tenant.status().unwrap().health() == "healthy");
+}
+
+#[test]
+fn a_file_that_is_damaged_is_moved_aside_and_filled_again() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let keeper = Keeper::new(cluster);
+    let _operator = keeper.start();
+    happen(&keeper.tenant, [event(&keeper.tenant, 1, Timestamp::now())].into_iter());
+    keeper.wait_for(1);
+
+    fs::write(keeper.tenant.data_folder().join("kube9.db"), "no database at all").unwrap();
+    happen(&keeper.tenant, [event(&keeper.tenant, 2, Timestamp::now())].into_iter());
+
+    keeper.wait_for(2);
+    assert!(keeper.tenant.data_folder().join("kube9.db.damaged").is_file());
+}
+
+#[test]
+fn a_store_that_cannot_be_read_is_an_error_and_no_answer() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let keeper = Keeper::new(cluster);
+    let complaint = complaint(&keeper.query(&[]));
+    assert_eq!(complaint["error"], "cannot read the event store");
+    assert!(complaint["details"].as_str().unwrap().contains("is the operator running"), "{complaint}");
+}
+
+/// A tenant whose operator keeps events.
+struct Keeper<'cluster> {
+    tenant: Tenant<'cluster>,
+}
+
+impl<'cluster> Keeper<'cluster> {
+    fn new(cluster: &'cluster Cluster) -> Self {
+        Self::with_chart(cluster, |rendered| rendered)
+    }
+
+    fn with_chart(cluster: &'cluster Cluster, tamper: impl FnOnce(chart::Rendered) -> chart::Rendered) -> Self {
+        Self { tenant: Tenant::with_chart(cluster, SWITCHED_ON, tamper) }
+    }
+
+    fn start(&self) -> Running {
+        self.tenant.operator().often().start()
+    }
+
+    /// As the extension does it: a process of its own, in the operator's environment. The API server is not needed.
+    fn query(&self, arguments: &[&str]) -> Output {
+        let namespace = format!("--object-namespace={}", self.tenant.namespace);
+        let operator = self.tenant.operator().with("KUBECONFIG", "/nowhere");
+        operator.run(&[&["query", "events", "list", &namespace, "--format=json"], arguments].concat())
+    }
+
+    #[track_caller]
+    fn list(&self, arguments: &[&str]) -> Value {
+        answer(&self.query(arguments))
+    }
+
+    fn total(&self) -> u64 {
+        self.list(&[])["pagination"]["total"].as_u64().unwrap()
+    }
+
+    /// None as long as there is no store.
+    fn try_list(&self, arguments: &[&str]) -> Option<Value> {
+        let output = self.query(arguments);
+        output.status.success().then(|| answer(&output))
+    }
+
+    #[track_caller]
+    fn wait_for(&self, total: u64) -> Value {
+        let is_there = |answer: &Value| answer["pagination"]["total"] == total;
+        let kept = || self.try_list(&["--limit=1000"]).filter(is_there);
+        until(&format!("{total} events are kept"), seconds(60), kept)
+    }
+}
+
+fn list_live(tenant: &Tenant) -> Value {
+    let namespace = format!("--object-namespace={}", tenant.namespace);
+    let operator = tenant.operator().with("EVENT_STORE", "false");
+    answer(&operator.run(&["query", "events", "list", &namespace, "--format=json"]))
+}
+
+#[track_caller]
+fn answer(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[track_caller]
+fn complaint(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    serde_json::from_slice(&output.stderr).unwrap()
+}
+
+fn events(tenant: &Tenant) -> Api<Event> {
+    Api::namespaced(tenant.cluster.admin.clone(), &tenant.namespace)
+}
+
+fn role_for_events(tenant: &Tenant) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": format!("events-{}", tenant.namespace)},
+        "rules": [{"apiGroups": [""], "resources": ["events"], "verbs": ["list", "watch"]}],
+    })
+}
+
+fn binding_for_events(tenant: &Tenant) -> Value {
+    let name = format!("events-{}", tenant.namespace);
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": "kube9-operator", "namespace": tenant.namespace}],
+    })
+}
+
+/// No file may grow beyond this, as on a full disk.
+fn limit_files(operator: &Running, bytes: &str) {
+    let limit =
+        Command::new("prlimit").args(["--pid", &operator.id().to_string(), &format!("--fsize={bytes}:")]).status();
+    assert!(limit.unwrap().success());
+}
