@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Statement, TransactionBehavior, named_params};
@@ -67,8 +67,9 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn open(place: Place) -> Result<Self, Trouble> {
         let mut store = Self::closed(place);
-        let opened = match store.attempt(|_, _| Ok(())) {
-            Err(trouble) if trouble.kind == Kind::Damaged => store.attempt(|_, _| Ok(())),
+        let opened = patiently(|| store.attempt(|_, _| Ok(())));
+        let opened = match opened {
+            Err(trouble) if trouble.kind == Kind::Damaged => patiently(|| store.attempt(|_, _| Ok(()))),
             opened => opened,
         };
         opened.map(|()| store)
@@ -156,6 +157,10 @@ pub(crate) struct Found {
 
 /// Reads in the order of a live query, and never writes.
 pub(crate) fn list(folder: &Path, filter: &Filter) -> Result<Found, Trouble> {
+    patiently(|| list_once(folder, filter))
+}
+
+fn list_once(folder: &Path, filter: &Filter) -> Result<Found, Trouble> {
     let file = folder.join(FILE);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(&file, flags)?;
@@ -171,6 +176,19 @@ pub(crate) fn list(folder: &Path, filter: &Filter) -> Result<Found, Trouble> {
     );
     let records = moment.prepare(&page)?.query_map(matching, record)?.collect::<Result<_, _>>()?;
     Ok(Found { records, total })
+}
+
+/// Where a file is begun, or taken up after a crash, SQLite may refuse whoever comes second instead of waiting.
+fn patiently<T>(mut act: impl FnMut() -> Result<T, Trouble>) -> Result<T, Trouble> {
+    let start = Instant::now();
+    loop {
+        match act() {
+            Err(trouble) if trouble.kind == Kind::Busy && start.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            result => return result,
+        }
+    }
 }
 
 fn connected<'store>(
@@ -318,6 +336,7 @@ pub(crate) struct Trouble {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    Busy,
     Damaged,
     Full,
     Gone,
@@ -329,6 +348,7 @@ impl Trouble {
     /// Part of the metrics' interface.
     pub(super) fn label(&self) -> &'static str {
         match self.kind {
+            Kind::Busy => "busy",
             Kind::Damaged => "damaged",
             Kind::Full => "full",
             Kind::Gone => "gone",
@@ -348,6 +368,9 @@ impl From<rusqlite::Error> for Trouble {
     fn from(error: rusqlite::Error) -> Self {
         let kind = match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Damaged,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
+                Kind::Busy
+            }
             Some(ErrorCode::DiskFull) => Kind::Full,
             Some(ErrorCode::ReadOnly) => Kind::ReadOnly,
             _ => Kind::Other,
