@@ -191,7 +191,11 @@ impl<'cluster> Tenant<'cluster> {
             "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority": authority}}],
             "users": [{"name": "test", "user": {"tokenFile": self.token_file()}}],
         });
-        fs::write(&path, kubeconfig.to_string()).unwrap();
+        let text = kubeconfig.to_string();
+        // Another operator may be reading it.
+        if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+            fs::write(&path, text).unwrap();
+        }
         path
     }
 }
