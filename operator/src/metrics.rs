@@ -60,7 +60,15 @@ impl Events {
         registry.register("events_queue_size", "Events on the way to the store", queue.clone());
         let bytes = Gauge::default();
         registry.register_with_unit("events_storage_size", "What the event store takes", Unit::Bytes, bytes.clone());
-        Self { received, stored, dropped, errors, queue, bytes }
+        let events = Self { received, stored, dropped, errors, queue, bytes };
+        // As with writes: they are there before it happens.
+        for kind in ["Normal", "Warning", "Error", "other"] {
+            drop(events.received.get_or_create(&[("type", kind)]));
+        }
+        for severity in ["info", "warning", "error", "critical"] {
+            drop(events.stored.get_or_create(&[("event_type", "cluster"), ("severity", severity)]));
+        }
+        events
     }
 }
 
