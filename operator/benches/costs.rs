@@ -57,8 +57,9 @@ const BEGINNING: Duration = seconds(10);
 const EVENTS: u32 = 10_000;
 const EVENTS_A_MINUTE: u32 = 10_000;
 
-/// What can be switched on for events, and how that is told in the figures.
-const EVENT_SETTINGS: [(&str, &[(&str, &str)]); 1] = [("", &[])];
+/// What events can be listed from: how that is told in the figures, and what the chart is told.
+const EVENT_SOURCES: [(&str, &[&str]); 2] =
+    [("", &[]), (", with the event store", &["--set", "eventStore.enabled=true"])];
 
 /// A name, and what is measured under it.
 type Part = (&'static str, fn(&Cluster, &mut Figures));
@@ -174,18 +175,17 @@ fn events(cluster: &Cluster, figures: &mut Figures) {
     events::happen(&tenant, (0..EVENTS).map(|number| events::event(&tenant, number, now)));
     let time = (0..RUNS).map(|_| query_ms(&tenant)).fold(0.0, f64::max);
     figures.add("`query events list` with 10,000 events", time, "ms", Some(300.0));
-    for (with, settings) in EVENT_SETTINGS {
-        let (serving, asking) = a_minute_of_events(cluster, settings);
+    for (with, options) in EVENT_SOURCES {
+        let (serving, asking) = a_minute_of_events(cluster, options);
         figures.add(&format!("the most memory at 10,000 events a minute{with}"), serving, "MB", Some(16.0));
         figures.add(&format!("the most memory of `query events list` then{with}"), asking, "MB", Some(16.0));
     }
 }
 
 /// The most memory of the operator and of those who ask for events, while 10,000 happen.
-fn a_minute_of_events(cluster: &Cluster, settings: &[(&str, &str)]) -> (f64, f64) {
-    let tenant = Tenant::new(cluster);
-    let operator =
-        settings.iter().fold(tenant.operator(), |operator, (name, value)| operator.with(name, value)).start();
+fn a_minute_of_events(cluster: &Cluster, options: &[&str]) -> (f64, f64) {
+    let tenant = Tenant::with_chart(cluster, options, |rendered| rendered);
+    let operator = tenant.operator().start();
     operator.wait_until_ready(seconds(10));
     let mut asking: f64 = 0.0;
     let start = Instant::now();
