@@ -105,8 +105,8 @@ Tells the kube9 VS Code extension how this cluster is doing, through the ConfigM
 Usage: {NAME} [serve] [SETTING...]    run until SIGTERM or SIGINT (the default)
        {NAME} query events list       the newest events of the cluster
            [--object-namespace=NS] [--object-kind=KIND] [--since=RFC3339] [--limit=50] [--offset=0] [--format=json]
-       {NAME} query status            the status that kube9 reads
-           [--format=json]
+       {NAME} query status            the status that kube9 reads; a failure unless it is as expected
+           [--expect=operated] [--format=json]
        {NAME} --version               print the version
        {NAME} --help                  print this help
 

@@ -5,6 +5,7 @@
 //! code 1.
 
 mod events;
+mod expect;
 mod format;
 
 use std::io::{self, Write};
@@ -15,6 +16,7 @@ use kube::Client;
 use serde_json::{Value, json};
 
 use crate::cli::Flags;
+use crate::clock::Clock;
 #[cfg(feature = "event-store")]
 use crate::config::Config;
 use crate::config::{self, POD_NAMESPACE};
@@ -36,13 +38,16 @@ pub(crate) struct Query {
 #[derive(Debug, PartialEq, Eq)]
 enum What {
     Events(Filter),
-    Status,
+    Status {
+        /// Whether it has to be what kube9 calls operated.
+        operated: bool,
+    },
 }
 
 impl Query {
     pub(crate) const EVENT_FLAGS: [&'static str; 6] =
         ["--object-namespace", "--object-kind", "--since", "--limit", "--offset", "--format"];
-    pub(crate) const STATUS_FLAGS: [&'static str; 1] = ["--format"];
+    pub(crate) const STATUS_FLAGS: [&'static str; 2] = ["--expect", "--format"];
 
     pub(crate) fn events(flags: &Flags) -> Result<Self, String> {
         let filter = Filter {
@@ -58,7 +63,8 @@ impl Query {
     }
 
     pub(crate) fn status(flags: &Flags) -> Result<Self, String> {
-        Ok(Self { what: What::Status, format: format(flags)? })
+        let operated = read(flags, "--expect", "operated", |word| (word == "operated").then_some(()))?.is_some();
+        Ok(Self { what: What::Status { operated }, format: format(flags)? })
     }
 }
 
@@ -119,11 +125,20 @@ async fn answer(query: &Query) -> Result<String, Refusal> {
         What::Events(filter) => {
             events::list(&client, filter).await.map_err(|failure| refusal("list events", &failure))?
         }
-        What::Status => status(client).await?,
+        What::Status { operated } => {
+            let status = status(client).await?;
+            if *operated {
+                expect::operated(&status, Clock::start().calendar()).map_err(|details| Refusal {
+                    error: "kube9 would not show this cluster as operated by this release".to_owned(),
+                    details,
+                })?;
+            }
+            status
+        }
     };
     let columns = match query.what {
         What::Events(_) => &events::COLUMNS[..],
-        What::Status => &[],
+        What::Status { .. } => &[],
     };
     Ok(query.format.render(&value, columns))
 }
@@ -206,6 +221,7 @@ mod tests {
             ("--offset", "-1"),
             ("--format", "xml"),
         ];
+        assert_eq!(Query::status(&flags(&[("--expect", "x")])).unwrap_err(), "--expect must be operated, but is \"x\"");
         for (name, value) in mistakes {
             let message = Query::events(&flags(&[(name, value)])).unwrap_err();
             assert!(
