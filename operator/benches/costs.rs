@@ -20,6 +20,8 @@ mod consumer;
 #[path = "../tests/it/events.rs"]
 mod events;
 mod figures;
+#[path = "../tests/it/helm.rs"]
+mod helm;
 #[path = "../tests/it/operator.rs"]
 mod operator;
 #[path = "../tests/it/supervised.rs"]

@@ -22,6 +22,8 @@ mod events;
 mod figures;
 #[path = "../tests/it/gitops.rs"]
 mod gitops;
+#[path = "../tests/it/helm.rs"]
+mod helm;
 #[path = "../tests/it/operator.rs"]
 mod operator;
 mod plot;

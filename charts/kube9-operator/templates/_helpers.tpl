@@ -51,6 +51,77 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Further labels of pods. */}}
+{{- define "kube9-operator.podLabels" -}}
+{{- with merge dict (.Values.podLabels | default dict) (.Values.commonLabels | default dict) }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The name of the pod that `helm test` runs. It is not the operator: nothing that looks for that may find this one. */}}
+{{- define "kube9-operator.testName" -}}
+kube9-operator-test
+{{- end }}
+
+{{/* Which nodes a pod of this chart may run on, and how it is pulled there. */}}
+{{- define "kube9-operator.placement" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- with .Values.runtimeClassName }}
+runtimeClassName: {{ . | quote }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "kube9-operator.podSecurityContext" -}}
+{{- $fields := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") }}
+{{- /* OpenShift gives every namespace a range of user ids and refuses all others. */}}
+{{- if not (.Capabilities.APIVersions.Has "security.openshift.io/v1") }}
+{{- $fields = merge $fields (dict "runAsUser" 1000 "runAsGroup" 1000) }}
+{{- if include "kube9-operator.eventClaim" . }}
+{{- $fields = merge $fields (dict "fsGroup" 1000 "fsGroupChangePolicy" "OnRootMismatch") }}
+{{- end }}
+{{- end }}
+{{- include "kube9-operator.replaced" (dict "Values" .Values "fields" $fields "by" .Values.podSecurityContext) }}
+{{- end }}
+
+{{- define "kube9-operator.securityContext" -}}
+{{- $capabilities := dict "drop" (list "ALL") }}
+{{- $fields := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" $capabilities }}
+{{- include "kube9-operator.replaced" (dict "Values" .Values "fields" $fields "by" .Values.securityContext) }}
+{{- end }}
+
+{{/* `fields`, each of them replaced by the one of `by`, where that has it; one that is null there is left out. */}}
+{{- define "kube9-operator.replaced" -}}
+{{- $fields := .fields }}
+{{- range $name, $value := .by | default dict }}
+{{- $fields = omit $fields $name }}
+{{- if not (kindIs "invalid" $value) }}
+{{- $_ := set $fields $name $value }}
+{{- end }}
+{{- end }}
+{{- toYaml $fields }}
 {{- end }}
 
 {{- define "kube9-operator.serviceAccountName" -}}

@@ -1,35 +1,37 @@
 //! The chart as Helm renders it, and its objects as the API server takes them.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, ValidationDirective};
 use kube::core::Request;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cluster::Cluster;
+use crate::helm::{Helm, RELEASE, chart, text};
 
 /// What the chart makes of some values, in Helm's order.
 #[derive(Clone)]
 pub(crate) struct Rendered(pub(crate) Vec<Value>);
 
 impl Rendered {
-    /// Options are those of `helm template`, such as `--set`.
+    /// What is installed. Options are those of `helm template`, such as `--set`.
     pub(crate) fn new(cluster: &Cluster, namespace: &str, options: &[&str]) -> Self {
-        let output = Command::new(cluster.tool("helm-3"))
-            .args(["template", "kube9-operator"])
-            .arg(folder())
-            .args(["--namespace", namespace, "--kube-version", "1.31.4"])
-            .args(options)
-            .env_clear()
-            .env("HOME", cluster.directory())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).unwrap();
-        let documents = serde_yaml::Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap());
+        let helm = Helm::usual().expect("it came with the servers");
+        let chart = chart();
+        let fixed = ["template", RELEASE, text(&chart), "--namespace", namespace, "--kube-version", &cluster.version()];
+        Self::read(&helm.ok(&[&fixed[..], &["--no-hooks"], options].concat()))
+    }
+
+    /// Reads what Helm prints.
+    pub(crate) fn read(text: &str) -> Self {
+        let documents = serde_yaml::Deserializer::from_str(text).map(|document| Value::deserialize(document).unwrap());
         Self(documents.filter(|document| !document.is_null()).collect())
+    }
+
+    #[track_caller]
+    pub(crate) fn one(&self, kind: &str) -> &Value {
+        let found: Vec<&Value> = self.of_kind(kind).collect();
+        assert_eq!(found.len(), 1, "objects of kind {kind}");
+        found[0]
     }
 
     pub(crate) fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
@@ -45,24 +47,34 @@ impl Rendered {
     }
 }
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/kube9-operator")
-}
-
 pub(crate) fn create(cluster: &Cluster, object: &Value) {
-    send(cluster, object, false);
+    let _ = answer(cluster, object);
 }
 
-/// Lets the API server say whether it would take the object.
-pub(crate) fn dry_run(cluster: &Cluster, object: &Value) {
-    send(cluster, object, true);
+/// What the API server makes of a new object.
+pub(crate) fn answer(cluster: &Cluster, object: &Value) -> Value {
+    let request = Request::new(collection(object)).create(&PostParams::default(), object.to_string().into_bytes());
+    let answer = cluster.run(cluster.admin.request::<Value>(request.unwrap()));
+    answer.unwrap_or_else(|error| panic!("{error}\n{object:#}"))
 }
 
-fn send(cluster: &Cluster, object: &Value, dry_run: bool) {
-    let parameters = PostParams { dry_run, ..PostParams::default() };
-    let request = Request::new(collection(object)).create(&parameters, object.to_string().into_bytes()).unwrap();
+/// Lets the API server say whether it would take the object, fields that it does not know included.
+pub(crate) fn dry_run(cluster: &Cluster, object: &Value) -> Result<(), String> {
+    let parameters = PatchParams { dry_run: true, ..PatchParams::apply("tests") };
+    apply(cluster, object, parameters)
+}
+
+/// Makes sure that the object is there.
+pub(crate) fn ensure(cluster: &Cluster, object: &Value) {
+    apply(cluster, object, PatchParams::apply("tests")).unwrap();
+}
+
+fn apply(cluster: &Cluster, object: &Value, mut parameters: PatchParams) -> Result<(), String> {
+    parameters.field_validation = Some(ValidationDirective::Strict);
+    let name = object["metadata"]["name"].as_str().unwrap();
+    let request = Request::new(collection(object)).patch(name, &parameters, &Patch::Apply(object)).unwrap();
     let answer = cluster.run(cluster.admin.request::<Value>(request));
-    answer.unwrap_or_else(|error| panic!("{error}\n{object:#}"));
+    answer.map(drop).map_err(|error| format!("{error}\n{object:#}"))
 }
 
 pub(crate) fn delete(cluster: &Cluster, object: &Value) {
@@ -75,7 +87,12 @@ pub(crate) fn delete(cluster: &Cluster, object: &Value) {
 fn collection(object: &Value) -> String {
     let version = object["apiVersion"].as_str().unwrap();
     let root = if version.contains('/') { "apis" } else { "api" };
-    let plural = format!("{}s", object["kind"].as_str().unwrap().to_lowercase());
+    let kind = object["kind"].as_str().unwrap().to_lowercase();
+    let plural = match kind.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if kind.ends_with('s') => format!("{kind}es"),
+        None => format!("{kind}s"),
+    };
     match object["metadata"]["namespace"].as_str() {
         Some(namespace) => format!("/{root}/{version}/namespaces/{namespace}/{plural}"),
         None => format!("/{root}/{version}/{plural}"),

@@ -11,13 +11,15 @@ use std::sync::{Mutex, OnceLock};
 use std::{env, fs, io, process, thread};
 
 use kube::{Client, Config};
+use serde_json::json;
 use tokio::runtime::Handle;
 
 use crate::supervised::Supervised;
 use crate::wait::{seconds, until_true};
 
 pub(crate) struct Cluster {
-    tools: PathBuf,
+    /// What the API server is.
+    program: PathBuf,
     directory: PathBuf,
     etcd_port: u16,
     port: u16,
@@ -37,15 +39,25 @@ impl Cluster {
 
     /// One that a test may mistreat.
     pub(crate) fn start() -> Option<Self> {
+        Self::of("kube-apiserver")
+    }
+
+    /// The oldest Kubernetes that the chart lets itself be installed into; shared, too.
+    pub(crate) fn oldest() -> Option<&'static Self> {
+        static OLDEST: OnceLock<Option<Cluster>> = OnceLock::new();
+        OLDEST.get_or_init(|| Self::of("kube-apiserver-oldest")).as_ref()
+    }
+
+    fn of(program: &'static str) -> Option<Self> {
         let tools = tools()?;
         let directory = scratch_directory();
         let (etcd_port, port) = (free_port(), free_port());
         let etcd = start_etcd(&tools, &directory, etcd_port);
-        let api_server = start_api_server(&tools, &directory, etcd_port, port);
+        let api_server = start_api_server(&tools.join(program), &directory, etcd_port, port);
         let background = background();
         let admin = admin(&directory, port, &background);
         let cluster = Self {
-            tools,
+            program: tools.join(program),
             directory,
             etcd_port,
             port,
@@ -65,7 +77,7 @@ impl Cluster {
     /// Starts it again, at the same address and with the same objects.
     pub(crate) fn restart_api_server(&self) {
         self.stop_api_server();
-        let api_server = Some(start_api_server(&self.tools, &self.directory, self.etcd_port, self.port));
+        let api_server = Some(start_api_server(&self.program, &self.directory, self.etcd_port, self.port));
         *self.api_server.lock().expect("no test panics here") = api_server;
         self.wait_until_ready();
     }
@@ -74,9 +86,25 @@ impl Cluster {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// An executable that came with the servers.
-    pub(crate) fn tool(&self, name: &str) -> PathBuf {
-        self.tools.join(name)
+    /// Which Kubernetes it is, such as `v1.31.4`.
+    pub(crate) fn version(&self) -> String {
+        self.run(self.admin.apiserver_version()).expect("it answers").git_version
+    }
+
+    /// A file with which Helm has every right there is.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        let file = self.directory.join("admin.kubeconfig");
+        let cluster = json!({"server": self.url(), "certificate-authority": self.certificate_authority()});
+        let kubeconfig = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "admin",
+            "contexts": [{"name": "admin", "context": {"cluster": "admin", "user": "admin"}}],
+            "clusters": [{"name": "admin", "cluster": cluster}],
+            "users": [{"name": "admin", "user": {"token": ADMIN_TOKEN}}],
+        });
+        fs::write(&file, kubeconfig.to_string()).expect("the folder is writable");
+        file
     }
 
     /// Who asked for what, one JSON object a line.
@@ -118,20 +146,20 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// The folder with the executables, or one line that says why there is none.
-fn tools() -> Option<PathBuf> {
+pub(crate) fn tools() -> Option<PathBuf> {
     static TOOLS: OnceLock<Option<PathBuf>> = OnceLock::new();
     TOOLS.get_or_init(find_tools).clone()
 }
 
+const PROGRAMS: [&str; 6] = ["etcd", "kube-apiserver", "kube-apiserver-oldest", "helm-3.12", "helm-3", "helm-4"];
+
 fn find_tools() -> Option<PathBuf> {
     let missing = match env::var_os("TEST_TOOLS").map(PathBuf::from) {
         None => "TEST_TOOLS is not set".to_owned(),
-        Some(tools) => {
-            match ["etcd", "kube-apiserver", "helm-3"].into_iter().find(|name| !tools.join(name).is_file()) {
-                None => return Some(tools),
-                Some(name) => format!("there is no {name} in {}", tools.display()),
-            }
-        }
+        Some(tools) => match PROGRAMS.into_iter().find(|name| !tools.join(name).is_file()) {
+            None => return Some(tools),
+            Some(name) => format!("there is no {name} in {}", tools.display()),
+        },
     };
     let required = env::var_os("TEST_TOOLS_REQUIRED").is_some_and(|value| value == "1");
     assert!(!required, "TEST_TOOLS_REQUIRED is set, but {missing}");
@@ -159,13 +187,13 @@ fn start_etcd(tools: &Path, directory: &Path, port: u16) -> Supervised {
     Supervised::start(&command, &directory.join("etcd.log"), Some(directory))
 }
 
-fn start_api_server(tools: &Path, directory: &Path, etcd_port: u16, port: u16) -> Supervised {
+fn start_api_server(program: &Path, directory: &Path, etcd_port: u16, port: u16) -> Supervised {
     let tokens = directory.join("tokens.csv");
     fs::write(&tokens, format!("{ADMIN_TOKEN},admin,admin,system:masters\n")).expect("the folder is writable");
     // The server makes its own certificate at start. The key to it signs the tokens of service accounts as well,
     // which saves the tests from making keys.
     let key = directory.join("certificates/apiserver.key");
-    let mut command = Command::new(tools.join("kube-apiserver"));
+    let mut command = Command::new(program);
     command.args(["--etcd-servers", &format!("http://127.0.0.1:{etcd_port}")]);
     command.args(["--bind-address", "127.0.0.1", "--secure-port", &port.to_string()]);
     command.arg("--cert-dir").arg(directory.join("certificates"));

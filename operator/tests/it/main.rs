@@ -1,18 +1,20 @@
 //! The operator as its users have it: the real program against a real API server, over real connections.
 //!
-//! `TEST_TOOLS` names a folder with the executables `etcd` and `kube-apiserver`. Without it the tests that need them
+//! `TEST_TOOLS` names a folder with the executables `etcd`, `kube-apiserver` and so on. Without it the tests that need them
 //! are skipped, unless `TEST_TOOLS_REQUIRED=1` says that this would be a mistake. No test uses the network.
 
 #![cfg_attr(not(feature = "event-store"), allow(dead_code, reason = "some is for tests of the event store only"))]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
 
 mod audit;
+mod branches;
 mod chart;
 mod cluster;
 mod consumer;
 mod day;
 mod events;
 mod gitops;
+mod helm;
 mod nowhere;
 mod operator;
 mod proxy;
@@ -28,10 +30,15 @@ mod counts;
 mod event_store;
 mod failures;
 mod freshness;
+mod hook;
 mod leaders;
+mod oldest;
 mod pages;
 mod queries;
 mod roles;
 mod shutdown;
 mod soak;
 mod start;
+mod upgrades;
+mod values;
+mod variants;

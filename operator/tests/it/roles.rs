@@ -48,31 +48,48 @@ fn a_chart_that_collects_nothing_may_remove_what_was_collected_and_list_nothing(
     assert_used(cluster, &tenant);
 }
 
+/// 3.1: what the extension asks for in this namespace, and what nobody needs for that.
 #[test]
-fn the_api_server_takes_every_variant_of_the_chart() {
+fn a_viewer_may_do_what_the_extension_does_and_no_more() {
     let Some(cluster) = Cluster::shared() else { return };
-    let variants: [&[&str]; 10] = [
-        &[],
-        &["--set", "replicas=3"],
-        &["--set", "replicas=2,eventStore.enabled=true"],
-        &["--set", "eventStore.enabled=true,eventStore.persistence.enabled=true"],
-        &["--set", "argocd=null,collection=null"],
-        &["--set", "argocd.enabled=true,argocd.namespace=gitops"],
-        &["--set", "collection.enabled=false"],
-        &["--set", "rbac.create=false,serviceAccount.create=false"],
-        &["--set", "fullnameOverride=other,podLabels.team=a,priorityClassName="],
-        &["--set", "nodeSelector.a=b,extraEnv[0].name=A,extraEnv[0].value=b,tolerations[0].operator=Exists"],
-    ];
-    for options in variants {
-        for object in Rendered::new(cluster, "default", options).0 {
-            chart::dry_run(cluster, &object);
-        }
+    let values = "viewerRole.create=true,viewerRole.subjects[0].kind=Group,viewerRole.subjects[0].name=developers";
+    let options = ["--set", values, "--set", "viewerRole.subjects[0].apiGroup=rbac.authorization.k8s.io"];
+    let tenant = Tenant::with_chart(cluster, &options, |rendered| rendered);
+    let may = |verb: &str, resource: &str, name: &str, namespace: &str| {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {"user": "ann", "groups": ["developers"], "resourceAttributes": {
+                "verb": verb, "resource": resource, "subresource": subresource, "name": name, "namespace": namespace,
+            }},
+        });
+        chart::answer(cluster, &review)["status"]["allowed"] == true
+    };
+    let here = tenant.namespace.as_str();
+    for (verb, resource, name) in [
+        ("get", "configmaps", "kube9-operator-status"),
+        ("get", "configmaps", "kube9-dashboard-data"),
+        ("list", "pods", ""),
+        ("create", "pods/exec", "kube9-operator-1"),
+        ("get", "pods/exec", "kube9-operator-1"),
+    ] {
+        assert!(may(verb, resource, name, here), "{verb} {resource} {name}");
+        assert!(!may(verb, resource, name, "default"), "{verb} {resource} {name} elsewhere");
+    }
+    for (verb, resource, name) in [
+        ("get", "configmaps", "other"),
+        ("patch", "configmaps", "kube9-operator-status"),
+        ("delete", "pods", "kube9-operator-1"),
+        ("get", "secrets", "other"),
+    ] {
+        assert!(!may(verb, resource, name, here), "{verb} {resource} {name}");
     }
 }
 
 /// The log may be behind by a moment.
 #[track_caller]
-fn assert_used(cluster: &Cluster, tenant: &Tenant) {
+pub(crate) fn assert_used(cluster: &Cluster, tenant: &Tenant) {
     let granted = rights(&tenant.chart);
     let start = std::time::Instant::now();
     while used(cluster, tenant) != granted && start.elapsed() < seconds(5) {
@@ -89,7 +106,7 @@ const OPTIONS: &[&str] = &["--set", "replicas=2,eventStore.enabled=true"];
 const OPTIONS: &[&str] = &["--set", "replicas=2"];
 
 /// Everything an operator does in its life, and every refusal that somebody could see on the way.
-fn live(tenant: &Tenant) -> Vec<String> {
+pub(crate) fn live(tenant: &Tenant) -> Vec<String> {
     let mut refusals = Vec::new();
     let mut note = |text: String| {
         if text.contains("forbidden") {

@@ -257,23 +257,7 @@ fn template(helm: &Helm, chart: &str, options: &[&str]) -> Rendered {
 }
 
 /// What an upgrade with `--reuse-values` from chart 2.4.0 brings along.
-const VALUES_OF_2_4_0: &str = r#"
-image: {repository: ghcr.io/alto9/kube9-operator, tag: 2.4.0, pullPolicy: IfNotPresent}
-resources:
-  requests: {cpu: 100m, memory: 128Mi}
-  limits: {cpu: 500m, memory: 1Gi}
-serviceAccount: {create: true, annotations: {}, name: ""}
-rbac: {create: true}
-logLevel: info
-statusUpdateIntervalSeconds: 60
-argocd: {autoDetect: true, enabled: null, selector: "app.kubernetes.io/name=argocd-server"}
-trivy: {autoDetect: true}
-metrics: {intervals: {cluster: 86400}}
-assessment: {enabled: true}
-aiConformance: {enabled: false}
-events: {database: {path: /data}, retention: {infoWarning: 7}}
-prometheus: null
-"#;
+const VALUES_OF_2_4_0: &str = include_str!("../../../operator/tests/fixtures/values-2.4.0.yaml");
 
 /// Options, and the image that is installed; `REL` is the released reference, `VERSION` the chart's version.
 const IMAGES: [(&[&str], &str); 10] = [
@@ -329,8 +313,16 @@ fn h4_values_that_an_upgrade_from_2_4_0_keeps_install_the_new_image() {
         assert_eq!(rendered.image(), released(), "{}", helm.name);
         assert_eq!(rendered.container()["resources"]["limits"], json!({"cpu": "500m", "memory": "1Gi"}));
         let kinds: Vec<&str> = rendered.0.iter().map(|object| object["kind"].as_str().unwrap()).collect();
-        let expected =
-            ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "Service", "Deployment"];
+        let expected = [
+            "ServiceAccount",
+            "ClusterRole",
+            "ClusterRoleBinding",
+            "Role",
+            "RoleBinding",
+            "Service",
+            "Deployment",
+            "Pod",
+        ];
         assert_eq!(kinds, expected, "{}", helm.name);
     }
 }
@@ -399,10 +391,13 @@ fn h4_another_name_is_that_of_every_object_and_the_pod_is_found_by_its_label_sti
         for option in ["nameOverride=bar", "fullnameOverride=bar", "nameOverride=foo,fullnameOverride=bar"] {
             let rendered = template(&helm, &chart, &["--set", option]);
             for object in &rendered.0 {
-                // What belongs to no namespace carries it in its name, so that each may have an operator.
-                let wide = object["kind"].as_str().is_some_and(|kind| kind.starts_with("Cluster"));
-                let (name, namespace) =
-                    if wide { ("bar-kube9-system", json!(null)) } else { ("bar", json!("kube9-system")) };
+                let (name, namespace) = match object["kind"].as_str().unwrap() {
+                    // What belongs to no namespace carries it in its name, so that each may have an operator.
+                    "ClusterRole" | "ClusterRoleBinding" => ("bar-kube9-system", json!(null)),
+                    // What `helm test` runs.
+                    "Pod" => ("bar-test", json!("kube9-system")),
+                    _ => ("bar", json!("kube9-system")),
+                };
                 assert_eq!(object["metadata"]["name"], name, "{} {option}", helm.name);
                 assert_eq!(object["metadata"]["namespace"], namespace, "{} {option}", helm.name);
             }
