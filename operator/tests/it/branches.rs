@@ -9,8 +9,8 @@ use crate::helm::{Copy, files};
 
 pub(crate) struct Noted {
     pub(crate) chart: Copy,
-    /// Each with its place and the words that lead to it.
-    branches: Vec<String>,
+    /// Each with its place and the words that lead to it; none for one where rendering ends.
+    branches: Vec<Option<String>>,
 }
 
 impl Noted {
@@ -34,7 +34,7 @@ impl Noted {
             .filter_map(|key| key.as_str()?.strip_prefix("branch-")?.parse().ok())
             .collect();
         let branches = self.branches.iter().enumerate();
-        branches.filter(|(number, _)| !taken.contains(number)).map(|(_, branch)| branch).collect()
+        branches.filter(|(number, _)| !taken.contains(number)).filter_map(|(_, branch)| branch.as_ref()).collect()
     }
 }
 
@@ -44,7 +44,7 @@ struct Block {
     has_two_ways: bool,
 }
 
-fn with_notes(file: &str, text: &str, branches: &mut Vec<String>) -> String {
+fn with_notes(file: &str, text: &str, branches: &mut Vec<Option<String>>) -> String {
     let mut noted = String::new();
     let mut blocks: Vec<Block> = Vec::new();
     let mut rest = text;
@@ -55,7 +55,7 @@ fn with_notes(file: &str, text: &str, branches: &mut Vec<String>) -> String {
         let (inner, left) = (&after[..end], &after[end + 2..]);
         let words = inner.trim_matches(['-', ' ']);
         let mut note = |place: &str| {
-            branches.push(format!("{file}: {place}"));
+            branches.push(Some(format!("{file}: {place}")));
             let trim = if inner.ends_with('-') { "-" } else { "" };
             format!("{{{{ $_ := set $.Values \"branch-{}\" true {trim}}}}}", branches.len() - 1)
         };
@@ -78,6 +78,7 @@ fn with_notes(file: &str, text: &str, branches: &mut Vec<String>) -> String {
                     first = format!("{{{{{trim} else }}}}{}", note(&format!("not {}", block.start)));
                 }
             }
+            "fail" => *branches.last_mut().unwrap() = None,
             _ => {}
         }
         noted.push_str(&format!("{before}{first}{{{{{inner}}}}}{second}"));
@@ -92,12 +93,13 @@ mod tests {
     #[test]
     fn the_notes_themselves_stand_in_every_branch_and_nowhere_else() {
         let mut branches = Vec::new();
-        let text = "{{/* {{ if }} */}}{{ define \"a\" }}x{{- if .b -}} y {{ else if .c }}z{{ end }}{{ end }}{{ .d }}";
+        let text = "{{/* {{ if }} */}}{{ define \"a\" }}x{{- if .b -}} y {{ else if .c }}z{{ end }}{{ end }}{{ with .d }}{{ fail .e }}{{ end }}";
         let noted = with_notes("f", text, &mut branches);
-        assert_eq!(branches, ["f: if .b", "f: else if .c of if .b", "f: not if .b"]);
+        let expected = ["f: if .b", "f: else if .c of if .b", "f: not if .b", "", "f: not with .d"];
+        assert_eq!(branches.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>(), expected);
         let without = noted.split("{{ $_").map(|part| part.split_once("}}").map_or(part, |(_, rest)| rest));
         assert!(noted.contains("{{- if .b -}}{{ $_ := set $.Values \"branch-0\" true -}} y"), "{noted}");
         assert!(noted.contains("z{{ else }}{{ $_ := set $.Values \"branch-2\" true }}{{ end }}"), "{noted}");
-        assert_eq!(without.count(), 4);
+        assert_eq!(without.count(), 6);
     }
 }

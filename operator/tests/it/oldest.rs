@@ -8,7 +8,7 @@ use crate::consumer::Mode;
 use crate::events::{event, happen};
 use crate::tenant::Tenant;
 use crate::wait::{seconds, until, until_true};
-use crate::{argocd, helm, roles, variants};
+use crate::{gitops, helm, roles, variants};
 
 #[test]
 fn h4_the_oldest_cluster_that_the_chart_allows_is_the_one_that_is_tested() {
@@ -36,7 +36,7 @@ fn h4_an_operator_lives_a_whole_life_in_the_oldest_cluster() {
     let argocd = || tenant.status().map(|status| status.0["argocd"].clone()).unwrap_or_default();
     until_true("there is no Argo CD, says the API server", seconds(8), || argocd()["detected"] == false);
 
-    argocd::install(cluster, "gitops", "v3.0.6");
+    gitops::install(cluster, "gitops", "v3.0.6");
     let found = until("it is found", seconds(8), || Some(argocd()).filter(|argocd| argocd["detected"] == true));
     assert_eq!((&found["namespace"], &found["version"]), (&"gitops".into(), &"v3.0.6".into()));
 

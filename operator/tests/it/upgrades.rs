@@ -25,16 +25,17 @@ spec:
 #[test]
 fn h4_an_upgrade_from_2_4_0_that_reuses_its_values_runs_the_new_image_and_names_what_it_ignores() {
     let Some(cluster) = Cluster::shared() else { return };
+    let kubeconfig = cluster.kubeconfig();
+    let kubeconfig = text(&kubeconfig);
     std::thread::scope(|scope| {
         for (number, helm) in Helm::all().into_iter().enumerate() {
-            scope.spawn(move || upgrade(cluster, &helm, &format!("upgrade-{number}")));
+            scope.spawn(move || upgrade(kubeconfig, &helm, &format!("upgrade-{number}")));
         }
     });
 }
 
-fn upgrade(cluster: &Cluster, helm: &Helm, namespace: &str) {
-    let kubeconfig = cluster.kubeconfig();
-    let place = ["--namespace", namespace, "--kubeconfig", text(&kubeconfig)];
+fn upgrade(kubeconfig: &str, helm: &Helm, namespace: &str) {
+    let place = ["--namespace", namespace, "--kubeconfig", kubeconfig];
     let run = |arguments: &[&str]| helm.ok(&[arguments, &place].concat());
     let old = tempfile::tempdir().unwrap();
     std::fs::create_dir(old.path().join("templates")).unwrap();

@@ -2,6 +2,8 @@
 //!
 //! The README's table is made from `values.yaml`: `README_UPDATE=1` in the environment of its test writes it anew.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::helm::{self, Copy, Helm, Variant};
@@ -147,6 +149,8 @@ fn h4_a_value_that_could_not_work_is_refused() {
         (json!({"extraEnv": [{"name": "LOG_LEVEL", "value": "debug"}]}), "extraEnv"),
         (json!({"tolerations": [{"efect": "NoSchedule"}]}), "efect"),
         (json!({"imagePullSecrets": ["registry"]}), "imagePullSecrets"),
+        (json!({"eventStore": {"sizeLimitMegabytes": 15}}), "sizeLimitMegabytes"),
+        (json!({"replicas": 2, "eventStore": {"enabled": true, "persistence": {"enabled": true}}}), "replicas: 1"),
     ];
     for helm in Helm::all() {
         for (values, named) in &refused {
@@ -154,6 +158,20 @@ fn h4_a_value_that_could_not_work_is_refused() {
             assert!(refusal.contains(named), "{} {values}: {refusal}", helm.name);
         }
     }
+}
+
+#[test]
+fn no_further_variable_can_be_one_that_the_chart_sets_itself() {
+    let Some(helm) = Helm::usual() else { return };
+    let mut ours = BTreeSet::from(["HEALTH_PORT".to_owned()]);
+    for variant in Variant::all().into_iter().filter(|variant| variant.values.get("extraEnv").is_none()) {
+        let rendered = helm.render(&helm::chart(), &variant, VERSION);
+        let variables = rendered.one("Deployment")["spec"]["template"]["spec"]["containers"][0]["env"].clone();
+        ours.extend(variables.as_array().unwrap().iter().map(|variable| variable["name"].as_str().unwrap().to_owned()));
+    }
+    let name = &schema()["properties"]["extraEnv"]["items"]["properties"]["name"];
+    let refused: Vec<&str> = name["not"]["enum"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(refused, ours.iter().collect::<Vec<_>>());
 }
 
 /// An upgrade with `--reuse-values` brings the defaults of the chart before instead of those of this one, whatever it lacks.

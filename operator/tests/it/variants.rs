@@ -45,12 +45,13 @@ fn the_variants_change_every_value_and_each_of_them_has_an_effect() {
     let Some(helm) = Helm::usual() else { return };
     let (chart, defaults) = (helm::chart(), helm::defaults());
     let variants = Variant::all();
+    let rendered: Vec<Rendered> = variants.iter().map(|variant| helm.render(&chart, variant, VERSION)).collect();
     let has_effect = |leaf: &[String]| {
-        let changing = variants.iter().filter(|variant| changes(variant, &defaults, leaf));
-        changing.into_iter().any(|variant| {
+        let mut changing = variants.iter().zip(&rendered).filter(|(variant, _)| changes(variant, &defaults, leaf));
+        changing.any(|(variant, rendered)| {
             let mut without = variant.clone();
             remove(&mut without.values, leaf);
-            helm.render(&chart, variant, VERSION).0 != helm.render(&chart, &without, VERSION).0
+            helm.render(&chart, &without, VERSION).0 != rendered.0
         })
     };
     let leaves = leaves(&defaults);

@@ -45,6 +45,8 @@ struct Go {
     package: String,
     #[serde(default)]
     link: Vec<String>,
+    #[serde(default)]
+    tags: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -158,12 +160,13 @@ impl Go {
     fn recipe(&self, places: &Places) -> Result<Recipe<'_>> {
         let lock = places.locks.join(&self.folder);
         let link: Vec<String> = self.link.iter().map(|setting| format!("-X {setting}")).collect();
-        let mut key = link.join(" ").into_bytes();
+        let tags = self.tags.join(",");
+        let mut key = [link.join(" "), tags.clone()].concat().into_bytes();
         for name in ["go.mod", "go.sum", "main.go"] {
             key.extend(disk::read(&lock.join(name))?.unwrap_or_default());
         }
         let call = Call::new("go")
-            .args(["install", "-trimpath", "-ldflags", &link.join(" "), &self.package])
+            .args(["install", "-trimpath", "-tags", &tags, "-ldflags", &link.join(" "), &self.package])
             .within(&lock)
             .env("GOFLAGS", "-mod=readonly")
             .env("GOBIN", places.unfinished)
