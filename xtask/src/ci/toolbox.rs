@@ -41,6 +41,8 @@ struct Go {
     name: String,
     folder: String,
     installed: String,
+    #[serde(default)]
+    also: Vec<String>,
     #[serde(default = "tool_of_the_lock")]
     package: String,
     #[serde(default)]
@@ -171,7 +173,9 @@ impl Go {
             .env("GOFLAGS", "-mod=readonly")
             .env("GOBIN", places.unfinished)
             .env("GOTOOLCHAIN", "local");
-        let made = vec![(self.name.as_str(), places.unfinished.join(&self.installed))];
+        let programs = self.also.iter().map(|name| (name.as_str(), name.as_str()));
+        let programs = programs.chain([(self.name.as_str(), self.installed.as_str())]);
+        let made = programs.map(|(name, installed)| (name, places.unfinished.join(installed))).collect();
         Ok(Recipe { name: &self.name, home: places.home(&self.name, &key), calls: vec![call], made })
     }
 }

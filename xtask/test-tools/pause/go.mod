@@ -1,0 +1,3 @@
+module test-tools/pause
+
+go 1.24.0
