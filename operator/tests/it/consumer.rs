@@ -5,7 +5,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::ResourceExt;
 use serde_json::Value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,15 +54,22 @@ fn text(config_map: &ConfigMap) -> Option<&String> {
 
 /// 1.1 and 1.6: everything about a ConfigMap that would mislead the extension, one line each.
 pub(crate) fn faults(config_map: &ConfigMap) -> Vec<String> {
+    faults_of(config_map, env!("CARGO_PKG_VERSION"))
+}
+
+/// The same, where an operator of that version wrote it.
+pub(crate) fn faults_of(config_map: &ConfigMap, version: &str) -> Vec<String> {
     let mut faults = Faults::default();
-    faults.expect(config_map.name_any() == "kube9-operator-status", "the name of the ConfigMap");
-    let label = |name: &str| config_map.labels().get(name).map(String::as_str);
+    let metadata = &config_map.metadata;
+    faults.expect(metadata.name.as_deref() == Some("kube9-operator-status"), "the name of the ConfigMap");
+    let label = |name: &str| metadata.labels.as_ref()?.get(name).map(String::as_str);
     faults.expect(label("app.kubernetes.io/name") == Some("kube9-operator"), "the label app.kubernetes.io/name");
     faults.expect(label("app.kubernetes.io/component") == Some("status"), "the label app.kubernetes.io/component");
     let data = config_map.data.clone().unwrap_or_default();
-    faults.expect(data.get("namespace") == config_map.namespace().as_ref(), "data.namespace");
+    faults.expect(data.get("namespace") == metadata.namespace.as_ref(), "data.namespace");
     faults.expect(data.values().map(String::len).sum::<usize>() < 1024 * 1024, "the size");
     let status = data.get("status").and_then(|text| serde_json::from_str::<Value>(text).ok()).unwrap_or_default();
+    faults.expect(status["version"] == version, "version");
     faults.status(&status);
     faults.collections(&status["collectionStats"]);
     if let Some(argocd) = status.get("argocd") {
@@ -87,7 +93,6 @@ impl Faults {
     fn status(&mut self, status: &Value) {
         let word = |field: &str| status[field].as_str().unwrap_or_default();
         self.expect(["operated", "enabled"].contains(&word("mode")), "mode");
-        self.expect(word("version") == env!("CARGO_PKG_VERSION"), "version");
         self.expect(["healthy", "degraded", "unhealthy"].contains(&word("health")), "health");
         self.expect(is_time(&status["lastUpdate"]), "lastUpdate");
         self.expect(!word("namespace").is_empty(), "namespace");
