@@ -22,6 +22,7 @@ mod images;
 mod kill;
 #[cfg(feature = "remote")]
 mod kill_in_production;
+mod node;
 mod packaging;
 mod product;
 #[cfg(feature = "remote")]

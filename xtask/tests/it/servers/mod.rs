@@ -8,6 +8,7 @@
 //! | `Versitygw` | S3 with signatures, checksums, conditional writes, versions | |
 //! | `Registry` | the distribution project's registry, with and without authentication | the token service that joins both |
 //! | `Buildkit` | BuildKit's daemon | |
+//! | `Node` | Kubernetes of one node, whose pods run | kube-proxy, DNS: there are none |
 //! | `Laboratory` | Trivy | its database |
 //! | `Moto` | | CloudFormation's stacks as far as releases read them, CloudFront's API, STS, ACM, Route 53 |
 //! | `CloudFormation` | the buckets that it makes (on `Versitygw`) | stacks, their events, and how they fail |
@@ -28,6 +29,7 @@ mod fault;
 mod front;
 mod laboratory;
 mod moto;
+mod node;
 mod observer;
 #[cfg(feature = "remote")]
 mod production;
@@ -46,6 +48,7 @@ pub use edge::{Edge, HEADERS};
 pub use fault::{Dialect, Fault, Faults, Gate, When};
 pub use laboratory::Laboratory;
 pub use moto::{Moto, Stack, ask as ask_aws};
+pub use node::Node;
 pub use observer::{Observer, Publication};
 #[cfg(feature = "remote")]
 pub use production::{IMAGE, Production};
@@ -54,4 +57,4 @@ pub use registry::{PASSWORD, Registry, USER};
 pub use signature::Credentials;
 pub use versitygw::Versitygw;
 #[cfg(feature = "remote")]
-pub use whole::Whole;
+pub use whole::{RELEASE as RELEASE_TO_PRODUCTION, Whole};

@@ -2,10 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
+use std::process::Command;
+
 use tempfile::TempDir;
 
 use super::{Buildkit, Laboratory, Production};
 use crate::support::{Run, tool};
+
+/// What releases to it.
+pub const RELEASE: [&str; 6] = ["release", "--to", "production", "--builder", "kit", "--json"];
 
 /// A release as the real target makes it: assembled by BuildKit, and scanned whatever happens.
 pub struct Whole {
@@ -36,12 +41,17 @@ impl Whole {
     }
 
     pub fn release(&self, words: &[&str]) -> Run {
-        let arguments = [&["release", "--to", "production", "--builder", "kit", "--json"], words].concat();
-        let mut command = self.laboratory.equip(self.production.command(&arguments));
+        let arguments = [&RELEASE[..], words].concat();
+        Run::of(self.equip(self.production.demo.command(&arguments)))
+    }
+
+    /// Gives a command in any workspace a publisher's credentials, the builder and the scanner.
+    pub fn equip(&self, command: Command) -> Command {
+        let mut command = self.laboratory.equip(self.production.equip(command));
         let path = std::env::var("PATH").unwrap();
         let programs = self.laboratory.programs.display();
         command.env("PATH", format!("{programs}:{}:{path}", self.programs.path().display()));
         command.env("BUILDX_CONFIG", self.programs.path().join(".docker/buildx"));
-        Run::of(command)
+        command
     }
 }
