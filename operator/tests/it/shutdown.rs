@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -105,7 +106,9 @@ fn an_old_one_that_ends_after_its_successor_began_does_not_touch_its_status() {
     let Some(cluster) = Cluster::shared() else { return };
     let tenant = Tenant::new(cluster);
     let mut old = tenant.operator().start();
-    tenant.wait_for_owned_status();
+    let first = tenant.wait_for_owned_status();
+    // What two write within one second is the very same, and no write at all for the API server.
+    until_true("another second has begun", seconds(3), || Timestamp::now() >= first.updated() + seconds(2));
     let new = tenant.operator().start();
     until_true("the new one has written", seconds(10), || new.writes("success") > 0);
     tenant.scale_down();
