@@ -4,6 +4,7 @@
 //! while and tried again. Where that was too long, all events are listed anew, since the API server still has them.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::Client;
@@ -53,8 +54,26 @@ async fn overdue(shutdown: &Shutdown) {
 #[derive(Default)]
 struct Channel {
     queue: Queue<Record>,
+    /// More came at once than there was room for.
+    overflowed: AtomicBool,
     /// Something was lost, and can be had again by now.
     again: Notify,
+}
+
+impl Channel {
+    /// Adds one that cannot wait, and tells how many were lost for that.
+    fn push(&self, record: Record) -> u64 {
+        let lost = self.queue.push(record);
+        self.overflowed.fetch_or(lost > 0, Ordering::Relaxed);
+        lost
+    }
+
+    /// Once all else is written, a list brings what was lost, and waits for whoever writes.
+    fn make_up(&self) {
+        if self.queue.len() == 0 && self.overflowed.swap(false, Ordering::Relaxed) {
+            self.again.notify_one();
+        }
+    }
 }
 
 /// Keeps the watch going, whatever happens to it.
@@ -77,7 +96,7 @@ async fn follow(client: Client, context: &Context, channel: &Channel) -> Infalli
                 Change::Watching => progress.job_runs(Job::EventWatch),
                 Change::Put(event) => {
                     if let Some(record) = kept(&event) {
-                        metrics.events_dropped(channel.queue.push(record));
+                        metrics.events_dropped(channel.push(record));
                     }
                 }
                 // What the API server forgets is what the store is for.
@@ -206,7 +225,9 @@ impl Keeper<'_> {
         }
         progress.job_runs(Job::EventStore);
         self.note_size();
-        GATHERING
+        self.channel.make_up();
+        // Where there is enough for another batch, there is nothing to wait for.
+        if self.channel.queue.len() < BATCH { GATHERING } else { Duration::ZERO }
     }
 
     fn note_failure(&mut self, trouble: &Trouble) -> Duration {

@@ -107,6 +107,20 @@ fn f2_an_operator_that_begins_again_adds_no_duplicates_even_when_it_was_killed()
 }
 
 #[test]
+fn f1_more_at_once_than_there_is_room_for_is_had_again() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let keeper = Keeper::new(cluster);
+    let operator = keeper.start();
+    operator.wait_until_ready(seconds(40));
+
+    operator.signal("STOP");
+    happen(&keeper.tenant, (0..4000).map(|number| event(&keeper.tenant, number, Timestamp::now())));
+    operator.signal("CONT");
+
+    keeper.wait_for(4000);
+}
+
+#[test]
 fn f1_the_watch_goes_on_after_a_restart_of_the_api_server() {
     let Some(cluster) = Cluster::start() else { return };
     let keeper = Keeper::new(&cluster);

@@ -106,7 +106,7 @@ fn h4_i11_an_upgrade_of_chart_2_4_0_that_keeps_its_values_runs_the_new_image() {
     let place = cluster.place("helm-3", "old");
     place.make_restricted();
     // Its image cannot be pulled here, nor could it be everywhere; what counts is what it leaves: values, objects and a status.
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/chart-2.4.0");
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../operator/tests/fixtures/chart-2.4.0");
     place.helm(&["install", RELEASE, chart.to_str().unwrap()]).ok();
     place.apply(&json!({
         "apiVersion": "v1", "kind": "ConfigMap",
