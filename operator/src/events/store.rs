@@ -5,8 +5,8 @@
 //! and most of it comes back from the API server.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -272,15 +272,14 @@ fn make_room(connection: &Connection, place: &Place) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// What others read under the file's name is still what is written here.
+/// What others read under the file's name is still what is written here. It is not opened for that: closing it again would
+/// take SQLite's own locks away, which belong to the process (<https://sqlite.org/howtocorrupt.html>, 2.2).
 fn is_itself(file: &Path) -> Result<(), Trouble> {
-    const HEAD: &[u8; 16] = b"SQLite format 3\0";
-    let mut head = [0; 16];
-    let kind = match File::open(file).and_then(|mut file| file.read_exact(&mut head)) {
-        Ok(()) if head == *HEAD => return Ok(()),
+    let kind = match fs::metadata(file) {
+        Ok(metadata) if metadata.len() >= PAGE && metadata.len().is_multiple_of(PAGE) => return Ok(()),
+        Ok(_) => Kind::Damaged,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Kind::Gone,
-        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error.into()),
-        _ => Kind::Damaged,
+        Err(error) => return Err(error.into()),
     };
     Err(Trouble { kind, message: "somebody else removed or overwrote the file".to_owned() })
 }

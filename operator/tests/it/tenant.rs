@@ -50,7 +50,9 @@ impl<'cluster> Tenant<'cluster> {
         let chart = tamper(Rendered::new(cluster, &namespace, options));
         let place = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         chart::create(cluster, &place);
-        chart.0.iter().for_each(|object| chart::create(cluster, object));
+        // Nobody asks for the Service, about whose address the API server warns in an event now and then.
+        let objects = chart.0.iter().filter(|object| object["kind"] != "Service");
+        objects.for_each(|object| chart::create(cluster, object));
         let written = Arc::new(Mutex::new(Vec::new()));
         cluster.spawn(record(cluster.admin.clone(), namespace.clone(), Arc::clone(&written)));
         let tenant = Self { cluster, namespace, chart, written };
