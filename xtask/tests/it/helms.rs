@@ -257,7 +257,7 @@ fn template(helm: &Helm, chart: &str, options: &[&str]) -> Rendered {
 }
 
 /// What an upgrade with `--reuse-values` from chart 2.4.0 brings along.
-const VALUES_OF_2_4_0: &str = include_str!("../../../operator/tests/fixtures/values-2.4.0.yaml");
+const VALUES_OF_2_4_0: &str = include_str!("../../../operator/tests/fixtures/chart-2.4.0/values.yaml");
 
 /// Options, and the image that is installed; `REL` is the released reference, `VERSION` the chart's version.
 const IMAGES: [(&[&str], &str); 10] = [
