@@ -51,11 +51,12 @@ fn main() {
     }
     let Some(cluster) = Cluster::start() else { return };
     let day = day::live(&cluster, &DAY);
-    fs::write(figures::folder().join("soak.svg"), plot::svg(&day)).expect("the folder is writable");
     let (before, after) = day.memory();
     println!("{} writes, {} collections, {} outages", day.writes.len(), day.collections, day.outages.len());
     println!("memory: {before:.2} MB early in the day, {after:.2} MB at its end");
+    // Only a day that went well is shown.
     assert_eq!(day.faults(), Vec::<String>::new());
+    fs::write(figures::folder().join("soak.svg"), plot::svg(&day)).expect("the folder is writable");
     let mut figures = Figures::read();
     figures.add("24 hours by a fast clock: resident memory at the end", after, "MB", None);
     figures.add("intervals without a write then", day.missed() as f64, "intervals", Some(0.0));
