@@ -163,7 +163,7 @@ fn release_rows(figures: &mut Figures, root: &Path) {
     for part in &parts {
         let size: u64 = part.manifest.layers.iter().map(|layer| layer.size).sum();
         let what = format!("the image for {}, compressed", part.platform);
-        figures.add(&what, size as f64 / 1e6, "MB", Some(3.0), None);
+        figures.add(&what, size as f64 / 1e6, "MB", Some(4.0), None);
     }
 }
 
