@@ -40,10 +40,8 @@ use audit::Request;
 use big_cluster::{NODES, PODS};
 use cluster::Cluster;
 use figures::Figures;
-use operator::Running;
 use serde_json::Value;
 use tenant::Tenant;
-use vitals::Vitals;
 use wait::{seconds, until};
 
 /// The figures are the worst of so many runs.
@@ -116,7 +114,7 @@ fn start(cluster: &Cluster) -> Run {
         assert_eq!(operator.page(path).0, 200, "{path}");
     }
     thread::sleep(SETTLING);
-    Run { memory_mb: vitals(&operator).resident_mb, first_write_ms }
+    Run { memory_mb: operator.vitals().resident_mb, first_write_ms }
 }
 
 /// What it costs in a large cluster, from its start until all is counted.
@@ -139,7 +137,7 @@ fn crowd(cluster: &Cluster, figures: &mut Figures) {
     };
     assert_eq!(until("the status tells that it was counted", seconds(70), told), 1);
     let size = "with 5,000 nodes and 100,000 pods";
-    figures.add(&format!("the most memory {size}"), vitals(&operator).peak_mb, "MB", Some(48.0));
+    figures.add(&format!("the most memory {size}"), operator.vitals().peak_mb, "MB", Some(48.0));
     let requests = audit::requests(&tenant);
     let lists: Vec<&Request> = requests.iter().filter(|request| is_count(request)).collect();
     let begun = lists.iter().map(|request| request.came).min().expect("it was counted");
@@ -201,7 +199,7 @@ fn a_minute_of_events(cluster: &Cluster, options: &[&str]) -> (f64, f64) {
         thread::sleep(seconds(u64::from(second) + 1).saturating_sub(start.elapsed()));
     }
     println!("{EVENTS_A_MINUTE} events in {:.0} s", start.elapsed().as_secs_f64());
-    (vitals(&operator).peak_mb, asking)
+    (operator.vitals().peak_mb, asking)
 }
 
 /// One call as kube9 makes it, in milliseconds from the process's start to its end.
@@ -213,8 +211,3 @@ fn query_ms(tenant: &Tenant) -> f64 {
 }
 
 const QUERY: [&str; 5] = ["query", "events", "list", "--limit=25", "--format=json"];
-
-#[track_caller]
-fn vitals(operator: &Running) -> Vitals {
-    Vitals::of(operator.id()).expect("the operator runs")
-}

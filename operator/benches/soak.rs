@@ -1,7 +1,7 @@
 //! A whole day of the operator, by a clock that runs faster: `cargo bench --package kube9-operator --bench soak`.
 //!
-//! It takes six minutes. The day as a picture goes to `figures/soak.svg`; what should not be seen in it fails it,
-//! and otherwise the figures go to `figures/operator.json`. Built as a release is, but for the clock, which no release lets anybody set.
+//! It takes six minutes. What should not be seen in the day fails it; otherwise a picture of it goes to `figures/soak.svg`,
+//! and its figures to `figures/operator.json`. Built as a release is, but for the clock, which no release lets anybody set.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a measurement that cannot go on stops by panicking")]
 #![allow(clippy::print_stdout, reason = "the figures are what it is run for")]

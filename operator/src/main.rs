@@ -3,6 +3,7 @@
 //!
 //! This file only turns the command line into a call and its result into an exit code. Everything runs on one
 //! thread: the work is a request a minute, and a second thread would cost more memory than the work itself.
+//! Only the event store, where it is switched on, writes on another one, since a disk may take its time.
 
 #![cfg_attr(not(feature = "event-store"), allow(dead_code, reason = "some is for the event store only"))]
 

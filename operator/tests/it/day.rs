@@ -86,7 +86,7 @@ pub(crate) fn live(cluster: &Cluster, plan: &Plan) -> Day {
 /// All that goes on in the cluster, until the day is over.
 fn happen(tenant: &Tenant, operator: &Running, diary: &Diary, plan: &Plan) -> (Vitals, Vec<(Timestamp, Timestamp)>) {
     operator.wait_until_ready(seconds(10));
-    let mut beginning = vitals(operator);
+    let mut beginning = operator.vitals();
     let mut outages = Vec::new();
     for part in 0..plan.parts {
         let now = Timestamp::now();
@@ -107,7 +107,7 @@ fn happen(tenant: &Tenant, operator: &Running, diary: &Diary, plan: &Plan) -> (V
             thread::sleep(SAMPLING);
         }
         if part == 0 {
-            beginning = vitals(operator);
+            beginning = operator.vitals();
         }
     }
     (beginning, outages)
@@ -116,15 +116,10 @@ fn happen(tenant: &Tenant, operator: &Running, diary: &Diary, plan: &Plan) -> (V
 fn sample(operator: &Running, diary: &Diary, is_over: &AtomicBool) -> Vec<Sample> {
     let mut samples = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
-        samples.push(Sample { hour: diary.hour(Timestamp::now()), resident_mb: vitals(operator).resident_mb });
+        samples.push(Sample { hour: diary.hour(Timestamp::now()), resident_mb: operator.vitals().resident_mb });
         thread::sleep(SAMPLING);
     }
     samples
-}
-
-#[track_caller]
-fn vitals(operator: &Running) -> Vitals {
-    Vitals::of(operator.id()).expect("the operator runs")
 }
 
 struct Diary {
@@ -170,7 +165,7 @@ impl Diary {
             collections: times("kube9-dashboard-data").len(),
             watches,
             beginning,
-            end: vitals(operator),
+            end: operator.vitals(),
         }
     }
 }

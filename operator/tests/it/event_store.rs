@@ -12,7 +12,7 @@ use crate::chart;
 use crate::cluster::Cluster;
 use crate::events::{event, happen};
 use crate::nowhere::Nowhere;
-use crate::operator::Running;
+use crate::operator::{Running, answer, complaint};
 use crate::proxy::{Answer, Proxy};
 use crate::tenant::Tenant;
 use crate::wait::{seconds, until, until_true};
@@ -340,19 +340,6 @@ fn list_live(tenant: &Tenant) -> Value {
     let namespace = format!("--object-namespace={}", tenant.namespace);
     let operator = tenant.operator().with("EVENT_STORE", "false");
     answer(&operator.run(&["query", "events", "list", &namespace, "--format=json"]))
-}
-
-#[track_caller]
-fn answer(output: &Output) -> Value {
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-#[track_caller]
-fn complaint(output: &Output) -> Value {
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
-    serde_json::from_slice(&output.stderr).unwrap()
 }
 
 fn events(tenant: &Tenant) -> Api<Event> {

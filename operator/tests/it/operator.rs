@@ -7,6 +7,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::cluster::free_port;
 use crate::vitals::Vitals;
 use crate::wait::{seconds, until, until_true};
@@ -63,6 +65,24 @@ impl Operator {
     }
 }
 
+/// Standard output as the extension takes it: nothing but JSON.
+#[track_caller]
+pub(crate) fn answer(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What a query that fails says instead: one JSON object on standard error.
+#[track_caller]
+pub(crate) fn complaint(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    let complaint: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert!(complaint["error"].is_string() && complaint["details"].is_string(), "{complaint}");
+    complaint
+}
+
 /// One that runs, and is killed when the test is over.
 pub(crate) struct Running {
     process: Child,
@@ -72,6 +92,11 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    #[track_caller]
+    pub(crate) fn vitals(&self) -> Vitals {
+        Vitals::of(self.id()).expect("the operator runs")
     }
 
     pub(crate) fn terminate(&self) {

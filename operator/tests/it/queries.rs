@@ -1,15 +1,14 @@
 //! What the extension asks by exec, in the words it uses, answered from a real API server.
 
-use std::process::Output;
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::cluster::{Cluster, free_port};
 use crate::events::{event, happen};
 use crate::nowhere::Nowhere;
-use crate::operator::Operator;
+use crate::operator::{Operator, answer, complaint};
 use crate::tenant::Tenant;
 
 #[test]
@@ -165,21 +164,4 @@ fn a_query_with_a_mistake_in_it_is_refused_in_json() {
         let complaint = complaint(&Operator::new().run(arguments));
         assert_eq!(complaint["error"], "unusable arguments", "{arguments:?}");
     }
-}
-
-/// Standard output as the extension takes it: nothing but JSON.
-#[track_caller]
-fn answer(output: &Output) -> Value {
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-#[track_caller]
-fn complaint(output: &Output) -> Value {
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
-    let complaint: Value = serde_json::from_slice(&output.stderr).unwrap();
-    assert!(complaint["error"].is_string() && complaint["details"].is_string(), "{complaint}");
-    complaint
 }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::servers::Node;
 #[cfg(feature = "remote")]
 use crate::servers::{IMAGE, RELEASE_TO_PRODUCTION, Whole};
-use crate::support::{Helm, Run, http_status, tool, wait_until, xtask};
+use crate::support::{Helm, Run, http_status, root, tool, wait_until, xtask};
 
 #[path = "../../../operator/tests/it/consumer.rs"]
 mod consumer;
@@ -421,10 +421,6 @@ fn tool_of_this_workspace(arguments: &[&str]) -> Command {
     let mut command = xtask();
     command.current_dir(root()).args(arguments);
     command
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 /// A namespace for one test, which takes all with it when it goes.

@@ -8,14 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use crate::support::{Run, files_below, git, tool, xtask};
+use crate::support::{Run, files_below, git, root, tool, xtask};
 
 /// The event store brings SQLite along; without it, 3 MB would do.
 const IMAGE_BYTES_MAX: u64 = 4_000_000;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
 
 fn release() -> Run {
     let mut command = xtask();

@@ -1,15 +1,11 @@
 //! The README says what is true.
 
-use std::path::{Path, PathBuf};
-
 use xtask::error::Exit;
+
+use crate::support::root;
 
 #[path = "../../benches/table.rs"]
 mod table;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
 
 fn readme() -> String {
     std::fs::read_to_string(root().join("README.md")).unwrap()

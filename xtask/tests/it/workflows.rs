@@ -11,7 +11,7 @@ use file::{Workflow, steps};
 use runner::{Ended, Event, Runner};
 
 use crate::servers::{Account, STACK, Whole};
-use crate::support::git;
+use crate::support::{git, root};
 
 const RELEASED: [&str; 5] = ["chart/chart", "image/build", "image/findings", "image/push", "image/scan"];
 const STABLE: [&str; 5] = ["1", "1.0", "1.0.0", "latest", "v1.0.0"];
@@ -276,7 +276,7 @@ fn i4_each_job_has_the_rights_that_the_guide_lists_and_nothing_has_any_by_defaul
             expected.push(format!("| `{}` | `{id}` | {environment} | {rights} |", workflow.name));
         }
     }
-    let guide = std::fs::read_to_string(file::root().join("docs/workflows.md")).unwrap();
+    let guide = std::fs::read_to_string(root().join("docs/workflows.md")).unwrap();
     let listed: Vec<&str> =
         guide.lines().filter(|line| line.starts_with("| `") && line.matches("| `").count() == 2).collect();
     assert_eq!(listed, expected);

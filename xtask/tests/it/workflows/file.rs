@@ -1,14 +1,10 @@
 //! The workflow files as data.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// The repository that the files are of.
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
+use crate::support::root;
 
 /// One file of `.github/workflows`.
 #[derive(Clone, Debug)]
