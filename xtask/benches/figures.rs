@@ -59,7 +59,7 @@ fn main() {
             "index" => index_rows(&mut figures, slow),
             "chart" => chart_row(&mut figures, root),
             "release" => release_rows(&mut figures, root),
-            _ if slow => fresh_clone_row(&mut figures, root),
+            _ if slow || named => fresh_clone_row(&mut figures, root),
             _ => {}
         }
     }
@@ -160,10 +160,14 @@ fn release_rows(figures: &mut Figures, root: &Path) {
     let built = best_of(5, || embedded::assemble(&recipe, &platforms, &context, &stamp).unwrap());
     let what = format!("an image from ready binaries, {} platforms", platforms.len());
     figures.add(&what, built / 1000.0, "s", Some(0.5), Some("buildx: 0.6-0.7 s".into()));
-    for part in &parts {
+    size_rows(figures, &image, "", 4.0);
+}
+
+fn size_rows(figures: &mut Figures, image: &Layout, without: &str, reach: f64) {
+    for part in image.platforms().unwrap() {
         let size: u64 = part.manifest.layers.iter().map(|layer| layer.size).sum();
-        let what = format!("the image for {}, compressed", part.platform);
-        figures.add(&what, size as f64 / 1e6, "MB", Some(4.0), None);
+        let what = format!("the image for {}{without}, compressed", part.platform);
+        figures.add(&what, size as f64 / 1e6, "MB", Some(reach), None);
     }
 }
 
@@ -177,6 +181,20 @@ fn fresh_clone_row(figures: &mut Figures, root: &Path) {
     run(cargo(&clone).args(["xtask", "release"]));
     let what = "`cargo xtask release` in a fresh clone, crates fetched";
     figures.add(what, started.elapsed().as_secs_f64(), "s", None, None);
+    rows_without_event_store(figures, &clone);
+}
+
+/// The next version of the clone leaves out what needs SQLite.
+fn rows_without_event_store(figures: &mut Figures, clone: &Path) {
+    let manifest = clone.join("operator/Cargo.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let without = text.replace("default = [\"event-store\"]", "default = []");
+    assert_ne!(text, without, "the event store is a feature by default");
+    std::fs::write(&manifest, without).unwrap();
+    run(Command::new("git").current_dir(clone).args(["commit", "--quiet", "--all", "--message", "Keep no events"]));
+    run(cargo(clone).args(["xtask", "release", "patch"]));
+    let image = Layout::read(&clone.join("target/xtask/image")).unwrap();
+    size_rows(figures, &image, " without SQLite", 3.0);
 }
 
 fn helm() -> Option<PathBuf> {

@@ -152,6 +152,25 @@ fn f1_a_place_in_history_that_is_gone_is_survived() {
 }
 
 #[test]
+fn f1_a_watch_that_is_told_in_its_course_that_its_place_is_gone_begins_with_a_list_again() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let keeper = Keeper::new(cluster);
+    let proxy = Proxy::start(cluster, Answer::WatchesExpire);
+    let operator = keeper.tenant.operator_through(&proxy.url).start();
+    let expired = "kube9_operator_job_failures_total{job=\"events\",reason=\"expired\"}";
+    until_true("it is told", seconds(15), || operator.page("/metrics").1.contains(expired));
+
+    // Nothing but a list brings it.
+    happen(&keeper.tenant, [event(&keeper.tenant, 1, Timestamp::now())].into_iter());
+    keeper.wait_for(1);
+
+    proxy.answer_with(Answer::Forwarded);
+    until_true("it is watched again", seconds(60), || {
+        operator.metric("kube9_operator_job_running{job=\"events\"}") >= 1.0
+    });
+}
+
+#[test]
 fn a_watch_that_is_forbidden_shows_everywhere_and_recovers() {
     let Some(cluster) = Cluster::shared() else { return };
     let keeper = Keeper::with_chart(cluster, |mut rendered| {

@@ -17,7 +17,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use kube::client::Body;
 use kube::{Client, Config};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::cluster::Cluster;
@@ -30,6 +30,8 @@ pub(crate) enum Answer {
     Late(Duration),
     /// A refusal with this code and reason, as the API server words it.
     Refusal(u16, &'static str),
+    /// Every watch begins well, and is told then that its place in history is gone. All else is forwarded.
+    WatchesExpire,
     /// None at all.
     Silence,
 }
@@ -90,9 +92,11 @@ async fn respond(request: Request<Incoming>, state: &State) -> Response<Answered
     let answer = *state.answer.lock().unwrap();
     // Counted when its fate is sealed, so that a test that saw it come may change the answer for the next one.
     state.writes.fetch_add(u32::from(request.method() == "PATCH"), Ordering::SeqCst);
+    let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
     let forwarded = forward(request, state.api_server.clone());
     match answer {
-        Answer::Forwarded => forwarded.await,
+        Answer::WatchesExpire if is_watch => expired_watch(),
+        Answer::Forwarded | Answer::WatchesExpire => forwarded.await,
         Answer::Late(delay) => {
             let late = async move {
                 tokio::time::sleep(delay).await;
@@ -119,17 +123,27 @@ async fn forward(request: Request<Body>, api_server: Client) -> Response<Answere
     Response::from_parts(head, body.map_err(Into::into).boxed_unsync())
 }
 
+/// Within a watch, a refusal is an event like any other (Kubernetes API concepts, "Efficient detection of changes").
+fn expired_watch() -> Response<Answered> {
+    answered(200, &json!({"type": "ERROR", "object": status(410, "Expired")}))
+}
+
 fn refusal(code: u16, reason: &str) -> Response<Answered> {
-    let status = json!({
+    answered(code, &status(code, reason))
+}
+
+fn status(code: u16, reason: &str) -> Value {
+    json!({
         "apiVersion": "v1",
         "kind": "Status",
         "status": "Failure",
         "message": "injected by the test",
         "reason": reason,
         "code": code,
-    });
-    Response::builder()
-        .status(code)
-        .body(Full::new(Bytes::from(status.to_string())).map_err(|never| match never {}).boxed_unsync())
-        .unwrap()
+    })
+}
+
+fn answered(code: u16, json: &Value) -> Response<Answered> {
+    let body = Full::new(Bytes::from(format!("{json}\n"))).map_err(|never| match never {});
+    Response::builder().status(code).body(body.boxed_unsync()).unwrap()
 }
