@@ -5,7 +5,7 @@
 //!
 //! Each figure is the best of several runs: a busy machine makes every time longer and none shorter. What takes minutes is measured
 //! only when asked for, and keeps its earlier figure otherwise: `cargo bench --package xtask -- --slow`. Groups can be named, too
-//! (`index`, `chart`, `release`, `fresh`): the others keep theirs. `-- tables` measures nothing, and only writes the tables, such as
+//! (`index`, `chart`, `release`): the others keep theirs. `-- tables` measures nothing, and only writes the tables, such as
 //! after the operator's own benchmarks.
 
 #![expect(
@@ -27,9 +27,11 @@ use xtask::image::recipe::Recipe;
 use xtask::source::Source;
 
 mod measure;
+mod sample;
 mod table;
 
-use measure::{Figures, best_of, cargo, entry, foreign, ours};
+use measure::{Figures, cargo, run};
+use sample::{best_of_prepared, entry, foreign, is_run_as_people_do, ours};
 
 const CHART: &str = "kube9-operator";
 
@@ -48,19 +50,17 @@ fn main() {
     if words.iter().any(|word| word == "tables") {
         return measure::write_tables(root);
     }
-    if measure::is_run_as_people_do(&["figures"], &words) {
+    if is_run_as_people_do(&["figures"], &words) {
         return;
     }
     let mut figures = Figures::of(root, "xtask.json");
-    const GROUPS: [&str; 4] = ["index", "chart", "release", "fresh"];
+    const GROUPS: [&str; 3] = ["index", "chart", "release"];
     let named = GROUPS.iter().any(|group| words.iter().any(|word| word == group));
     for group in GROUPS.into_iter().filter(|group| !named || words.iter().any(|word| word == group)) {
         match group {
             "index" => index_rows(&mut figures, slow),
             "chart" => chart_row(&mut figures, root),
-            "release" => release_rows(&mut figures, root),
-            _ if slow || named => fresh_clone_row(&mut figures, root),
-            _ => {}
+            _ => release_rows(&mut figures, root),
         }
     }
     figures.write(root);
@@ -160,51 +160,17 @@ fn release_rows(figures: &mut Figures, root: &Path) {
     let built = best_of(5, || embedded::assemble(&recipe, &platforms, &context, &stamp).unwrap());
     let what = format!("an image from ready binaries, {} platforms", platforms.len());
     figures.add(&what, built / 1000.0, "s", Some(0.5), Some("buildx: 0.6-0.7 s".into()));
-    size_rows(figures, &image, "", 4.0);
+    figures.add_sizes(&image, "", 4.0);
 }
 
-fn size_rows(figures: &mut Figures, image: &Layout, without: &str, reach: f64) {
-    for part in image.platforms().unwrap() {
-        let size: u64 = part.manifest.layers.iter().map(|layer| layer.size).sum();
-        let what = format!("the image for {}{without}, compressed", part.platform);
-        figures.add(&what, size as f64 / 1e6, "MB", Some(reach), None);
-    }
-}
-
-/// A newcomer's first command: everything is compiled, the crates are there.
-fn fresh_clone_row(figures: &mut Figures, root: &Path) {
-    let folder = tempfile::tempdir().unwrap();
-    let clone = folder.path().join("clone");
-    run(Command::new("git").args(["clone", "--quiet"]).arg(root).arg(&clone));
-    run(cargo(&clone).args(["fetch", "--locked"]));
-    let started = Instant::now();
-    run(cargo(&clone).args(["xtask", "release"]));
-    let what = "`cargo xtask release` in a fresh clone, crates fetched";
-    figures.add(what, started.elapsed().as_secs_f64(), "s", None, None);
-    rows_without_event_store(figures, &clone);
-}
-
-/// The next version of the clone leaves out what needs SQLite.
-fn rows_without_event_store(figures: &mut Figures, clone: &Path) {
-    let manifest = clone.join("operator/Cargo.toml");
-    let text = std::fs::read_to_string(&manifest).unwrap();
-    let without = text.replace("default = [\"event-store\"]", "default = []");
-    assert_ne!(text, without, "the event store is a feature by default");
-    std::fs::write(&manifest, without).unwrap();
-    run(Command::new("git").current_dir(clone).args(["commit", "--quiet", "--all", "--message", "Keep no events"]));
-    run(cargo(clone).args(["xtask", "release", "patch"]));
-    let image = Layout::read(&clone.join("target/xtask/image")).unwrap();
-    size_rows(figures, &image, " without SQLite", 3.0);
+/// The shortest of some runs, in milliseconds.
+fn best_of<T>(runs: usize, work: impl FnMut() -> T) -> f64 {
+    best_of_prepared(runs, || (), work) * 1000.0
 }
 
 fn helm() -> Option<PathBuf> {
     let helm = Path::new(&std::env::var_os("TEST_TOOLS")?).join("helm-3");
     helm.exists().then_some(helm)
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The most memory that this process ever had resident, in bytes.

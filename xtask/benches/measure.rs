@@ -1,15 +1,11 @@
-//! What the benchmarks share: figures that are kept, the best of several runs, and indexes to measure with.
+//! What all benchmarks share: figures that are kept, and commands.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark's own files")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
-use xtask::chart::index::{Entry, Index};
-use xtask::chart::manifest::ChartManifest;
-use xtask::chart::package;
-use xtask::image::layout::sha256_hex;
+use xtask::image::layout::Layout;
 
 use crate::table::{self, Figure, READMES};
 
@@ -23,17 +19,6 @@ pub(crate) fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(folder).env_remove("CARGO_TARGET_DIR");
     command
-}
-
-/// Runs the same benchmark as the development build that people have. False where it is that already.
-pub(crate) fn is_run_as_people_do(bench: &[&str], words: &[String]) -> bool {
-    if cfg!(debug_assertions) {
-        return false;
-    }
-    let mut again = cargo(root());
-    again.args(["bench", "--profile", "dev", "--locked", "--package", "xtask", "--bench"]).args(bench);
-    assert!(again.arg("--").args(words).status().unwrap().success());
-    true
 }
 
 /// The figures of one file.
@@ -65,6 +50,21 @@ impl Figures {
             None => self.rows.push(figure(others)),
         }
     }
+
+    /// Puts the size of each platform's part of an image in place of the earlier one.
+    pub(crate) fn add_sizes(&mut self, image: &Layout, without: &str, reach: f64) {
+        for part in image.platforms().unwrap() {
+            let size: u64 = part.manifest.layers.iter().map(|layer| layer.size).sum();
+            let what = format!("the image for {}{without}, compressed", part.platform);
+            self.add(&what, size as f64 / 1e6, "MB", Some(reach), None);
+        }
+    }
+}
+
+/// Runs a command that has to succeed; what it says is shown where it does not.
+pub(crate) fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Makes the READMEs' tables from the figures as they are.
@@ -74,61 +74,4 @@ pub(crate) fn write_tables(root: &Path) {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, readme.with_table(&text, root).unwrap()).unwrap();
     }
-}
-
-/// The shortest of some runs, in milliseconds.
-pub(crate) fn best_of<T>(runs: usize, work: impl FnMut() -> T) -> f64 {
-    best_of_prepared(runs, || (), work) * 1000.0
-}
-
-/// The shortest of some runs, in seconds, each after something that does not count.
-pub(crate) fn best_of_prepared<T>(runs: usize, mut prepare: impl FnMut(), mut work: impl FnMut() -> T) -> f64 {
-    let mut best = f64::INFINITY;
-    for _ in 0..runs {
-        prepare();
-        let started = Instant::now();
-        let result = work();
-        best = best.min(started.elapsed().as_secs_f64());
-        drop(result);
-    }
-    best
-}
-
-/// An entry of the size of our real ones.
-pub(crate) fn entry(chart: &str, version: &str) -> Entry<'static> {
-    let text = include_str!("../../charts/kube9-operator/Chart.yaml");
-    let mut manifest = ChartManifest::parse(text).unwrap();
-    manifest.version = version.into();
-    let digest = sha256_hex(version.as_bytes());
-    manifest
-        .annotations
-        .insert(package::RELEASED_IMAGE.into(), format!("ghcr.io/alto9/{chart}:{version}@sha256:{digest}"));
-    manifest.annotations.insert(
-        "artifacthub.io/images".into(),
-        format!("- name: {chart}\n  image: ghcr.io/alto9/{chart}:{version}@sha256:{digest}\n  platforms:\n  - linux/amd64\n  - linux/arm64\n"),
-    );
-    let mut fields = serde_json::to_value(&manifest).unwrap();
-    fields["urls"] = serde_json::json!([format!("https://charts.kube9.io/{chart}-{version}.tgz")]);
-    fields["created"] = "2026-01-01T00:00:00Z".into();
-    fields["digest"] = digest.into();
-    Entry::of(&fields).unwrap()
-}
-
-/// An index with that many versions, as we write it.
-pub(crate) fn ours(chart: &str, count: usize) -> String {
-    let json = format!(
-        "{{\"apiVersion\":\"v1\",\"entries\":{{\"{chart}\":[{}]}},\"generated\":\"2026-01-01T00:00:00Z\"}}",
-        (0..count)
-            .rev()
-            .map(|n| entry(chart, &format!("{}.{}.{}", 3 + n / 1000, n / 100 % 10, n % 100)).json().to_owned())
-            .collect::<Vec<_>>()
-            .join(",")
-    );
-    Index::parse(&json).unwrap().write()
-}
-
-/// The same as YAML, in the layout of Helm's own.
-pub(crate) fn foreign(chart: &str, count: usize) -> String {
-    let value: serde_json::Value = serde_json::from_str(&ours(chart, count)).unwrap();
-    serde_yaml::to_string(&value).unwrap()
 }

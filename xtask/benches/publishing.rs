@@ -23,8 +23,9 @@ use measure::Figures;
 use servers::{Production, Whole, ask_aws};
 use support::{Demo, Run};
 
-#[expect(dead_code, reason = "the other benchmark needs more of it")]
+#[expect(dead_code, reason = "the other benchmarks need more of it")]
 mod measure;
+mod sample;
 #[expect(dead_code, unused_imports, reason = "tests need more of it")]
 #[path = "../tests/it/servers/mod.rs"]
 mod servers;
@@ -38,7 +39,7 @@ const CHART: &str = "demo";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    if measure::is_run_as_people_do(&["publishing", "--features", "remote"], &words) {
+    if sample::is_run_as_people_do(&["publishing", "--features", "remote"], &words) {
         return;
     }
     let slow = words.iter().any(|word| word == "--slow");
@@ -167,10 +168,10 @@ fn chart_rows(figures: &mut Figures, slow: bool) {
     let demo = &stage.production.demo;
     stage.make_image(demo);
     for (count, reach, runs) in [(3, 0.15, 7), (1_000, 0.2, 7), (10_000, 0.5, 5)] {
-        let index = measure::ours(CHART, count);
+        let index = sample::ours(CHART, count);
         let seed = || stage.seed(&empty, &index);
         let publish = || Run::of(stage.command(demo, &["release", "chart"])).ok();
-        let time = measure::best_of_prepared(runs, seed, publish);
+        let time = sample::best_of_prepared(runs, seed, publish);
         assert_eq!(stage.lost(&["1.0.0".into()]), 0);
         let others = (count < 10_000 || slow).then(|| by_script(&stage, &empty, count));
         let others = others.map(|time| format!("the script: {time:.1} s"));
@@ -181,7 +182,7 @@ fn chart_rows(figures: &mut Figures, slow: bool) {
 
 /// Every request of one publication, for whoever wants to make it faster.
 fn requests_of_one(stage: &Stage, empty: &TempDir) -> Vec<String> {
-    stage.seed(empty, &measure::ours(CHART, 3));
+    stage.seed(empty, &sample::ours(CHART, 3));
     let production = &stage.production;
     let proxies = [&production.registry.proxy, &production.s3, &production.cloudfront.proxy];
     proxies.iter().for_each(|proxy| proxy.forget());
@@ -193,9 +194,9 @@ fn requests_of_one(stage: &Stage, empty: &TempDir) -> Vec<String> {
 /// What the script takes, whose index is one that it wrote itself: YAML.
 fn by_script(stage: &Stage, empty: &TempDir, count: usize) -> f64 {
     let script = Script::new(stage);
-    let index = measure::foreign(CHART, count);
+    let index = sample::foreign(CHART, count);
     let runs = if count < 10_000 { 3 } else { 1 };
-    let time = measure::best_of_prepared(runs, || stage.seed(empty, &index), || script.publish("1.0.0"));
+    let time = sample::best_of_prepared(runs, || stage.seed(empty, &index), || script.publish("1.0.0"));
     assert_eq!(stage.lost(&["1.0.0".into()]), 0);
     time
 }
@@ -217,13 +218,13 @@ fn lost_row(figures: &mut Figures) {
     let versions: Vec<String> = (1..=COUNT).map(|number| format!("1.0.{number}")).collect();
     let publishers = stage.publishers(&versions);
     publishers.iter().for_each(|(demo, _)| stage.make_image(demo));
-    stage.seed(&empty, &measure::ours(CHART, 3));
+    stage.seed(&empty, &sample::ours(CHART, 3));
     let (time, runs) = at_once(publishers.iter().map(|(demo, _)| stage.command(demo, &["release", "chart"])).collect());
     let ours = stage.lost(&versions);
     println!("{COUNT} publishers at once took {time:.1} s");
     runs.into_iter().for_each(|run| drop(run.ok()));
 
-    stage.seed(&empty, &measure::foreign(CHART, 3));
+    stage.seed(&empty, &sample::foreign(CHART, 3));
     let script = Script::new(&stage);
     let folders: Vec<TempDir> = versions.iter().map(|_| tempfile::tempdir().unwrap()).collect();
     let commands = versions.iter().zip(&folders).map(|(version, folder)| script.command(version, folder.path()));
@@ -255,9 +256,9 @@ fn whole_rows(figures: &mut Figures) {
             std::fs::remove_dir_all(demo.root().join("target/xtask").join(made)).unwrap();
         }
     };
-    let warm = measure::best_of_prepared(5, unreleased, || println!("{}", whole.release(&[]).ok().stderr));
+    let warm = sample::best_of_prepared(5, unreleased, || println!("{}", whole.release(&[]).ok().stderr));
     figures.add("a whole release to production, binaries built", warm, "s", Some(3.0), None);
-    let done = measure::best_of_prepared(5, || (), || whole.release(&[]).ok());
+    let done = sample::best_of_prepared(5, || (), || whole.release(&[]).ok());
     figures.add("the same where all is done", done, "s", Some(1.0), None);
 }
 

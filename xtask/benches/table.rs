@@ -40,7 +40,7 @@ pub(crate) struct Readme {
 
 /// All that have a table.
 pub(crate) const READMES: [Readme; 2] = [
-    Readme { path: "README.md", files: &["xtask.json", "publishing.json"] },
+    Readme { path: "README.md", files: &["xtask.json", "fresh.json", "publishing.json"] },
     Readme { path: "operator/README.md", files: &["operator.json"] },
 ];
 

@@ -11,7 +11,6 @@ pub mod aws;
 pub mod backoff;
 pub mod cdn;
 pub mod chart;
-pub mod ci;
 pub mod cli;
 pub mod config;
 #[cfg(feature = "remote")]

@@ -14,7 +14,7 @@ use xtask::release::road::Road;
 use xtask::release::version::Word;
 use xtask::release::{self, Order};
 use xtask::serve;
-use xtask::{ci, doctor, tools, ui};
+use xtask::{doctor, tools, ui};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -59,7 +59,12 @@ fn run(command: Command) -> Result<()> {
         }
         Command::DeployInfra(arguments) => deploy_infra(&here, &arguments),
         Command::Doctor(arguments) => doctor::run(&here, &arguments.target, arguments.json),
-        Command::Ci(arguments) => ci::run(&here, &arguments.only, arguments.cache.as_deref()),
+        // A package of its own, since releasing does not need it.
+        Command::Ci(_) => {
+            let words = std::env::args_os().skip(2);
+            let call = Call::new(tools::cargo()).args(["run", "--quiet", "--locked", "--package", "ci", "--"]);
+            Err(call.args(words).become_it())
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "xtask", &mut script);

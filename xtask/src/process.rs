@@ -5,11 +5,16 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::effect::announce;
 use crate::error::{Context, Error, Exit, Result};
+
+/// How often a long call is asked whether it has ended.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A call of another program, to be run by one of its methods.
 #[derive(Clone, Debug)]
@@ -122,6 +127,54 @@ impl Call {
     /// The program cannot be started, takes longer than `limit` (it is then ended), or exits with a code other than 0.
     pub fn watch(&self, limit: Duration) -> Result<()> {
         self.start()?.finish(limit)
+    }
+
+    /// Runs a long call that people watch, and gives its standard output; `stop` may end it at any time.
+    ///
+    /// # Errors
+    /// As `watch`; it was stopped.
+    pub fn watch_and_read(&self, limit: Duration, stop: &AtomicBool) -> Result<String> {
+        announce("run", self);
+        let handle = self.expression().stdout_capture().start().map_err(|error| self.not_started(&error))?;
+        let running = Running { handle, call: self.clone() };
+        running.end(limit, stop).map(|output| String::from_utf8_lossy(&output).into_owned())
+    }
+
+    /// Runs a long call, and hands on each line that it prints as it comes; `stop` may end it at any time.
+    ///
+    /// # Errors
+    /// As `watch`; it was stopped.
+    pub fn follow(&self, limit: Duration, stop: &AtomicBool, hear: &mut dyn FnMut(&str)) -> Result<()> {
+        announce("run", self);
+        let started = self.expression().stderr_to_stdout().reader();
+        let handle = started.map_err(|error| self.not_started(&error))?;
+        let silent = AtomicBool::new(false);
+        let cut_short = std::thread::scope(|scope| {
+            let watchdog = scope.spawn(|| {
+                let deadline = Instant::now() + limit;
+                while !silent.load(Ordering::SeqCst) {
+                    if let Some(why) = cut_short(deadline, stop) {
+                        handle.kill().ok();
+                        return Some(why);
+                    }
+                    std::thread::sleep(LOOK);
+                }
+                None
+            });
+            for line in BufReader::new(&handle).split(b'\n').map_while(std::result::Result::ok) {
+                hear(String::from_utf8_lossy(&line).trim_end());
+            }
+            silent.store(true, Ordering::SeqCst);
+            watchdog.join().ok().flatten()
+        });
+        if let Some(why) = cut_short {
+            return Err(self.failed(why, ""));
+        }
+        let output = handle.try_wait().context(Exit::Failure, || format!("cannot wait for `{self}`"))?;
+        match output.and_then(|output| output.status.code()) {
+            Some(0) => Ok(()),
+            code => Err(self.failed(&Self::ending(code), "")),
+        }
     }
 
     /// Runs a long call in silence; what it said is shown where it fails.
@@ -240,18 +293,39 @@ impl Running {
     /// # Errors
     /// The call takes longer than `limit` (it is then ended), or exits with a code other than 0.
     pub fn finish(self, limit: Duration) -> Result<()> {
+        announce("wait", &self.call);
+        self.end(limit, &AtomicBool::new(false)).map(drop)
+    }
+
+    /// Waits for the end, and gives what was captured of standard output.
+    fn end(self, limit: Duration, stop: &AtomicBool) -> Result<Vec<u8>> {
         let call = &self.call;
-        announce("wait", call);
-        let finished =
-            self.handle.wait_timeout(limit).context(Exit::Failure, || format!("cannot wait for `{call}`"))?;
-        match finished {
-            Some(output) if output.status.code() == Some(0) => Ok(()),
-            Some(output) => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                Err(call.failed(&Call::ending(output.status.code()), &said))
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let finished = self.handle.wait_timeout(left.min(LOOK));
+            match finished.context(Exit::Failure, || format!("cannot wait for `{call}`"))? {
+                Some(output) if output.status.code() == Some(0) => return Ok(output.stdout.clone()),
+                Some(output) => {
+                    let said = String::from_utf8_lossy(&output.stderr);
+                    return Err(call.failed(&Call::ending(output.status.code()), &said));
+                }
+                None => {
+                    if let Some(why) = cut_short(deadline, stop) {
+                        return Err(call.failed(why, ""));
+                    }
+                }
             }
-            None => Err(call.failed(&format!("did not finish within {} s and was ended", limit.as_secs()), "")),
         }
+    }
+}
+
+/// Why a call has to end now, where it has.
+fn cut_short(deadline: Instant, stop: &AtomicBool) -> Option<&'static str> {
+    if stop.load(Ordering::SeqCst) {
+        Some("was stopped, since something else failed")
+    } else {
+        (Instant::now() >= deadline).then_some("did not finish in time and was ended")
     }
 }
 
@@ -318,7 +392,7 @@ mod tests {
 
     #[test]
     fn a_call_that_takes_too_long_is_ended() {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let error = Call::new("sleep").args(["30"]).watch(Duration::from_millis(50)).unwrap_err();
         assert!(error.what.contains("did not finish"), "{error}");
         assert!(started.elapsed() < Duration::from_secs(10));

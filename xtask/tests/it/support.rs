@@ -3,12 +3,14 @@
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -266,17 +268,33 @@ pub fn skipped(reason: &str) {
     writeln!(past_the_capture, "skipped: {reason} (cargo xtask ci --only tools)").unwrap();
 }
 
-/// A port that nobody uses, below the range that the system hands out, so that nobody is given it later.
+/// A port that nobody uses, below the range that the system hands out, so that nobody is given it later. No port is given twice, neither
+/// in this process nor, while it lives, in another one that asks in this way.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = 20_000 + u16::try_from(std::process::id() % 120).unwrap() * 100;
+    /// The ports that are left of a block, and what keeps it from other processes.
+    struct Block {
+        left: Range<u16>,
+        _held: File,
+    }
+    static BLOCKS: Mutex<Vec<Block>> = Mutex::new(Vec::new());
+    let free = |port: &u16| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()
+            && TcpListener::bind((Ipv6Addr::LOCALHOST, *port)).is_ok()
+    };
+    let mut blocks = BLOCKS.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let port = base + NEXT.fetch_add(1, Ordering::SeqCst) % 100;
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
-            && TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok();
-        if free {
+        if let Some(port) = blocks.last_mut().and_then(|block| block.left.find(free)) {
             return port;
         }
+        let locks = std::env::temp_dir().join("xtask-test-ports");
+        std::fs::create_dir_all(&locks).unwrap();
+        let next = (20_000..32_000).step_by(100).find_map(|first| {
+            let held = File::create(locks.join(first.to_string())).ok()?;
+            held.try_lock().ok()?;
+            Some(Block { left: first..first + 100, _held: held })
+        });
+        assert!(next.is_some(), "other processes hold all ports for tests");
+        blocks.extend(next);
     }
 }
 

@@ -1,0 +1,33 @@
+//! `cargo xtask ci`: everything that CI checks. CI itself runs nothing else.
+//!
+//! `parts.rs` says what there is to check, `run.rs` runs it, `tests.rs` compiles and starts the tests, and `toolbox/` installs the
+//! programs that they need.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use xtask::cli::Ci;
+use xtask::ui;
+
+mod parts;
+mod run;
+mod tests;
+mod toolbox;
+
+/// Checks everything that CI checks.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask ci", bin_name = "cargo xtask ci", max_term_width = 120)]
+struct Cli {
+    #[command(flatten)]
+    ci: Ci,
+}
+
+fn main() -> ExitCode {
+    match run::run(&Cli::parse().ci) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui::error(&error);
+            ExitCode::from(error.exit as u8)
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What there is to check, as data: the name of each part, what it runs, and when.
+
+use xtask::cli::Ci;
+use xtask::error::{Error, Exit, Result};
+
+/// One thing that is checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) name: &'static str,
+    pub(crate) runs: Runs,
+    pub(crate) stage: Stage,
+}
+
+/// What a part runs.
+#[derive(Clone, Debug)]
+pub(crate) enum Runs {
+    /// Cargo, with these arguments.
+    Cargo(&'static str),
+    /// A script of the infrastructure's package.
+    Npm(&'static str),
+    /// A pinned tool, with these arguments.
+    Tool(&'static str, &'static str),
+    /// Tests that were compiled before.
+    Tests(Tests),
+    /// Nothing: its tools are installed.
+    Nothing,
+}
+
+/// Some of the compiled tests.
+#[derive(Clone, Debug)]
+pub(crate) struct Tests {
+    pub(crate) programs: Programs,
+    /// Tests whose path contains one of these, or is one; all of them where there is none.
+    pub(crate) only: Vec<String>,
+    /// Whether `only` has whole paths.
+    pub(crate) exact: bool,
+    /// No tests whose path contains one of these.
+    pub(crate) skip: Vec<String>,
+    /// How many run at once. Most of them wait for a server, or for time to pass, far longer than they compute.
+    pub(crate) threads: usize,
+}
+
+/// Which test programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Programs {
+    /// Those within libraries and programs.
+    Unit,
+    /// The integration tests of the package in that folder.
+    Integration(&'static str),
+}
+
+/// When a part runs: stage after stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// One after the other, beginning at once: what shows a mistake soonest.
+    Front,
+    /// One after the other, beside those of `Front`, each as soon as its tools are installed.
+    Beside,
+    /// One after the other, while nothing else runs: they measure time or memory.
+    Alone,
+    /// At the same time.
+    Together,
+}
+
+impl Part {
+    /// Whether it has this name, or one that begins with these words.
+    fn is_of(&self, name: &str) -> bool {
+        self.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(" "))
+    }
+
+    /// Whether it runs with pinned tools.
+    pub(crate) fn needs_tools(&self) -> bool {
+        self.stage != Stage::Front
+    }
+
+    /// Whether it runs with what the infrastructure's lock names.
+    pub(crate) fn needs_packages(&self) -> bool {
+        matches!(self.runs, Runs::Npm(_)) || self.name == TEMPLATE_LINT
+    }
+}
+
+/// The modules of tests that measure time or memory.
+const TIMED: &str = "timed::";
+/// The modules of tests that only guard against rot, and take long.
+const NIGHTLY: &str = "nightly::";
+/// The modules of xtask's tests that release the real operator.
+const REAL: [&str; 2] = ["node::", "product::"];
+/// The part that only installs what all others need.
+pub(crate) const TOOLS: &str = "tools";
+const TEMPLATE_LINT: &str = "infrastructure template lint";
+const CLIPPY: &str = "clippy --workspace --all-targets --features xtask/remote --locked -- --deny warnings";
+/// What a newcomer compiles: without targets beyond this machine, which are a feature of xtask.
+const CLIPPY_REHEARSALS: &str = "clippy --package xtask --lib --bins --locked -- --deny warnings";
+/// zizmor would ask GitHub which tags a pinned commit has.
+const ZIZMOR: &str = "--offline --persona pedantic --quiet .github";
+/// Where the infrastructure's `synth` leaves it.
+const TEMPLATES: &str = "infrastructure/cdk.out/*.template.json";
+
+/// Every part of what the command line asks for.
+pub(crate) fn known(ci: &Ci) -> Vec<Part> {
+    let mut parts = if ci.quick { quick() } else { thorough() };
+    if ci.all || !ci.test.is_empty() {
+        parts.extend(nightly());
+    }
+    parts
+}
+
+/// Those of these names. A name stands for all parts whose names begin with it, so that `infrastructure` names five.
+///
+/// # Errors
+/// There is no such part.
+pub(crate) fn named(parts: Vec<Part>, names: &[String]) -> Result<Vec<Part>> {
+    if let Some(unknown) = names.iter().find(|name| !parts.iter().any(|part| part.is_of(name))) {
+        let known: Vec<&str> = parts.iter().map(|part| part.name).collect();
+        return Err(Error::new(Exit::Usage, format!("there is no part `{unknown}`"))
+            .remedy(format!("name some of: {}", known.join(", "))));
+    }
+    Ok(parts.into_iter().filter(|part| names.is_empty() || names.iter().any(|name| part.is_of(name))).collect())
+}
+
+/// What needs nothing beyond Rust and git.
+fn quick() -> Vec<Part> {
+    let skip = [&REAL[..], &[TIMED, NIGHTLY]].concat();
+    let mut parts = front();
+    parts.push(tests("quick tests", Programs::Integration("xtask"), &[], &skip, 6, Stage::Front));
+    parts
+}
+
+fn thorough() -> Vec<Part> {
+    use Stage::{Alone, Beside, Together};
+    let (operator, xtask) = (Programs::Integration("operator"), Programs::Integration("xtask"));
+    let elsewhere = [&REAL[..], &[TIMED, NIGHTLY]].concat();
+    let mut parts = front();
+    parts.extend([
+        part(TOOLS, Runs::Nothing, Beside),
+        part("workflow syntax", Runs::Tool("actionlint", "-color"), Beside),
+        part("workflow audit", Runs::Tool("zizmor", ZIZMOR), Beside),
+        part("infrastructure types", Runs::Npm("check"), Beside),
+        part("infrastructure lint", Runs::Npm("lint"), Beside),
+        part("infrastructure tests", Runs::Npm("test"), Beside),
+        part("infrastructure template", Runs::Npm("synth"), Beside),
+        part(TEMPLATE_LINT, Runs::Tool("cfn-lint", TEMPLATES), Beside),
+        tests("operator timed", operator, &[TIMED], &[NIGHTLY], 1, Alone),
+        tests("xtask timed", xtask, &[TIMED], &[NIGHTLY], 1, Alone),
+        tests("operator", operator, &[], &[TIMED, NIGHTLY], 4, Together),
+        tests("xtask", xtask, &[], &elsewhere, 6, Together),
+        tests("node", xtask, &REAL, &[TIMED, NIGHTLY], 2, Together),
+    ]);
+    parts
+}
+
+fn nightly() -> Vec<Part> {
+    let operator = Programs::Integration("operator");
+    vec![
+        tests("operator nightly", operator, &[NIGHTLY], &[], 2, Stage::Alone),
+        tests("xtask nightly", Programs::Integration("xtask"), &[NIGHTLY], &[], 2, Stage::Alone),
+    ]
+}
+
+fn front() -> Vec<Part> {
+    vec![
+        part("format", Runs::Cargo("fmt --all -- --check"), Stage::Front),
+        part("lint", Runs::Cargo(CLIPPY), Stage::Front),
+        part("lint rehearsals", Runs::Cargo(CLIPPY_REHEARSALS), Stage::Front),
+        tests("unit tests", Programs::Unit, &[], &[], 4, Stage::Front),
+    ]
+}
+
+fn part(name: &'static str, runs: Runs, stage: Stage) -> Part {
+    Part { name, runs, stage }
+}
+
+fn tests(name: &'static str, programs: Programs, only: &[&str], skip: &[&str], threads: usize, stage: Stage) -> Part {
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    part(name, Runs::Tests(Tests { programs, only: owned(only), exact: false, skip: owned(skip), threads }), stage)
+}

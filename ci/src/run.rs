@@ -1,0 +1,306 @@
+//! Runs the parts, stage after stage, and says at the end what was not proven and what took long.
+//!
+//! What is being compiled leaves cores idle now and then, and tests wait more than they compute; so tools are installed while lints
+//! and unit tests run, and the long test programs run side by side. Lines of parts that share the terminal begin with their part's
+//! name. The first failure ends all others.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use xtask::cli::Ci;
+use xtask::config::Workspace;
+use xtask::error::{Context, Error, Exit, Result};
+use xtask::process::Call;
+use xtask::{tools, ui};
+
+use crate::parts::{self, Part, Runs, Stage, Tests};
+use crate::tests::{self, Program};
+use crate::toolbox::{Installation, Packages, Toolbox};
+
+/// No part may hang for longer than this.
+const LIMIT: Duration = Duration::from_secs(60 * 60);
+const INFRASTRUCTURE: &str = "infrastructure";
+/// How many tools are installed at once. Each keeps all cores busy most of the time, but not while it loads or links.
+const INSTALLERS: usize = 2;
+/// An account for a template that nobody deploys, with everything on that can be.
+const ACCOUNT: [(&str, &str); 9] = [
+    ("AWS_ACCOUNT_ID", "123456789012"),
+    ("CHARTS_CERTIFICATE_ARN", "arn:aws:acm:us-east-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"),
+    ("CHARTS_HOSTED_ZONE_ID", "Z0123456789ABC"),
+    ("CHARTS_BREAK_GLASS", "arn:aws:iam::123456789012:role/Admin"),
+    ("GITHUB_REPOSITORY_ID", "987654321"),
+    ("CHARTS_ACCESS_LOGS", "on"),
+    ("CHARTS_DETAILED_METRICS", "on"),
+    ("CHARTS_ALARM_EMAIL", "ann@example.com"),
+    ("CHARTS_ALARM_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:pager"),
+];
+
+/// Runs what the command line asks for.
+///
+/// # Errors
+/// A part fails, or a tool cannot be installed; an unknown part is named.
+pub(crate) fn run(ci: &Ci) -> Result<()> {
+    let here = std::env::current_dir().context(Exit::Environment, || "there is no current folder".into())?;
+    let run = Run {
+        root: Workspace::find(&here)?.root,
+        ci,
+        is_root: Call::new("id").args(["-u"]).read()? == "0",
+        tools: OnceLock::new(),
+        programs: OnceLock::new(),
+        stop: AtomicBool::new(false),
+        report: Mutex::default(),
+    };
+    let started = Instant::now();
+    let known = parts::known(ci);
+    let parts = if ci.test.is_empty() { parts::named(known, &ci.only)? } else { run.narrowed(known, &ci.test)? };
+    run.all(&parts);
+    run.report.into_inner().unwrap_or_else(PoisonError::into_inner).conclude(started.elapsed())
+}
+
+struct Run<'r> {
+    root: PathBuf,
+    ci: &'r Ci,
+    is_root: bool,
+    tools: OnceLock<Toolbox>,
+    programs: OnceLock<Vec<Program>>,
+    /// Set by the first failure.
+    stop: AtomicBool,
+    report: Mutex<Report>,
+}
+
+/// What is told at the end.
+#[derive(Default)]
+struct Report {
+    times: Vec<(String, Duration)>,
+    /// What tests said of what they did not prove.
+    skipped: BTreeSet<String>,
+    failure: Option<Error>,
+}
+
+impl Run<'_> {
+    fn all(&self, parts: &[Part]) {
+        let of = |stage| parts.iter().filter(move |part| part.stage == stage);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                self.attempt(|| if parts.iter().any(Part::needs_tools) { self.install(parts) } else { Ok(()) });
+                of(Stage::Beside).for_each(|part| self.attempt(|| self.check(part)));
+            });
+            of(Stage::Front).for_each(|part| self.attempt(|| self.check(part)));
+            if parts.iter().any(|part| matches!(part.runs, Runs::Tests(_))) {
+                self.attempt(|| self.compiled().map(drop));
+            }
+        });
+        of(Stage::Alone).for_each(|part| self.attempt(|| self.check(part)));
+        std::thread::scope(|scope| {
+            for part in of(Stage::Together) {
+                scope.spawn(|| self.attempt(|| self.check(part)));
+            }
+        });
+    }
+
+    /// Works, unless something failed before; a failure is kept, and stops the rest.
+    fn attempt(&self, work: impl FnOnce() -> Result<()>) {
+        if self.stop.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Err(error) = work()
+            && !self.stop.swap(true, Ordering::SeqCst)
+        {
+            self.report().failure = Some(error);
+        }
+    }
+
+    fn report(&self) -> std::sync::MutexGuard<'_, Report> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn timed<T>(&self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
+        let result = work()?;
+        self.report().times.push((name.to_owned(), started.elapsed()));
+        Ok(result)
+    }
+
+    fn install(&self, parts: &[Part]) -> Result<()> {
+        let known = parts::known(self.ci);
+        let asks_for_tools = parts.iter().any(|part| part.name == parts::TOOLS);
+        let names: Vec<&str> = if asks_for_tools { &known } else { parts }.iter().map(|part| part.name).collect();
+        let started = Instant::now();
+        let installation = Installation::new(&self.root, self.ci.cache.as_deref(), &names)?;
+        if let Some(packages) = installation.packages() {
+            self.install_packages(packages)?;
+        }
+        let recipes = Mutex::new(installation.missing().collect::<VecDeque<_>>());
+        let next = || recipes.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        std::thread::scope(|scope| {
+            for _ in 0..INSTALLERS {
+                scope.spawn(|| {
+                    while let Some(recipe) = next() {
+                        let name = format!("tool {}", recipe.name);
+                        self.attempt(|| self.timed(&name, || recipe.make(|call| self.follow(&name, call))));
+                    }
+                });
+            }
+        });
+        if self.stop.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let tools = installation.finish()?;
+        ui::status("Tools", format_args!("are in {} ({})", tools.folder.display(), seconds(started.elapsed())));
+        drop(self.tools.set(tools));
+        if parts.iter().any(Part::needs_packages) {
+            let call = self.npm().args(["ci", "--ignore-scripts"]);
+            self.timed("npm ci", || self.follow("npm ci", &call))?;
+        }
+        Ok(())
+    }
+
+    /// Only root on Debian or Ubuntu can install packages; elsewhere tests that need them say so.
+    fn install_packages(&self, packages: &Packages) -> Result<()> {
+        const NAME: &str = "Debian packages";
+        if self.is_root && tools::on_path("apt-get").is_some() {
+            return self.timed(NAME, || packages.calls().iter().try_for_each(|call| self.follow(NAME, call)));
+        }
+        let missing = "packages that tests need are not installed";
+        if self.must_prove_all() {
+            return Err(Error::new(Exit::Environment, missing)
+                .because("only root on Debian or Ubuntu can install them from here")
+                .remedy(packages.line()));
+        }
+        ui::warn(format_args!("{missing}: {}", packages.line()));
+        Ok(())
+    }
+
+    /// Whether a test that cannot run here is a failure: where nobody looks, and where everything can be had. Elsewhere it says that it
+    /// was skipped.
+    fn must_prove_all(&self) -> bool {
+        self.is_root || std::env::var_os("CI").is_some()
+    }
+
+    fn check(&self, part: &Part) -> Result<()> {
+        let words = |arguments: &'static str| arguments.split_whitespace();
+        match &part.runs {
+            Runs::Nothing => Ok(()),
+            Runs::Tests(tests) => self.test(part.name, tests),
+            // What people wait for first has the terminal, with cargo's colours and its progress.
+            Runs::Cargo(arguments) => self.watch(part.name, &self.cargo().args(words(arguments))),
+            Runs::Npm(script) => self.beside(part.name, &self.npm().args(["run", script])),
+            Runs::Tool(name, arguments) => {
+                let call = self.equipped(Call::new(self.pinned(name))).within(&self.root);
+                self.beside(part.name, &call.args(words(arguments)))
+            }
+        }
+    }
+
+    fn test(&self, name: &str, tests: &Tests) -> Result<()> {
+        let programs = self.compiled()?.iter().filter(|program| program.is_of(tests.programs));
+        self.timed(name, || {
+            ui::status("Checking", name);
+            for program in programs {
+                if !program.names(tests)?.is_empty() {
+                    self.follow(name, &self.equipped(program.call(tests)))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Of the parts that run tests, what is left where only tests with one of these names are to run.
+    fn narrowed(&self, parts: Vec<Part>, names: &[String]) -> Result<Vec<Part>> {
+        let programs = self.compiled()?;
+        let mut left = Vec::new();
+        for part in parts {
+            let Runs::Tests(tests) = &part.runs else { continue };
+            let mut wanted = Vec::new();
+            for program in programs.iter().filter(|program| program.is_of(tests.programs)) {
+                let known = program.names(tests)?;
+                wanted.extend(known.into_iter().filter(|known| names.iter().any(|name| known.contains(name))));
+            }
+            if !wanted.is_empty() {
+                let tests = Tests { only: wanted, exact: true, ..tests.clone() };
+                left.push(Part { runs: Runs::Tests(tests), ..part });
+            }
+        }
+        if left.is_empty() {
+            return Err(Error::new(Exit::Usage, format!("there is no test of that name: {}", names.join(", ")))
+                .remedy("a test is named by any part of its path, such as kill:: or x3_"));
+        }
+        Ok(left)
+    }
+
+    /// The test programs, which the first part that needs them compiles.
+    fn compiled(&self) -> Result<&[Program]> {
+        if self.programs.get().is_none() {
+            let messages = self.timed("compile tests", || {
+                ui::status("Compiling", "all tests");
+                self.cargo().args(tests::COMPILE.split_whitespace()).watch_and_read(LIMIT, &self.stop)
+            })?;
+            drop(self.programs.set(tests::programs(&messages)?));
+        }
+        Ok(self.programs.get().map_or(&[], Vec::as_slice))
+    }
+
+    fn watch(&self, name: &str, call: &Call) -> Result<()> {
+        ui::status("Checking", name);
+        self.timed(name, || call.watch_and_read(LIMIT, &self.stop).map(drop))
+    }
+
+    fn beside(&self, name: &str, call: &Call) -> Result<()> {
+        ui::status("Checking", name);
+        self.timed(name, || self.follow(name, call))
+    }
+
+    /// Runs a call that shares the terminal with others.
+    fn follow(&self, name: &str, call: &Call) -> Result<()> {
+        call.follow(LIMIT, &self.stop, &mut |line| {
+            if let Some((_, reason)) = line.split_once("skipped: ") {
+                self.report().skipped.insert(reason.to_owned());
+            }
+            ui::aside(format_args!("{name} | {line}"));
+        })
+    }
+
+    fn cargo(&self) -> Call {
+        self.equipped(Call::new(tools::cargo())).within(&self.root)
+    }
+
+    fn npm(&self) -> Call {
+        self.equipped(Call::new(self.pinned("npm"))).within(&self.root.join(INFRASTRUCTURE)).envs(ACCOUNT)
+    }
+
+    fn pinned(&self, name: &str) -> PathBuf {
+        self.tools.get().map_or_else(|| name.into(), |tools| tools.folder.join(name))
+    }
+
+    /// Lets a call find the tools, and nothing that the caller's own session sets.
+    fn equipped(&self, call: Call) -> Call {
+        const STRAY: [&str; 5] = ["RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "NO_COLOR", "XTASK_EFFECTS"];
+        let call = STRAY.iter().fold(call.env("INSTA_UPDATE", "no"), |call, name| call.without_env(name));
+        let Some(tools) = self.tools.get() else { return call };
+        let call = call.env("TEST_TOOLS", &tools.folder).env("PATH", &tools.path);
+        if self.must_prove_all() { call.env("TEST_TOOLS_REQUIRED", "1") } else { call }
+    }
+}
+
+impl Report {
+    fn conclude(mut self, took: Duration) -> Result<()> {
+        const SHOWN: usize = 12;
+        self.times.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+        ui::status("Slowest", format_args!("parts of {}:", seconds(took)));
+        for (name, time) in self.times.iter().take(SHOWN) {
+            ui::note(&seconds(*time).to_string(), name);
+        }
+        for reason in &self.skipped {
+            ui::note("Not proven", reason);
+        }
+        self.failure.map_or(Ok(()), Err)
+    }
+}
+
+fn seconds(time: Duration) -> impl Display {
+    format!("{:.1} s", time.as_secs_f64())
+}

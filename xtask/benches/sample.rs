@@ -1,0 +1,73 @@
+//! What quick benchmarks share: the best of several runs of the build that people have, and indexes to measure with.
+
+use std::time::Instant;
+
+use xtask::chart::index::{Entry, Index};
+use xtask::chart::manifest::ChartManifest;
+use xtask::chart::package;
+use xtask::image::layout::sha256_hex;
+
+use crate::measure::{cargo, root};
+
+/// Runs the same benchmark as the development build that people have. False where it is that already.
+pub(crate) fn is_run_as_people_do(bench: &[&str], words: &[String]) -> bool {
+    if cfg!(debug_assertions) {
+        return false;
+    }
+    let mut again = cargo(root());
+    again.args(["bench", "--profile", "dev", "--locked", "--package", "xtask", "--bench"]).args(bench);
+    assert!(again.arg("--").args(words).status().unwrap().success());
+    true
+}
+
+/// The shortest of some runs, in seconds, each after something that does not count.
+pub(crate) fn best_of_prepared<T>(runs: usize, mut prepare: impl FnMut(), mut work: impl FnMut() -> T) -> f64 {
+    let mut best = f64::INFINITY;
+    for _ in 0..runs {
+        prepare();
+        let started = Instant::now();
+        let result = work();
+        best = best.min(started.elapsed().as_secs_f64());
+        drop(result);
+    }
+    best
+}
+
+/// An entry of the size of our real ones.
+pub(crate) fn entry(chart: &str, version: &str) -> Entry<'static> {
+    let text = include_str!("../../charts/kube9-operator/Chart.yaml");
+    let mut manifest = ChartManifest::parse(text).unwrap();
+    manifest.version = version.into();
+    let digest = sha256_hex(version.as_bytes());
+    manifest
+        .annotations
+        .insert(package::RELEASED_IMAGE.into(), format!("ghcr.io/alto9/{chart}:{version}@sha256:{digest}"));
+    manifest.annotations.insert(
+        "artifacthub.io/images".into(),
+        format!("- name: {chart}\n  image: ghcr.io/alto9/{chart}:{version}@sha256:{digest}\n  platforms:\n  - linux/amd64\n  - linux/arm64\n"),
+    );
+    let mut fields = serde_json::to_value(&manifest).unwrap();
+    fields["urls"] = serde_json::json!([format!("https://charts.kube9.io/{chart}-{version}.tgz")]);
+    fields["created"] = "2026-01-01T00:00:00Z".into();
+    fields["digest"] = digest.into();
+    Entry::of(&fields).unwrap()
+}
+
+/// An index with that many versions, as we write it.
+pub(crate) fn ours(chart: &str, count: usize) -> String {
+    let json = format!(
+        "{{\"apiVersion\":\"v1\",\"entries\":{{\"{chart}\":[{}]}},\"generated\":\"2026-01-01T00:00:00Z\"}}",
+        (0..count)
+            .rev()
+            .map(|n| entry(chart, &format!("{}.{}.{}", 3 + n / 1000, n / 100 % 10, n % 100)).json().to_owned())
+            .collect::<Vec<_>>()
+            .join(",")
+    );
+    Index::parse(&json).unwrap().write()
+}
+
+/// The same as YAML, in the layout of Helm's own.
+pub(crate) fn foreign(chart: &str, count: usize) -> String {
+    let value: serde_json::Value = serde_json::from_str(&ours(chart, count)).unwrap();
+    serde_yaml::to_string(&value).unwrap()
+}
