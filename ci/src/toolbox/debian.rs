@@ -53,11 +53,15 @@ fn wanted_packages<'l>(list: &'l str, is_there: &dyn Fn(&str) -> bool) -> Vec<&'
 
 /// Whether a package's purpose is fulfilled by whatever else is on this machine.
 fn is_there(purpose: &str) -> bool {
+    let asked = |arguments: &[&str], below: &str| {
+        tools::all_on_path("rustc").iter().any(|rustc| {
+            let folder = Call::new(rustc).args(arguments).read();
+            folder.is_ok_and(|folder| Path::new(&folder).join(below).is_dir())
+        })
+    };
     match purpose.strip_prefix("std:") {
-        Some(target) => tools::all_on_path("rustc").iter().any(|rustc| {
-            let folder = Call::new(rustc).args(["--print", "target-libdir", "--target", target]).read();
-            folder.is_ok_and(|folder| Path::new(&folder).is_dir())
-        }),
+        Some(target) => asked(&["--print", "target-libdir", "--target", target], ""),
+        None if purpose == "src" => asked(&["--print", "sysroot"], "lib/rustlib/src/rust/library"),
         None if purpose.starts_with('/') => Path::new(purpose).exists(),
         None => tools::on_path(purpose).is_some(),
     }
@@ -99,8 +103,8 @@ mod tests {
     }
 
     #[test]
-    fn a_second_compiler_and_its_architecture_are_not_wanted_where_rustup_added_the_target() {
-        let wanted = wanted_packages(LIST, &|purpose| purpose.starts_with("std:"));
+    fn a_second_compiler_and_its_architecture_are_not_wanted_where_rustup_has_the_target_and_the_sources() {
+        let wanted = wanted_packages(LIST, &|purpose| purpose.starts_with("std:") || purpose == "src");
         assert!(!wanted.iter().any(|package| package.contains("rust") || package.contains(':')), "{wanted:?}");
         assert_eq!(commands_for(wanted)[0], ["apt-get", "update"]);
     }

@@ -22,6 +22,8 @@ mod images;
 mod kill;
 #[cfg(feature = "remote")]
 mod kill_in_production;
+mod macos;
+#[cfg(target_os = "linux")]
 mod node;
 mod packaging;
 mod product;

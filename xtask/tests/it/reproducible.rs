@@ -8,7 +8,7 @@ use std::process::Command;
 
 use xtask::image::layout::Layout;
 
-use crate::support::{Demo, Run, build_programs, copy_tree, cross_rustc, files_below, skipped};
+use crate::support::{Demo, Run, build_programs, compilers, copy_tree, cross_rustc, files_below, skipped};
 
 /// Every setting of a shell that makes cargo or rustc build something else, if it gets through.
 const SETTINGS: [(&str, &str); 14] = [
@@ -185,13 +185,7 @@ fn fixed(mut command: Command, programs: &Path) -> Command {
 /// Two compilers of this machine that are not the same one.
 pub fn two_compilers() -> Option<[PathBuf; 2]> {
     let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut candidates: Vec<PathBuf> = std::env::split_paths(&path).map(|folder| folder.join("rustc")).collect();
-    if let Some(sysroot) = env_sysroot() {
-        let toolchains = sysroot.parent().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten();
-        candidates.extend(toolchains.flatten().map(|entry| entry.path().join("bin/rustc")));
-    }
-    for rustc in candidates.into_iter().filter(|rustc| rustc.exists()) {
+    for rustc in compilers() {
         let mut ask = Command::new(&rustc);
         ask.arg("--version");
         found.entry(Run::of(ask).stdout).or_insert(rustc);
@@ -202,9 +196,4 @@ pub fn two_compilers() -> Option<[PathBuf; 2]> {
         skipped("there is only one compiler here");
     }
     pair
-}
-
-/// The folder of the toolchain that built the tests.
-fn env_sysroot() -> Option<PathBuf> {
-    Path::new(env!("CARGO")).parent()?.parent().map(Path::to_owned)
 }

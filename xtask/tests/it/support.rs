@@ -220,7 +220,7 @@ pub fn xtask() -> Command {
 }
 
 /// A program in an environment that holds nothing of the test run's own.
-fn scrubbed(program: &str) -> Command {
+pub fn scrubbed(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars() {
         let stray = [
@@ -266,6 +266,12 @@ pub fn skipped(reason: &str) {
     assert!(std::env::var_os("TEST_TOOLS_REQUIRED").is_none(), "this may not be skipped: {reason}");
     let mut past_the_capture = std::io::stderr();
     writeln!(past_the_capture, "skipped: {reason} (cargo xtask ci --only tools)").unwrap();
+}
+
+pub fn is_root() -> bool {
+    let mut ask = Command::new("id");
+    ask.arg("-u");
+    Run::of(ask).ok().stdout.trim() == "0"
 }
 
 /// A port that nobody uses, below the range that the system hands out, so that nobody is given it later. No port is given twice, neither
@@ -326,7 +332,8 @@ pub fn refill(folder: &Path, from: &Path) {
 /// Copies all that is in a folder into another one, with modes, times and links.
 pub fn copy_tree(from: &Path, to: &Path) {
     let mut command = Command::new("cp");
-    command.arg("--archive").arg(from.join(".")).arg(to);
+    // The short form is all that macOS has.
+    command.arg("-a").arg(from.join(".")).arg(to);
     Run::of(command).ok();
 }
 
@@ -386,6 +393,13 @@ pub fn pretended_programs() -> TempDir {
 pub fn script(path: &Path, text: &str) {
     std::fs::write(path, format!("#!/bin/sh\n{text}")).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Every compiler on PATH, and of the folder of toolchains that this was built by.
+pub fn compilers() -> Vec<PathBuf> {
+    let toolchains = Path::new(env!("CARGO")).ancestors().nth(3).and_then(|folder| std::fs::read_dir(folder).ok());
+    let toolchains = toolchains.into_iter().flatten().map(|entry| entry.unwrap().path().join("bin/rustc"));
+    all_on_path("rustc").into_iter().chain(toolchains.filter(|path| path.exists())).collect()
 }
 
 /// The first compiler on PATH that has the standard library for arm64, where the linker is there, too.

@@ -2,14 +2,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests start processes of their own")]
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::{Run, skipped, tool, wait_until};
+use crate::support::{Run, is_root, skipped, tool, wait_until};
 
 /// A running buildkitd.
 pub struct Buildkit {
@@ -20,11 +19,10 @@ pub struct Buildkit {
 impl Buildkit {
     /// Whether it can run here; where not, that is said once.
     pub fn can_run() -> bool {
-        let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
-        if !is_root {
+        if !is_root() {
             skipped("only root can run buildkitd");
         }
-        is_root && tool("buildkitd").is_some()
+        is_root() && tool("buildkitd").is_some()
     }
 
     /// One that has never built anything. `home` is where buildx keeps what it knows of builders.

@@ -29,6 +29,7 @@ mod fault;
 mod front;
 mod laboratory;
 mod moto;
+#[cfg(target_os = "linux")]
 mod node;
 mod observer;
 #[cfg(feature = "remote")]
@@ -48,6 +49,7 @@ pub use edge::{Edge, HEADERS};
 pub use fault::{Dialect, Fault, Faults, Gate, When};
 pub use laboratory::Laboratory;
 pub use moto::{Moto, Stack, ask as ask_aws};
+#[cfg(target_os = "linux")]
 pub use node::Node;
 pub use observer::{Observer, Publication};
 #[cfg(feature = "remote")]
@@ -56,5 +58,7 @@ pub use proxy::{Answer, Asked, Proxy, Way};
 pub use registry::{PASSWORD, Registry, USER};
 pub use signature::Credentials;
 pub use versitygw::Versitygw;
+#[cfg(all(feature = "remote", target_os = "linux"))]
+pub use whole::RELEASE as RELEASE_TO_PRODUCTION;
 #[cfg(feature = "remote")]
-pub use whole::{RELEASE as RELEASE_TO_PRODUCTION, Whole};
+pub use whole::Whole;
