@@ -16,6 +16,10 @@ pub(crate) struct Part {
 pub(crate) enum Runs {
     /// Cargo, with these arguments.
     Cargo(&'static str),
+    /// Cargo with these arguments, and Clippy in the compiler's place.
+    Lint(&'static str),
+    /// The same for all tests, which are compiled by that.
+    Compile,
     /// A script of the infrastructure's package.
     Npm(&'static str),
     /// A pinned tool, with these arguments.
@@ -88,9 +92,8 @@ const REAL: [&str; 2] = ["node::", "product::"];
 /// The part that only installs what all others need.
 pub(crate) const TOOLS: &str = "tools";
 const TEMPLATE_LINT: &str = "infrastructure template lint";
-const CLIPPY: &str = "clippy --workspace --all-targets --features xtask/remote --locked -- --deny warnings";
 /// What a newcomer compiles: without targets beyond this machine, which are a feature of xtask.
-const CLIPPY_REHEARSALS: &str = "clippy --package xtask --lib --bins --locked -- --deny warnings";
+const REHEARSALS: &str = "build --package xtask --locked";
 /// zizmor would ask GitHub which tags a pinned commit has.
 const ZIZMOR: &str = "--offline --persona pedantic --quiet .github";
 /// Where the infrastructure's `synth` leaves it.
@@ -160,8 +163,8 @@ fn nightly() -> Vec<Part> {
 fn front() -> Vec<Part> {
     vec![
         part("format", Runs::Cargo("fmt --all -- --check"), Stage::Front),
-        part("lint", Runs::Cargo(CLIPPY), Stage::Front),
-        part("lint rehearsals", Runs::Cargo(CLIPPY_REHEARSALS), Stage::Front),
+        part("lint rehearsals", Runs::Lint(REHEARSALS), Stage::Front),
+        part("lint", Runs::Compile, Stage::Front),
         tests("unit tests", Programs::Unit, &[], &[], 4, Stage::Front),
     ]
 }

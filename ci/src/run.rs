@@ -188,6 +188,8 @@ impl Run<'_> {
             Runs::Tests(tests) => self.test(part.name, tests),
             // What people wait for first has the terminal, with cargo's colours and its progress.
             Runs::Cargo(arguments) => self.watch(part.name, &self.cargo().args(words(arguments))),
+            Runs::Lint(arguments) => self.watch(part.name, &self.linting().args(words(arguments))),
+            Runs::Compile => self.compiled().map(drop),
             Runs::Npm(script) => self.beside(part.name, &self.npm().args(["run", script])),
             Runs::Tool(name, arguments) => {
                 let call = self.equipped(Call::new(self.pinned(name))).within(&self.root);
@@ -235,9 +237,9 @@ impl Run<'_> {
     /// The test programs, which the first part that needs them compiles.
     fn compiled(&self) -> Result<&[Program]> {
         if self.programs.get().is_none() {
-            let messages = self.timed("compile tests", || {
-                ui::status("Compiling", "all tests");
-                self.cargo().args(tests::COMPILE.split_whitespace()).watch_and_read(LIMIT, &self.stop)
+            let messages = self.timed("lint", || {
+                ui::status("Checking", "lint, which compiles all tests");
+                self.linting().args(tests::COMPILE.split_whitespace()).watch_and_read(LIMIT, &self.stop)
             })?;
             drop(self.programs.set(tests::programs(&messages)?));
         }
@@ -266,6 +268,14 @@ impl Run<'_> {
 
     fn cargo(&self) -> Call {
         self.equipped(Call::new(tools::cargo())).within(&self.root)
+    }
+
+    /// Cargo with Clippy's driver, which is the compiler and looks for more, in the compiler's place for the workspace's own crates:
+    /// what is linted is what is tested, and no dependency is compiled a second time only to be checked.
+    fn linting(&self) -> Call {
+        self.cargo()
+            .env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
+            .env("CLIPPY_ARGS", "--deny__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__")
     }
 
     fn npm(&self) -> Call {

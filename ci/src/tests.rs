@@ -10,9 +10,9 @@ use xtask::process::Call;
 
 use crate::parts::{Programs, Tests};
 
-/// Cargo's arguments that compile every test, and print where.
+/// Cargo's arguments that compile every test and benchmark, and print where.
 pub(crate) const COMPILE: &str =
-    "test --workspace --features xtask/remote --locked --no-run --message-format json-render-diagnostics";
+    "test --workspace --all-targets --features xtask/remote --locked --no-run --message-format json-render-diagnostics";
 
 /// A compiled test program.
 #[derive(Clone, Debug, PartialEq, Eq)]
