@@ -90,8 +90,9 @@ impl Message {
     fn program(self) -> Option<Program> {
         let (path, target) = (self.executable?, self.target?);
         let folder = self.manifest_path?.parent().map(Path::to_owned)?;
-        let is_integration = target.kind.iter().any(|kind| kind == "test");
-        self.profile?.test.then_some(Program { path, folder, is_integration })
+        let is = |name: &str| target.kind.iter().any(|kind| kind == name);
+        let is_test = self.profile?.test && !is("bench");
+        is_test.then_some(Program { path, folder, is_integration: is("test") })
     }
 }
 
@@ -100,11 +101,12 @@ mod unit {
     use super::*;
 
     #[test]
-    fn tests_are_told_from_the_programs_that_they_start() {
+    fn tests_are_told_from_benchmarks_and_from_the_programs_that_they_start() {
         let messages = [
             r#"{"reason":"compiler-artifact","manifest_path":"/w/xtask/Cargo.toml","target":{"kind":["bin"]},"profile":{"test":false},"executable":"/t/xtask"}"#,
             r#"{"reason":"compiler-artifact","manifest_path":"/w/xtask/Cargo.toml","target":{"kind":["lib"]},"profile":{"test":true},"executable":"/t/xtask-1"}"#,
             r#"{"reason":"compiler-artifact","manifest_path":"/w/xtask/Cargo.toml","target":{"kind":["test"]},"profile":{"test":true},"executable":"/t/it-1"}"#,
+            r#"{"reason":"compiler-artifact","manifest_path":"/w/xtask/Cargo.toml","target":{"kind":["bench"]},"profile":{"test":true},"executable":"/t/figures-1"}"#,
             r#"{"reason":"compiler-artifact","manifest_path":"/w/operator/Cargo.toml","target":{"kind":["test"]},"profile":{"test":true},"executable":"/t/it-2"}"#,
             r#"{"reason":"build-finished","success":true}"#,
         ];
