@@ -2,6 +2,8 @@
 //!
 //! A file appears whole or not at all: it is written under a temporary name beside its place, synced, and then linked (new files)
 //! or renamed (replaced ones). Each of these is announced as an effect of its own, so that tests can stop a run between them.
+//! What is done here survives a loss of power when it returns: file systems keep no order that nobody asked for, and an index that
+//! outlives what it leads to would be worse than none.
 
 #![expect(clippy::disallowed_methods, reason = "this is the door that the methods are kept behind")]
 
@@ -10,7 +12,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::effect::announce;
+use crate::effect::{announce, synced};
 use crate::error::{Context, Error, Exit, Result};
 
 /// Replaces `path` with `bytes` at once: a reader sees the old file or the new one. Makes the folders above it.
@@ -36,13 +38,14 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> Result<bool> {
     }
     let temporary = write_temporary(path, bytes)?;
     announce("link", &path.display());
-    let linked = match fs::hard_link(&temporary, path).and_then(|()| sync_folder(path)) {
+    let linked = match fs::hard_link(&temporary, path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
     };
     announce("remove", &temporary.display());
     fs::remove_file(&temporary).ok();
+    let linked = linked.and_then(|linked| sync_folder(path).map(|()| linked));
     linked.context(Exit::Failure, || format!("cannot put {} in place", path.display()))
 }
 
@@ -52,7 +55,9 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> Result<bool> {
 /// It is not there, or the place cannot be written to.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     announce("rename", &to.display());
-    fs::rename(from, to).context(Exit::Failure, || format!("cannot move {} to {}", from.display(), to.display()))
+    fs::rename(from, to)
+        .and_then(|()| sync_folder(to))
+        .context(Exit::Failure, || format!("cannot move {} to {}", from.display(), to.display()))
 }
 
 /// The contents of a file, or nothing where it does not exist.
@@ -75,8 +80,14 @@ pub fn create_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
+    create_folder(parent(path))?;
     announce("mkdir", &path.display());
-    fs::create_dir_all(path).context(Exit::Failure, || format!("cannot make the folder {}", path.display()))
+    let made = match fs::create_dir(path) {
+        // Another run was faster.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made.and_then(|()| sync_folder(path)),
+    };
+    made.context(Exit::Failure, || format!("cannot make the folder {}", path.display()))
 }
 
 /// Removes a file or a whole folder; one that is not there is fine.
@@ -87,7 +98,7 @@ pub fn remove(path: &Path) -> Result<()> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
     announce("remove", &path.display());
     let removed = if metadata.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    removed.context(Exit::Failure, || format!("cannot remove {}", path.display()))
+    removed.and_then(|()| sync_folder(path)).context(Exit::Failure, || format!("cannot remove {}", path.display()))
 }
 
 /// Makes a symbolic link at `path`, in place of whatever was there.
@@ -98,7 +109,8 @@ pub fn symlink(target: &Path, path: &Path) -> Result<()> {
     remove(path)?;
     create_folder(parent(path))?;
     announce("symlink", &path.display());
-    std::os::unix::fs::symlink(target, path).context(Exit::Failure, || format!("cannot link {}", path.display()))
+    let linked = std::os::unix::fs::symlink(target, path).and_then(|()| sync_folder(path));
+    linked.context(Exit::Failure, || format!("cannot link {}", path.display()))
 }
 
 /// Sets or clears the executable bits of a file, where they differ.
@@ -113,8 +125,9 @@ pub fn set_executable(path: &Path, executable: bool) -> Result<()> {
         return Ok(());
     }
     announce("chmod", &path.display());
-    fs::set_permissions(path, fs::Permissions::from_mode(wanted))
-        .context(Exit::Failure, || format!("cannot change the mode of {}", path.display()))
+    let changed = fs::set_permissions(path, fs::Permissions::from_mode(wanted))
+        .and_then(|()| sync_file(&File::open(path)?, path));
+    changed.context(Exit::Failure, || format!("cannot change the mode of {}", path.display()))
 }
 
 /// An exclusive hold on a folder. It ends with this value, or with the process, however that ends.
@@ -176,12 +189,15 @@ pub fn unreadable(path: &Path, error: &io::Error) -> Error {
 fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
     create_folder(parent(path))?;
     let temporary = temporary_beside(path);
-    announce("write", &temporary.display());
+    let effect = announce("write", &temporary.display());
     // What a killed run left there may be a second name of a file that is in place: it must not be written into.
     fs::remove_file(&temporary).ok();
     let written = File::create_new(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        file.write_all(first)?;
+        effect.halfway();
+        file.write_all(second)?;
+        sync_file(&file, &temporary)
     });
     cleaned_up(written, &temporary).context(Exit::Failure, || format!("cannot write {}", path.display()))?;
     Ok(temporary)
@@ -200,8 +216,19 @@ fn cleaned_up<T>(result: io::Result<T>, temporary: &Path) -> io::Result<T> {
     })
 }
 
+/// What the file holds survives a loss of power from now on.
+fn sync_file(file: &File, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    synced("file", &path.display());
+    Ok(())
+}
+
+/// The names beside this one, and it itself, survive a loss of power from now on.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(parent(path))?.sync_all()
+    let folder = parent(path);
+    File::open(folder)?.sync_all()?;
+    synced("folder", &folder.display());
+    Ok(())
 }
 
 fn parent(path: &Path) -> &Path {

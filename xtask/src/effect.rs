@@ -2,7 +2,9 @@
 //!
 //! The doors to the outside (`disk`, `process`) announce an effect just before it happens. Normally that costs a comparison.
 //! With `XTASK_EFFECTS=FILE` each announcement is appended to FILE as a line, and with `XTASK_HALT_AT=N` the run stops for ever
-//! before its N-th effect, where a test can end it with SIGKILL: a release must survive that at every number.
+//! before its N-th effect, where a test can end it with SIGKILL: a release must survive that at every number. With `XTASK_HALT_IN=N`
+//! it stops in the middle of that one, where it has a middle. What survives a loss of power from some moment on is
+//! recorded, too, without a number: tests build from that what such a loss may leave.
 //! Nothing else in the tool reads these variables, and no code path depends on them.
 
 use std::fmt::Display;
@@ -14,37 +16,78 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub const RECORD: &str = "XTASK_EFFECTS";
 /// The variable that holds the number (from 1) of the effect before which a run halts.
 pub const HALT_AT: &str = "XTASK_HALT_AT";
+/// The variable that holds the number of the effect in the middle of which a run halts.
+pub const HALT_IN: &str = "XTASK_HALT_IN";
+
+/// An effect that was announced.
+#[derive(Debug)]
+pub struct Effect(Option<usize>);
 
 /// Announces an effect that is about to happen: `kind` is the verb, `on` what it touches.
-pub fn announce(kind: &str, on: &dyn Display) {
-    static RECORDER: OnceLock<Option<Recorder>> = OnceLock::new();
-    if let Some(recorder) = RECORDER.get_or_init(Recorder::from_environment) {
-        recorder.note(kind, on);
+pub fn announce(kind: &str, on: &dyn Display) -> Effect {
+    Effect(recorder().map(|recorder| recorder.begin(kind, on)))
+}
+
+/// Says that something survives a loss of power from now on: what a `file` holds, or which names a `folder` has.
+pub fn synced(kind: &str, on: &dyn Display) {
+    if let Some(recorder) = recorder() {
+        recorder.note(&format!("- synced {kind} {on}\n"));
     }
+}
+
+impl Effect {
+    /// Says that the effect is half done.
+    pub fn halfway(&self) {
+        if let (Some(recorder), Some(number)) = (recorder(), self.0) {
+            recorder.pass_middle(number);
+        }
+    }
+}
+
+fn recorder() -> Option<&'static Recorder> {
+    static RECORDER: OnceLock<Option<Recorder>> = OnceLock::new();
+    RECORDER.get_or_init(Recorder::from_environment).as_ref()
 }
 
 struct Recorder {
     path: std::ffi::OsString,
     halt_at: Option<usize>,
+    halt_in: Option<usize>,
     count: AtomicUsize,
 }
 
 impl Recorder {
     fn from_environment() -> Option<Self> {
-        let halt_at = std::env::var(HALT_AT).ok().and_then(|number| number.parse().ok());
-        Some(Recorder { path: std::env::var_os(RECORD)?, halt_at, count: AtomicUsize::new(0) })
+        let number = |name: &str| std::env::var(name).ok().and_then(|number| number.parse().ok());
+        let path = std::env::var_os(RECORD)?;
+        Some(Recorder { path, halt_at: number(HALT_AT), halt_in: number(HALT_IN), count: AtomicUsize::new(0) })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the record of effects is not an effect")]
-    fn note(&self, kind: &str, on: &dyn Display) {
+    fn begin(&self, kind: &str, on: &dyn Display) -> usize {
         let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
-        let line = format!("{number} {kind} {on}\n");
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&self.path);
-        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
-        if written.is_ok() && self.halt_at == Some(number) {
-            loop {
-                std::thread::park();
-            }
+        if self.note(&format!("{number} {kind} {on}\n")) && self.halt_at == Some(number) {
+            halt();
         }
+        number
+    }
+
+    fn pass_middle(&self, number: usize) {
+        if self.halt_in == Some(number) && self.note(&format!("- in {number}\n")) {
+            halt();
+        }
+    }
+
+    /// Whether the line is in the record now.
+    #[expect(clippy::disallowed_methods, reason = "the record of effects is not an effect")]
+    fn note(&self, line: &str) -> bool {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&self.path);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).is_ok()
+    }
+}
+
+/// Until somebody ends the process.
+fn halt() {
+    loop {
+        std::thread::park();
     }
 }

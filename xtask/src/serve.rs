@@ -134,7 +134,9 @@ fn port_error(port: u16, error: &std::io::Error) -> Error {
 }
 
 fn is_served(site: &Site, target: &Target) -> bool {
-    let answer = Anonymous::new(&target.repository).get(&format!("{}/", target.repository), &[]);
+    // Ours answers at once; another program may never.
+    const LIMIT: Duration = Duration::from_secs(5);
+    let answer = Anonymous::with_limit(&target.repository, LIMIT).get(&format!("{}/", target.repository), &[]);
     answer.is_ok_and(|answer| answer.header(FOLDER_HEADER) == Some(&site.identity))
 }
 

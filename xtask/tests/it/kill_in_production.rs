@@ -1,4 +1,4 @@
-//! SIGKILL at every effect of a production release: nobody ever sees it half done, and the same words finish it.
+//! SIGKILL at every effect of a production release, and at any moment: nobody ever sees it half done, and the same words finish it.
 //!
 //! As `kill` does for rehearsals, but on real servers, with a user who looks all the time. The tool announces every change that it
 //! makes anywhere and every child that it starts. Requests that only read are none: a kill before one finds the world as a
@@ -6,15 +6,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Instant;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::kill::{Halted, LIMIT, effects_in};
+use crate::kill::{Halted, LIMIT, Moments, digest_of, effects_in};
 use crate::production::Production;
+use crate::servers::Observed;
 use crate::support::{Run, copy_tree, files_below, git, pretended_programs, refill, wait_until};
 
 /// Bump commit, push, image, tags, archive, index, invalidation, promotion and git tag are all left to do.
@@ -22,7 +24,7 @@ const WORDS: [&str; 5] = ["release", "minor", "--push", "--to", "production"];
 
 /// No effect is left out. Several scenes share the work, each on servers of its own.
 #[test]
-fn x3_x4_h6_a_production_release_survives_a_kill_at_every_effect() {
+fn x3_x4_h6_a_production_release_survives_a_kill_at_every_effect_and_at_any_moment() {
     let started = Instant::now();
     let shares = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
     let scenes: Vec<Scene> = (0..shares).map_while(|_| Scene::new()).collect();
@@ -39,7 +41,12 @@ fn x3_x4_h6_a_production_release_survives_a_kill_at_every_effect() {
     });
     assert!(counts.iter().all(|count| *count == counts[0]), "every scene has the same effects: {counts:?}");
     let seconds = started.elapsed().as_secs_f64();
-    println!("{}: {count} effects, killed at {count}, {seconds:.0} s", WORDS.join(" "), count = counts[0]);
+    let differ: usize = scenes.iter().map(|scene| scene.finished.lock().unwrap().len()).sum();
+    println!(
+        "{}: {count} effects, killed at {count} ({differ} differ), {seconds:.0} s",
+        WORDS.join(" "),
+        count = counts[0]
+    );
 }
 
 /// What must be among the effects of a whole release.
@@ -71,15 +78,18 @@ struct Outcome {
     files: BTreeMap<String, Vec<u8>>,
 }
 
-/// A workspace whose 1.0.0 is released, and a copy of it and of all that its servers keep.
+/// A workspace whose 1.0.0 and 1.0.1 are released, and a copy of it and of all that its servers keep.
 struct Scene {
     production: Production,
+    /// And where effects are recorded.
     programs: TempDir,
-    /// Where effects are recorded, and where the runs keep what they need for a moment.
+    /// Where the runs keep what they need for a moment.
     beside: TempDir,
     empty: TempDir,
     /// Folders, and what they held in the beginning.
     kept: Vec<(PathBuf, TempDir)>,
+    /// From where runs were finished: what those folders held, and how many requests and changes there had been.
+    finished: Mutex<BTreeSet<(usize, String)>>,
 }
 
 impl Scene {
@@ -93,12 +103,14 @@ impl Scene {
             beside,
             empty: tempfile::tempdir().unwrap(),
             kept: Vec::new(),
+            finished: Mutex::default(),
         };
-        Run::of(scene.command(&["release", "--to", "production"])).ok();
-        // From the commit that is released already, the words would have nothing to do.
-        scene.production.demo.edit("operator/src/main.rs", "demo {}", "this is demo {}");
-        scene.production.demo.commit("more work");
-        scene.production.demo.git(&["push", "--quiet"]);
+        for word in ["1.0.0", "patch"] {
+            Run::of(scene.command(&["release", word, "--push", "--to", "production"])).ok();
+            // From the commit that is released already, the next words would have nothing to do.
+            scene.production.demo.commit("more work");
+            scene.production.demo.git(&["push", "--quiet"]);
+        }
         let Production { demo, store, registry, origin, .. } = &scene.production;
         let folders = [demo.root().to_owned(), origin.path().to_owned(), registry.storage()];
         let of_store = ["data", "versions"].map(|name| store.folder().join(name));
@@ -121,11 +133,17 @@ impl Scene {
     }
 
     fn record(&self) -> PathBuf {
-        self.beside.path().join("effects")
+        self.programs.path().join("effects")
     }
 
     fn effects(&self) -> Vec<String> {
         effects_in(&self.record())
+    }
+
+    /// What all those folders hold, in short.
+    fn state(&self) -> String {
+        let kept = self.kept.iter().map(|(folder, _)| folder.as_path());
+        digest_of(&kept.chain([self.beside.path()]).collect::<Vec<_>>())
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -170,17 +188,22 @@ impl Scene {
         let Production { cloudfront, moto, .. } = &self.production;
         let invalidation = format!("/distribution/{}/invalidation", moto.distribution);
         cloudfront.proxy.forget();
+        self.reset();
+        let started = Instant::now();
         Run::of(self.recorded(0)).ok();
+        let took = started.elapsed();
         let (effects, outcome) = (self.effects(), self.outcome());
         assert_eq!(cloudfront.proxy.count("POST", &invalidation), 1);
-        assert_eq!(outcome.versions, ["1.1.0", "1.0.0"]);
+        assert_eq!(outcome.versions, ["1.1.0", "1.0.1", "1.0.0"]);
         assert_eq!(outcome.refs["refs/tags/v1.1.0"], outcome.refs["refs/heads/main"]);
         for expected in EXPECTED {
             assert!(effects.iter().any(|effect| effect.contains(expected)), "{expected} is not among {effects:#?}");
         }
-        for number in (1..=effects.len()).filter(|number| number % shares == share) {
+        // Neighbours together: many of them leave the same.
+        for number in (1..=effects.len()).filter(|number| number / 8 % shares == share) {
             self.survives_at(number, &effects, &outcome);
         }
+        self.survives_any(took, share, shares, &outcome);
         self.reset();
         Run::of(self.recorded(effects.len() + 1)).ok();
         assert_eq!(self.effects(), effects, "every run has the same effects");
@@ -196,14 +219,44 @@ impl Scene {
         assert!(reached, "{doing} was not reached, but {:?}", self.effects().last());
         halted.kill();
         assert_eq!(self.effects(), effects[..number], "every run has the same effects");
+        let moment = format!("a kill at {doing}");
         // The last look is at what the killed run left.
-        assert_eq!(observer.finish().violations, Vec::<String>::new(), "until a kill at {doing}");
+        check(&observer.finish(), &format!("until {moment}"));
+        // Children that only read leave it as it is: what was finished once need not be again.
+        let is_child = |effect: &&String| effect.contains(" run ") || effect.contains(" wait ");
+        let others = effects[..number - 1].iter().filter(|effect| !is_child(effect)).count();
+        if self.finished.lock().unwrap().insert((others, self.state())) {
+            self.finishes(outcome, &moment);
+        }
+    }
+
+    /// Kills runs at moments that nobody announces: in the middle of a request, of a child's work, of a write.
+    fn survives_any(&self, took: Duration, share: usize, shares: usize, outcome: &Outcome) {
+        const KILLS: usize = 8;
+        let mut moments = Moments::within(took, share);
+        let mut killed = 0;
+        while killed * shares < KILLS {
+            self.reset();
+            let observer = self.production.observe();
+            let halted = Halted::start(self.recorded(0));
+            let moment = moments.wait_for_next();
+            killed += usize::from(halted.kill());
+            let doing = self.effects().last().cloned().unwrap_or_default();
+            let moment = format!("a kill {moment}, after {doing}");
+            check(&observer.finish(), &format!("until {moment}"));
+            self.finishes(outcome, &moment);
+        }
+    }
+
+    /// Asserts that the same words finish what a killed run left, and that nobody sees them do it.
+    fn finishes(&self, outcome: &Outcome, moment: &str) {
         let observer = self.production.observe();
         let again = Run::of(self.command(&WORDS));
-        assert_eq!(again.code, Some(0), "after a kill at {doing}: {}", again.stderr);
+        assert_eq!(again.code, Some(0), "after {moment}: {}", again.stderr);
         let observed = observer.finish();
-        assert_eq!(observed.violations, Vec::<String>::new(), "after a kill at {doing}");
-        assert!(observed.versions.contains("1.1.0"), "after a kill at {doing}: {observed:?}");
+        check(&observed, &format!("after {moment}"));
+        assert!(observed.versions.contains("1.1.0"), "after {moment}: {observed:?}");
+        assert_eq!(self.production.dropped(), Vec::<String>::new(), "{moment}");
         let now = self.outcome();
         for (part, same) in [
             ("versions", now.versions == outcome.versions),
@@ -214,8 +267,14 @@ impl Scene {
             ("refs here", now.here == outcome.here),
             ("files here", now.files.keys().eq(outcome.files.keys())),
         ] {
-            assert!(same, "after a kill at {doing}, {part} differ:\n{}", again.stderr);
+            assert!(same, "after {moment}, {part} differ:\n{}", again.stderr);
         }
-        assert!(now == *outcome, "after a kill at {doing}: {}", again.stderr);
+        assert!(now == *outcome, "after {moment}: {}", again.stderr);
     }
+}
+
+/// Nothing may ever vanish; what was listed before was there at the first look.
+fn check(observed: &Observed, moment: &str) {
+    assert_eq!((&observed.violations, &observed.vanished), (&Vec::new(), &Vec::new()), "{moment}");
+    assert!(["1.0.0", "1.0.1"].iter().all(|old| observed.versions.contains(*old)), "{moment}: {observed:?}");
 }

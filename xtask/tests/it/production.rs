@@ -22,8 +22,8 @@ fn x1_i1_h2_one_command_releases_image_and_chart_and_users_see_them_at_once() {
     let report = run.json();
     assert_eq!((report["version"].as_str(), report["changed"].as_bool()), (Some("1.0.0"), Some(true)));
     let observed = observer.finish();
-    assert_eq!(observed.violations, Vec::<String>::new());
-    assert!(observed.versions.contains("1.0.0"), "{observed:?}");
+    assert_eq!((observed.violations, observed.vanished), (Vec::new(), Vec::new()));
+    assert!(observed.versions.contains("1.0.0"), "{:?}", observed.versions);
     for location in [0, 1] {
         assert_eq!(production.versions(location), ["1.0.0"], "location {location}");
     }
@@ -147,6 +147,7 @@ fn h6_yank_and_unyank_move_index_and_tags_and_users_see_it_at_once() {
     production.demo.commit("more");
     production.release(&["1.1.0", "--push"]).ok();
     let tags = production.tags();
+    let observer = production.observe();
     production.xtask(&["release", "yank", "1.1.0", "--reason", "loses events", "--to", "production"]).ok();
     for location in [0, 1] {
         assert_eq!(production.versions(location), ["1.0.0"]);
@@ -156,6 +157,8 @@ fn h6_yank_and_unyank_move_index_and_tags_and_users_see_it_at_once() {
     production.xtask(&["release", "unyank", "1.1.0", "--to", "production"]).ok();
     assert_eq!(production.versions(1), ["1.1.0", "1.0.0"]);
     assert_eq!(production.tags(), tags);
+    let vanished: Vec<String> = observer.finish().vanished.into_iter().map(|vanished| vanished.version).collect();
+    assert_eq!((vanished, production.dropped()), (vec!["1.1.0".into()], vec!["1.1.0".into()]), "no other, and once");
 }
 
 #[test]

@@ -282,7 +282,7 @@ fn an_edge_serves_what_it_has_where_the_bucket_does_not_answer() {
     let rule = proxy.inject(When::asked("GET", "/"), Fault::Status(503));
     edge.get(0, "/index.yaml").is(200);
     edge.get(1, "/index.yaml").is(503);
-    assert_eq!(rule.load(std::sync::atomic::Ordering::SeqCst), 2);
+    assert_eq!(rule.done(), 2);
     proxy.heal();
     edge.get(1, "/index.yaml").is(503);
     edge.advance(Duration::from_secs(10));
@@ -438,6 +438,48 @@ fn a_proxy_loses_and_holds_what_took_effect() {
 }
 
 #[test]
+fn a_fault_passes_by_what_it_cannot_damage_and_waits_for_what_it_can() {
+    let Some(scene) = Scene::new() else { return };
+    let once = |method: &str| When::asked(method, "/a").first(1);
+    let offered = [
+        scene.proxy.faults().offer(once("HEAD"), Fault::Truncate),
+        scene.proxy.faults().offer(once("PUT"), Fault::Corrupt),
+        scene.proxy.faults().offer(once("GET"), Fault::CorruptRequest),
+        scene.proxy.faults().offer(once("GET").header("range", "bytes=0-2"), Fault::Replace("whole", "other")),
+    ];
+    scene.ask("HEAD", "a", b"").send().unwrap().is(200);
+    assert!(scene.ask("PUT", "a", b"the whole object").send().unwrap().is(200).body.is_empty());
+    let part = || scene.ask("GET", "a", b"").header("range", "bytes=0-2").send().unwrap();
+    assert_eq!(part().is(206).body, b"the");
+    for met in &offered {
+        assert_eq!((met.done(), met.powerless(), met.last()), (0, 1, None));
+    }
+    scene.proxy.heal();
+    // What was not done is still to be done, once.
+    let cut = scene.proxy.inject(When::asked("*", "/a").first(1), Fault::Truncate);
+    scene.ask("PUT", "a", b"the whole object").send().unwrap().is(200);
+    assert_eq!(scene.get().unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    scene.get().unwrap().is(200);
+    assert_eq!((cut.done(), cut.powerless()), (1, 1));
+}
+
+#[test]
+fn a_fault_that_nobody_meets_fails_its_test() {
+    let healed = |proxy: Proxy| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| proxy.heal()));
+    let ended = |proxy: Proxy| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(proxy)));
+    for is_met in [true, false] {
+        let injected = || {
+            // Nobody listens behind it.
+            let proxy = Proxy::before(1, Dialect::S3);
+            proxy.inject(When::asked("GET", if is_met { "/a" } else { "/b" }), Fault::Status(503));
+            Ask::get(&format!("{}/a", proxy.url())).send().unwrap().is(if is_met { 503 } else { 502 });
+            proxy
+        };
+        assert_eq!((healed(injected()).is_ok(), ended(injected()).is_ok()), (is_met, is_met));
+    }
+}
+
+#[test]
 fn h3_h5_helm_knows_an_edge_for_a_chart_repository() {
     let Some(town) = Town::new() else { return };
     town.publish("1.0.0");
@@ -487,6 +529,28 @@ fn an_observer_is_content_with_what_is_whole() {
     assert!(observed.polls > 2 && observed.vanished.is_empty());
     assert_eq!((observed.archives, observed.images, observed.versions.len()), (1, 1, 1));
     assert_eq!(town.registry.proxy.count("*", "tags/list"), 0, "an observer leaves no trace");
+}
+
+#[test]
+fn h6_an_observer_never_forgets_that_a_version_was_missing() {
+    let Some(town) = Town::new() else { return };
+    town.publish("1.0.0");
+    let (chart, observer) = (town.chart("1.0.0"), town.watch());
+    let show = |versions: &[(&str, &[u8])]| {
+        town.list(versions);
+        town.forget_everything();
+        assert!(wait_until(Duration::from_secs(10), || town.edge.fetched("/index.yaml") > 0));
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    for _ in 0..2 {
+        show(&[("1.0.0", &chart)]);
+        show(&[]);
+    }
+    show(&[("1.0.0", &chart)]);
+    let observed = observer.finish();
+    let vanished: Vec<&str> = observed.vanished.iter().map(|vanished| vanished.version.as_str()).collect();
+    assert_eq!(vanished, ["1.0.0", "1.0.0"], "it came back both times");
+    assert!(observed.vanished[0].after < observed.vanished[1].after);
 }
 
 #[test]

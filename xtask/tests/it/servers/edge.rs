@@ -203,6 +203,12 @@ impl Edge {
     }
 }
 
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.faults.end();
+    }
+}
+
 /// Somebody who asks one location.
 #[derive(Clone)]
 pub struct Visitor {

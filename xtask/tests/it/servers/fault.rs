@@ -1,9 +1,10 @@
 //! What networks and busy servers do to chosen requests.
 
+use std::fmt::{Display, Formatter};
 use std::future::{Future, pending};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use tokio::sync::watch;
@@ -12,6 +13,8 @@ use super::front::{Answer, Asked, Outcome};
 use crate::support::wait_until;
 
 /// The faults that are injected before one server.
+///
+/// A fault that nobody meets proves nothing: whoever heals faults, or ends their server, asserts that each of them was done.
 pub struct Faults {
     dialect: Dialect,
     rules: Mutex<Vec<Rule>>,
@@ -23,17 +26,37 @@ impl Faults {
         Faults { dialect, rules: Mutex::default() }
     }
 
-    /// Does that to requests from now on; of several faults for one request, the first that was injected is done. Gives the number
-    /// of times that it was done, which goes on counting.
-    pub fn inject(&self, when: When, fault: Fault) -> Arc<AtomicUsize> {
-        let done = Arc::default();
-        self.rules.lock().unwrap().push(Rule { when, fault, matched: 0, done: Arc::clone(&done) });
-        done
+    /// Does that to requests from now on; of several faults for one request, the first that was injected is done. It has to be done
+    /// at least once.
+    pub fn inject(&self, when: When, fault: Fault) -> Arc<Met> {
+        self.add(when, fault, true)
     }
 
-    /// No more faults.
+    /// The same where it is for the test to say whether it is to be done at all.
+    pub fn offer(&self, when: When, fault: Fault) -> Arc<Met> {
+        self.add(when, fault, false)
+    }
+
+    fn add(&self, when: When, fault: Fault, is_due: bool) -> Arc<Met> {
+        let met = Arc::default();
+        self.rules.lock().unwrap().push(Rule { when, fault, is_due, met: Arc::clone(&met) });
+        met
+    }
+
+    /// No more faults. Those that were injected were done.
+    #[track_caller]
     pub fn heal(&self) {
-        self.rules.lock().unwrap().clear();
+        let rules = std::mem::take(&mut *self.rules.lock().unwrap());
+        let unmet: Vec<String> =
+            rules.iter().filter(|rule| rule.is_due && rule.met.done() == 0).map(Rule::to_string).collect();
+        assert!(unmet.is_empty(), "no request met {unmet:#?}");
+    }
+
+    /// The same at the end of the server, where a test that fails already is not asked.
+    pub fn end(&self) {
+        if !std::thread::panicking() {
+            self.heal();
+        }
     }
 
     /// What becomes of a request that the server would answer so.
@@ -42,7 +65,7 @@ impl Faults {
         mut asked: Asked,
         through: impl FnOnce(Asked) -> F,
     ) -> Outcome {
-        let Some(fault) = self.choose(&asked) else { return Outcome::Answer(through(asked).await) };
+        let Some((fault, met)) = self.choose(&asked) else { return Outcome::Answer(through(asked).await) };
         match fault {
             Fault::Refuse(time) => Outcome::Refuse(time),
             Fault::Reset => Outcome::Reset,
@@ -55,12 +78,11 @@ impl Faults {
                     None => answer,
                 })
             }
-            Fault::Truncate => Outcome::Cut(through(asked).await),
-            Fault::Corrupt => {
-                let mut answer = through(asked).await;
-                answer.body = corrupted(&answer.body);
-                Outcome::Answer(answer)
+            Fault::Truncate => {
+                let answer = through(asked).await;
+                if answer.body.is_empty() { met.pass_on(answer) } else { Outcome::Cut(answer) }
             }
+            Fault::Corrupt => met.damage(through(asked).await, corrupted),
             Fault::CorruptRequest => {
                 asked.body = corrupted(&asked.body);
                 Outcome::Answer(through(asked).await)
@@ -80,21 +102,24 @@ impl Faults {
                 Outcome::Answer(answer)
             }
             Fault::Replace(from, to) => {
-                let mut answer = through(asked).await;
-                answer.body = String::from_utf8_lossy(&answer.body).replace(from, to).into();
-                Outcome::Answer(answer)
+                let replaced = |body: &Bytes| String::from_utf8_lossy(body).replace(from, to).into();
+                met.damage(through(asked).await, replaced)
             }
         }
     }
 
     /// What is to be done to a request. Every rule counts what it matches, whichever is done.
-    fn choose(&self, asked: &Asked) -> Option<Fault> {
+    fn choose(&self, asked: &Asked) -> Option<(Fault, Arc<Met>)> {
         let mut chosen = None;
-        for rule in self.rules.lock().unwrap().iter_mut().filter(|rule| rule.when.matches(asked)) {
-            rule.matched += 1;
-            if chosen.is_none() && (rule.when.first..=rule.when.last).contains(&rule.matched) {
-                rule.done.fetch_add(1, Ordering::SeqCst);
-                chosen = Some(rule.fault.clone());
+        for rule in self.rules.lock().unwrap().iter().filter(|rule| rule.when.matches(asked)) {
+            if !rule.met.meets(&rule.when) || chosen.is_some() {
+                continue;
+            }
+            if rule.fault.can_act_on(asked) {
+                rule.met.act();
+                chosen = Some((rule.fault.clone(), Arc::clone(&rule.met)));
+            } else {
+                rule.met.skip();
             }
         }
         chosen
@@ -104,8 +129,75 @@ impl Faults {
 struct Rule {
     when: When,
     fault: Fault,
+    /// Whether it has to be done.
+    is_due: bool,
+    met: Arc<Met>,
+}
+
+impl Display for Rule {
+    fn fmt(&self, formatter: &mut Formatter) -> std::fmt::Result {
+        let (When { method, path, .. }, count) = (&self.when, self.met.0.lock().unwrap());
+        write!(formatter, "{:?} at {method} {path}: {count:?}", self.fault)
+    }
+}
+
+/// What became of a fault so far; it goes on counting.
+#[derive(Default)]
+pub struct Met(Mutex<Count>);
+
+#[derive(Debug, Default)]
+struct Count {
     matched: usize,
-    done: Arc<AtomicUsize>,
+    done: Vec<Instant>,
+    powerless: usize,
+}
+
+impl Met {
+    /// How many requests it was done to.
+    pub fn done(&self) -> usize {
+        self.0.lock().unwrap().done.len()
+    }
+
+    /// When it was done for the last time.
+    pub fn last(&self) -> Option<Instant> {
+        self.0.lock().unwrap().done.last().copied()
+    }
+
+    /// How many requests it met that have nothing in them which it could damage: it was not done to those.
+    pub fn powerless(&self) -> usize {
+        self.0.lock().unwrap().powerless
+    }
+
+    /// Counts a request, and says whether the fault is to be done to it.
+    fn meets(&self, when: &When) -> bool {
+        let mut count = self.0.lock().unwrap();
+        count.matched += 1;
+        count.matched >= when.from && count.done.len() < when.times
+    }
+
+    fn act(&self) {
+        self.0.lock().unwrap().done.push(Instant::now());
+    }
+
+    fn skip(&self) {
+        self.0.lock().unwrap().powerless += 1;
+    }
+
+    /// Passes an answer on that turned out to have nothing in it to damage.
+    fn pass_on(&self, answer: Answer) -> Outcome {
+        self.0.lock().unwrap().done.pop();
+        self.skip();
+        Outcome::Answer(answer)
+    }
+
+    /// Passes an answer on with another body.
+    fn damage(&self, answer: Answer, damaged: impl Fn(&Bytes) -> Bytes) -> Outcome {
+        let body = damaged(&answer.body);
+        if body == answer.body {
+            return self.pass_on(answer);
+        }
+        Outcome::Answer(Answer { body, ..answer })
+    }
 }
 
 type Test = dyn Fn(&Asked) -> bool + Send + Sync;
@@ -184,13 +276,13 @@ pub enum Fault {
     Status(u16),
     /// The same with a code of its own, and `Retry-After` in seconds.
     Error { status: u16, code: &'static str, retry_after: Option<u32> },
-    /// The server's answer, whose body ends in the middle.
+    /// The server's answer, whose body ends in the middle. Like the next ones, it passes by what has no body.
     Truncate,
     /// The server's answer with one other bit in the middle of its body.
     Corrupt,
     /// The request reaches the server with one other bit in the middle of its body.
     CorruptRequest,
-    /// The server's answer, spread over that time.
+    /// The server's answer, spread over that time; one without a body comes at its end.
     Slow(Duration),
     /// The server does what it is asked, and the connection is reset in place of its answer.
     LoseReply,
@@ -200,6 +292,17 @@ pub enum Fault {
     HoldReply(Gate),
     /// The server's answer with one text in place of another.
     Replace(&'static str, &'static str),
+}
+
+impl Fault {
+    /// Whether there can be anything in a request, or in an answer to it, that it could damage.
+    fn can_act_on(&self, asked: &Asked) -> bool {
+        match self {
+            Fault::Truncate | Fault::Corrupt | Fault::Replace(..) => asked.method != "HEAD",
+            Fault::CorruptRequest => !asked.body.is_empty(),
+            _ => true,
+        }
+    }
 }
 
 /// Where requests wait until a test lets them through.
@@ -239,14 +342,16 @@ pub struct When {
     path: String,
     header: Option<(String, String)>,
     test: Option<Arc<Test>>,
-    first: usize,
-    last: usize,
+    /// The number of the first one, counted from 1.
+    from: usize,
+    /// How many of them.
+    times: usize,
 }
 
 impl When {
     /// Requests of that method (`*`: any) whose path and query hold a text.
     pub fn asked(method: &str, path: &str) -> Self {
-        When { method: method.into(), path: path.into(), header: None, test: None, first: 1, last: usize::MAX }
+        When { method: method.into(), path: path.into(), header: None, test: None, from: 1, times: usize::MAX }
     }
 
     /// Only those that have a header with that text in it.
@@ -263,12 +368,12 @@ impl When {
 
     /// Only the first ones.
     pub fn first(self, count: usize) -> Self {
-        When { first: 1, last: count, ..self }
+        When { times: count, ..self }
     }
 
     /// Only the one of that number, counted from 1.
     pub fn nth(self, number: usize) -> Self {
-        When { first: number, last: number, ..self }
+        When { from: number, times: 1, ..self }
     }
 
     fn matches(&self, asked: &Asked) -> bool {

@@ -175,6 +175,10 @@ async fn respond(request: Request<Incoming>, site: Arc<Site>, reset: Arc<AtomicB
     let head_only = asked.method == "HEAD";
     match (site.handler)(asked).await {
         Outcome::Answer(answer) => Ok(response(answer, head_only, Pieces::whole)),
+        Outcome::Slow(answer, time) if head_only || answer.body.is_empty() => {
+            tokio::time::sleep(time).await;
+            Ok(response(answer, head_only, Pieces::whole))
+        }
         Outcome::Slow(answer, time) => Ok(response(answer, head_only, |body| Pieces::slow(&body, time))),
         Outcome::Cut(answer) => Ok(response(answer, head_only, |body| Pieces::cut(&body))),
         Outcome::Reset => {

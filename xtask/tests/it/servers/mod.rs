@@ -46,12 +46,12 @@ pub use account::{Account, STACK, packages};
 pub use buildkit::Buildkit;
 pub use cloudfront::CloudFront;
 pub use edge::{Edge, HEADERS};
-pub use fault::{Dialect, Fault, Faults, Gate, When};
+pub use fault::{Dialect, Fault, Faults, Gate, Met, When};
 pub use laboratory::Laboratory;
 pub use moto::{Moto, Stack, ask as ask_aws};
 #[cfg(target_os = "linux")]
 pub use node::Node;
-pub use observer::{Observer, Publication};
+pub use observer::{Observed, Observer, Publication};
 #[cfg(feature = "remote")]
 pub use production::{IMAGE, Production};
 pub use proxy::{Answer, Asked, Proxy, Way};

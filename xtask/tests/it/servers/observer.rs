@@ -1,10 +1,11 @@
 //! A user who looks all the time, and believes only what was fetched without credentials through one location of the edge.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xtask::chart::index::{self, Index};
 use xtask::chart::package::{self, RELEASED_IMAGE};
@@ -34,18 +35,26 @@ pub struct Observer {
     thread: Option<JoinHandle<Observed>>,
 }
 
-/// What an observer saw.
+/// What an observer saw: nothing of it is ever taken back.
 #[derive(Debug, Default)]
 pub struct Observed {
     pub polls: usize,
     /// The versions that were ever listed.
     pub versions: BTreeSet<String>,
-    /// Those of them that were not listed any more by the end.
-    pub vanished: BTreeSet<String>,
+    /// Every time that one of them was not listed any more, though it may have come back.
+    pub vanished: Vec<Vanished>,
     pub archives: usize,
     pub images: usize,
     /// What no user may ever meet.
     pub violations: Vec<String>,
+}
+
+/// A version that was listed when an observer looked, and was not when it looked again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Vanished {
+    pub version: String,
+    /// Since the first look.
+    pub after: Duration,
 }
 
 impl Observer {
@@ -57,6 +66,9 @@ impl Observer {
             registry: publication.registry.url(),
             image: publication.image.into(),
             chart: publication.chart.into(),
+            started: Instant::now(),
+            token: RefCell::default(),
+            shown: BTreeSet::new(),
             listed: BTreeMap::new(),
             images: BTreeMap::new(),
             observed: Observed::default(),
@@ -95,6 +107,11 @@ struct Watch {
     registry: String,
     image: String,
     chart: String,
+    started: Instant,
+    /// What the registry gave for this look, if it gives anybody one.
+    token: RefCell<Option<Option<String>>>,
+    /// What the index listed the last time that it could be read.
+    shown: BTreeSet<String>,
     /// The entries that were ever listed: by version, the archive's digest.
     listed: BTreeMap<String, String>,
     /// The image of each, once it was fetched as a whole.
@@ -105,6 +122,7 @@ struct Watch {
 impl Watch {
     fn look(&mut self) {
         self.observed.polls += 1;
+        self.token.replace(None);
         // Tags before the index: what a tag leads to must be listed by then.
         let tags = self.floating_tags();
         match self.visitor.get("/index.yaml") {
@@ -142,7 +160,10 @@ impl Watch {
                 self.wrong(format!("{} is listed and {why}", entry.version));
             }
         }
-        self.observed.vanished = self.observed.versions.difference(&now).cloned().collect();
+        let after = self.started.elapsed();
+        let gone = self.shown.difference(&now).map(|version| Vanished { version: version.clone(), after });
+        self.observed.vanished.extend(gone);
+        self.shown = now;
     }
 
     fn entry(&mut self, version: &str, entry: &str) -> Result<(), String> {
@@ -243,13 +264,21 @@ impl Watch {
         let url = format!("{}/v2/{}/{what}", self.registry, self.image);
         let failed = |error: std::io::Error| format!("{what} cannot be fetched: {error}");
         let accepted = format!("{}, {}", xtask::image::layout::INDEX, xtask::image::layout::MANIFEST);
-        let token = Ask::get(&format!("{}/token", self.registry)).header(OBSERVER, "1").send().map_err(failed)?;
-        let ask = Ask::new(method, &url).header("accept", &accepted).header(OBSERVER, "1");
-        let ask = match serde_json::from_slice::<serde_json::Value>(&token.body) {
-            Ok(json) if token.status == 200 => {
-                ask.header("authorization", &format!("Bearer {}", json["token"].as_str().unwrap_or_default()))
+        let known = self.token.borrow().clone();
+        let token = match known {
+            Some(token) => token,
+            None => {
+                let reply = Ask::get(&format!("{}/token", self.registry)).header(OBSERVER, "1").send();
+                let reply = reply.map_err(failed)?;
+                let granted = (reply.status == 200).then(|| reply.json()["token"].as_str().unwrap().to_owned());
+                self.token.replace(Some(granted.clone()));
+                granted
             }
-            _ => ask,
+        };
+        let ask = Ask::new(method, &url).header("accept", &accepted).header(OBSERVER, "1");
+        let ask = match token {
+            Some(token) => ask.header("authorization", &format!("Bearer {token}")),
+            None => ask,
         };
         ask.send().map_err(failed)
     }

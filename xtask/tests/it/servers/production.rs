@@ -129,9 +129,17 @@ impl Production {
 
     /// The listed versions, as users see them at a location.
     pub fn versions(&self, location: usize) -> Vec<String> {
-        let index = self.index(location);
-        let entries = index["entries"]["demo"].as_array().cloned().unwrap_or_default();
-        entries.iter().map(|entry| entry["version"].as_str().unwrap().to_owned()).collect()
+        versions(&self.index(location))
+    }
+
+    /// Every version that a writing of the index left out and the one before it had: who looks from outside may miss what comes back.
+    pub fn dropped(&self) -> Vec<String> {
+        let ids = self.store.versions("index.yaml");
+        let writings = ids.iter().rev().map(|id| self.store.version("index.yaml", id));
+        let writings = writings.map(|bytes| versions(&serde_json::from_slice(&bytes).unwrap()));
+        let writings: Vec<Vec<String>> = writings.collect();
+        let pairs = writings.iter().zip(writings.iter().skip(1));
+        pairs.flat_map(|(old, new)| old.iter().filter(|version| !new.contains(version)).cloned()).collect()
     }
 
     /// Every object of the bucket, with its bytes.
@@ -169,4 +177,10 @@ impl Production {
             })
             .collect()
     }
+}
+
+/// What an index lists.
+fn versions(index: &serde_json::Value) -> Vec<String> {
+    let entries = index["entries"]["demo"].as_array().cloned().unwrap_or_default();
+    entries.iter().map(|entry| entry["version"].as_str().unwrap().to_owned()).collect()
 }

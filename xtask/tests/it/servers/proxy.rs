@@ -1,9 +1,8 @@
 //! A reverse proxy that records every request, and does to chosen ones what networks and busy servers do.
 
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
-use super::fault::{Dialect, Fault, Faults, When};
+use super::fault::{Dialect, Fault, Faults, Met, When};
 pub use super::front::{Answer, Asked};
 use super::front::{Front, Outcome, forward, handler, loopback};
 use super::observer::OBSERVER;
@@ -71,7 +70,7 @@ impl Proxy {
     }
 
     /// Does that to requests from now on: see `Faults::inject`.
-    pub fn inject(&self, when: When, fault: Fault) -> Arc<AtomicUsize> {
+    pub fn inject(&self, when: When, fault: Fault) -> Arc<Met> {
         self.shared.faults.inject(when, fault)
     }
 
@@ -80,7 +79,8 @@ impl Proxy {
         &self.shared.faults
     }
 
-    /// No more faults.
+    /// No more faults: see `Faults::heal`.
+    #[track_caller]
     pub fn heal(&self) {
         self.shared.faults.heal();
     }
@@ -98,6 +98,12 @@ impl Proxy {
 
     pub fn forget(&self) {
         self.shared.seen.lock().unwrap().clear();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.faults.end();
     }
 }
 
