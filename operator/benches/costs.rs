@@ -24,6 +24,8 @@ mod figures;
 mod helm;
 #[path = "../tests/it/operator.rs"]
 mod operator;
+#[path = "../tests/it/port.rs"]
+mod port;
 #[path = "../tests/it/supervised.rs"]
 mod supervised;
 #[path = "../tests/it/tenant.rs"]

@@ -27,6 +27,8 @@ mod helm;
 #[path = "../tests/it/operator.rs"]
 mod operator;
 mod plot;
+#[path = "../tests/it/port.rs"]
+mod port;
 #[path = "../tests/it/supervised.rs"]
 mod supervised;
 #[path = "../tests/it/tenant.rs"]

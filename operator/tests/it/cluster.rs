@@ -3,7 +3,6 @@
 //! Its methods block, so that tests read as plain sequences; the client's tasks run on a thread of their own.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +13,7 @@ use kube::{Client, Config};
 use serde_json::json;
 use tokio::runtime::Handle;
 
+use crate::port::Port;
 use crate::supervised::Supervised;
 use crate::wait::{seconds, until_true};
 
@@ -21,8 +21,8 @@ pub(crate) struct Cluster {
     /// What the API server is.
     program: PathBuf,
     directory: PathBuf,
-    etcd_port: u16,
-    port: u16,
+    etcd_port: Port,
+    port: Port,
     background: Handle,
     /// With every right there is.
     pub(crate) admin: Client,
@@ -51,11 +51,11 @@ impl Cluster {
     fn of(program: &'static str) -> Option<Self> {
         let tools = tools()?;
         let directory = scratch_directory();
-        let (etcd_port, port) = (free_port(), free_port());
-        let etcd = start_etcd(&tools, &directory, etcd_port);
-        let api_server = start_api_server(&tools.join(program), &directory, etcd_port, port);
+        let (etcd_port, port) = (Port::reserve(), Port::reserve());
+        let etcd = start_etcd(&tools, &directory, &etcd_port);
+        let api_server = start_api_server(&tools.join(program), &directory, &etcd_port, &port);
         let background = background();
-        let admin = admin(&directory, port, &background);
+        let admin = admin(&directory, &port, &background);
         let cluster = Self {
             program: tools.join(program),
             directory,
@@ -77,13 +77,13 @@ impl Cluster {
     /// Starts it again, at the same address and with the same objects.
     pub(crate) fn restart_api_server(&self) {
         self.stop_api_server();
-        let api_server = Some(start_api_server(&self.program, &self.directory, self.etcd_port, self.port));
+        let api_server = Some(start_api_server(&self.program, &self.directory, &self.etcd_port, &self.port));
         *self.api_server.lock().expect("no test panics here") = api_server;
         self.wait_until_ready();
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        format!("https://127.0.0.1:{}", self.port.number())
     }
 
     /// Which Kubernetes it is, such as `v1.31.4`.
@@ -140,11 +140,6 @@ impl Cluster {
     }
 }
 
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there are free ports");
-    listener.local_addr().expect("it is bound").port()
-}
-
 /// The folder with the executables, or one line that says why there is none.
 pub(crate) fn tools() -> Option<PathBuf> {
     static TOOLS: OnceLock<Option<PathBuf>> = OnceLock::new();
@@ -176,8 +171,8 @@ fn scratch_directory() -> PathBuf {
     directory
 }
 
-fn start_etcd(tools: &Path, directory: &Path, port: u16) -> Supervised {
-    let url = format!("http://127.0.0.1:{port}");
+fn start_etcd(tools: &Path, directory: &Path, port: &Port) -> Supervised {
+    let url = format!("http://127.0.0.1:{}", port.number());
     let mut command = Command::new(tools.join("etcd"));
     command.arg("--data-dir").arg(directory.join("etcd"));
     command.args(["--listen-client-urls", &url, "--advertise-client-urls", &url]);
@@ -187,15 +182,15 @@ fn start_etcd(tools: &Path, directory: &Path, port: u16) -> Supervised {
     Supervised::start(&command, &directory.join("etcd.log"), Some(directory))
 }
 
-fn start_api_server(program: &Path, directory: &Path, etcd_port: u16, port: u16) -> Supervised {
+fn start_api_server(program: &Path, directory: &Path, etcd_port: &Port, port: &Port) -> Supervised {
     let tokens = directory.join("tokens.csv");
     fs::write(&tokens, format!("{ADMIN_TOKEN},admin,admin,system:masters\n")).expect("the folder is writable");
     // The server makes its own certificate at start. The key to it signs the tokens of service accounts as well,
     // which saves the tests from making keys.
     let key = directory.join("certificates/apiserver.key");
     let mut command = Command::new(program);
-    command.args(["--etcd-servers", &format!("http://127.0.0.1:{etcd_port}")]);
-    command.args(["--bind-address", "127.0.0.1", "--secure-port", &port.to_string()]);
+    command.args(["--etcd-servers", &format!("http://127.0.0.1:{}", etcd_port.number())]);
+    command.args(["--bind-address", "127.0.0.1", "--secure-port", &port.number().to_string()]);
     command.arg("--cert-dir").arg(directory.join("certificates"));
     command.args(["--authorization-mode", "RBAC"]).arg("--token-auth-file").arg(tokens);
     command.args(["--service-account-issuer", "https://issuer.invalid"]);
@@ -232,10 +227,10 @@ fn background() -> Handle {
     handle
 }
 
-fn admin(directory: &Path, port: u16, background: &Handle) -> Client {
+fn admin(directory: &Path, port: &Port, background: &Handle) -> Client {
     let certificate = certificate(directory);
     until_true("the API server has made its certificate", seconds(30), || certificate.is_file());
-    let url = format!("https://127.0.0.1:{port}").parse().expect("the address is valid");
+    let url = format!("https://127.0.0.1:{}", port.number()).parse().expect("the address is valid");
     let mut config = Config::new(url);
     config.root_cert_file = Some(certificate);
     config.auth_info.token = Some(ADMIN_TOKEN.to_owned().into());

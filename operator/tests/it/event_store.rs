@@ -249,7 +249,7 @@ fn a_store_that_is_switched_off_watches_nothing_and_writes_nothing() {
 #[test]
 fn a_folder_that_cannot_be_used_stops_the_start_with_one_error() {
     for folder in ["/nowhere/at/all", "/proc"] {
-        let nowhere = Nowhere::at(crate::cluster::free_port());
+        let nowhere = Nowhere::new();
         let output = nowhere.operator().with("EVENT_STORE", "true").with("DB_PATH", folder).run(&[]);
         assert_eq!(output.status.code(), Some(1));
         let error: Value = serde_json::from_slice(&output.stderr).unwrap();

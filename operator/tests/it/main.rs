@@ -17,6 +17,7 @@ mod gitops;
 mod helm;
 mod nowhere;
 mod operator;
+mod port;
 mod proxy;
 mod supervised;
 mod tenant;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cluster::free_port;
+use crate::port::Port;
 use crate::vitals::Vitals;
 use crate::wait::{seconds, until, until_true};
 
@@ -18,7 +18,7 @@ use crate::wait::{seconds, until, until_true};
 /// `OPERATOR_BINARY` names another build to look at, such as one that is to be shipped.
 pub(crate) struct Operator {
     command: Command,
-    port: u16,
+    port: Port,
 }
 
 impl Operator {
@@ -26,8 +26,9 @@ impl Operator {
         let ours = OsString::from(env!("CARGO_BIN_EXE_kube9-operator"));
         let mut command = Command::new(std::env::var_os("OPERATOR_BINARY").unwrap_or(ours));
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let port = free_port();
-        Self { command, port }.with("HEALTH_PORT", &port.to_string())
+        let port = Port::reserve();
+        let number = port.number().to_string();
+        Self { command, port }.with("HEALTH_PORT", &number)
     }
 
     pub(crate) fn with(mut self, variable: &str, value: &str) -> Self {
@@ -86,7 +87,7 @@ pub(crate) fn complaint(output: &Output) -> Value {
 /// One that runs, and is killed when the test is over.
 pub(crate) struct Running {
     process: Child,
-    port: u16,
+    port: Port,
 }
 
 impl Running {
@@ -143,7 +144,7 @@ impl Running {
     }
 
     pub(crate) fn connect(&self) -> io::Result<TcpStream> {
-        TcpStream::connect(("127.0.0.1", self.port))
+        TcpStream::connect(("127.0.0.1", self.port.number()))
     }
 
     fn request(&self, method: &str, path: &str) -> Option<(String, String)> {

@@ -3,13 +3,12 @@
 use std::io::Read;
 use std::net::TcpStream;
 
-use crate::cluster::free_port;
 use crate::nowhere::Nowhere;
 use crate::wait::seconds;
 
 #[test]
 fn metrics_are_open_metrics() {
-    let nowhere = Nowhere::at(free_port());
+    let nowhere = Nowhere::new();
     let operator = nowhere.operator().start();
 
     let (head, body) = operator.answer("GET", "/metrics");
@@ -21,7 +20,7 @@ fn metrics_are_open_metrics() {
 
 #[test]
 fn what_is_not_there_is_refused() {
-    let nowhere = Nowhere::at(free_port());
+    let nowhere = Nowhere::new();
     let operator = nowhere.operator().start();
 
     let (head, _) = operator.answer("GET", "/secrets");
@@ -34,7 +33,7 @@ fn what_is_not_there_is_refused() {
 
 #[test]
 fn clients_that_say_nothing_are_sent_away_and_lock_nobody_out() {
-    let nowhere = Nowhere::at(free_port());
+    let nowhere = Nowhere::new();
     let operator = nowhere.operator().start();
     assert_eq!(operator.page("/healthz").0, 200);
     let mut silent: Vec<TcpStream> = (0..200).map(|_| operator.connect().unwrap()).collect();

@@ -5,11 +5,12 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use crate::cluster::{Cluster, free_port};
+use crate::cluster::Cluster;
 use crate::events::{event, happen};
 use crate::nowhere::Nowhere;
 use crate::operator::{Operator, answer, complaint};
 use crate::tenant::Tenant;
+use crate::wait::seconds;
 
 #[test]
 fn events_are_listed_newest_first_in_the_shape_the_extension_reads() {
@@ -100,7 +101,7 @@ fn ten_thousand_events_are_listed_in_little_time_and_memory() {
     let now = Timestamp::now();
     happen(&tenant, (0..10_000).map(|number| event(&tenant, number, now)));
     let operator = tenant.operator().start();
-    operator.wait_until_ready(crate::wait::seconds(10));
+    operator.wait_until_ready(seconds(10));
 
     let start = Instant::now();
     let output = tenant.operator().run(&["query", "events", "list", "--limit=25", "--format=json"]);
@@ -110,7 +111,7 @@ fn ten_thousand_events_are_listed_in_little_time_and_memory() {
     assert_eq!(answer["pagination"], json!({"total": 10_000, "limit": 25, "offset": 0, "returned": 25}));
     assert_eq!(answer["events"][24]["description"], "number 24");
     // The benchmark holds the release build to its figure; this one is not optimised.
-    assert!(elapsed < crate::wait::seconds(10), "{elapsed:?}");
+    assert!(elapsed < seconds(10), "{elapsed:?}");
     let memory = operator.metric("process_resident_memory_bytes");
     assert!(memory < 40e6, "the operator itself does not keep them: {memory}");
     let query = tenant.operator().start_with(&["query", "events", "list", "--limit=25"]);
@@ -146,7 +147,7 @@ fn a_query_that_fails_prints_one_object_to_standard_error_only() {
     assert_eq!(forbidden["error"], "cannot list events");
     assert!(forbidden["details"].as_str().unwrap().contains("rbac.create=false"), "{forbidden}");
 
-    let nowhere = Nowhere::at(free_port());
+    let nowhere = Nowhere::new();
     let unreachable = complaint(&nowhere.operator().run(&["query", "events", "list"]));
     assert!(unreachable["details"].as_str().unwrap().contains("unreachable"), "{unreachable}");
 }

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use crate::cluster::{Cluster, free_port};
+use crate::cluster::Cluster;
 use crate::consumer::{Mode, Verdict};
 use crate::nowhere::Nowhere;
 use crate::operator::Running;
@@ -181,7 +181,7 @@ fn a_signal_during_the_start_is_obeyed_though_nothing_answers() {
 
 #[test]
 fn a_signal_during_the_start_is_obeyed_though_nobody_listens() {
-    let nowhere = Nowhere::at(free_port());
+    let nowhere = Nowhere::new();
     let mut operator = nowhere.operator().start();
     until_true("an attempt has failed", seconds(5), || operator.writes("unreachable") > 0);
 
