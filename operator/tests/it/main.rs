@@ -33,7 +33,10 @@ mod failures;
 mod freshness;
 mod hook;
 mod leaders;
-mod oldest;
+/// What only guards against rot, and takes long: run every night.
+mod nightly {
+    mod oldest;
+}
 mod pages;
 mod queries;
 mod roles;
