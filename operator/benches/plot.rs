@@ -14,7 +14,7 @@ const POINTS_AN_HOUR: f64 = 12.0;
 
 /// The whole file.
 pub(crate) fn svg(day: &Day) -> String {
-    let memory = buckets(day, day.samples.iter().map(|Sample { hour, resident_mb }| (*hour, *resident_mb)));
+    let memory = buckets(day, day.samples.iter().map(|Sample { hour, resident_mb, .. }| (*hour, *resident_mb)));
     let ages = buckets(day, ages(day));
     let second = TOP + PANEL + BETWEEN;
     let height = second + PANEL + 35.0;

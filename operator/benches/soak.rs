@@ -53,14 +53,15 @@ fn main() {
     }
     let Some(cluster) = Cluster::start() else { return };
     let day = day::live(&cluster, &DAY);
-    let (before, after) = day.memory();
+    let (growth, after) = (day.growth(), day.resident_mb_at_end());
     println!("{} writes, {} collections, {} outages", day.writes.len(), day.collections, day.outages.len());
-    println!("memory: {before:.2} MB early in the day, {after:.2} MB at its end");
+    println!("memory: {after:.2} MB at the end of the day; it grows by {growth:.0} bytes a day");
     // Only a day that went well is shown.
     assert_eq!(day.faults(), Vec::<String>::new());
     fs::write(figures::folder().join("soak.svg"), plot::svg(&day)).expect("the folder is writable");
     let mut figures = Figures::read();
     figures.add("24 hours by a fast clock: resident memory at the end", after, "MB", None);
+    figures.add("the growth of its memory then", growth / 1_000_000.0, "MB a day", Some(day::GROWTH / 1_000_000.0));
     figures.add("intervals without a write then", day.missed() as f64, "intervals", Some(0.0));
     figures.add("the oldest that the status became, outages aside", day.oldest_seconds(), "s", None);
     figures.write();

@@ -6,6 +6,8 @@ use std::fs;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Vitals {
     pub(crate) resident_mb: f64,
+    /// What of that is its own data, in bytes: the pages of the program itself come as they are first used.
+    pub(crate) data: f64,
     /// The most that was ever resident.
     pub(crate) peak_mb: f64,
     pub(crate) files: usize,
@@ -17,16 +19,17 @@ impl Vitals {
     pub(crate) fn of(process: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
         Some(Self {
-            resident_mb: megabytes(&status, "VmRSS:")?,
-            peak_mb: megabytes(&status, "VmHWM:")?,
+            resident_mb: bytes(&status, "VmRSS:")? / 1_000_000.0,
+            data: bytes(&status, "RssAnon:")?,
+            peak_mb: bytes(&status, "VmHWM:")? / 1_000_000.0,
             files: fs::read_dir(format!("/proc/{process}/fd")).ok()?.count(),
             threads: fs::read_dir(format!("/proc/{process}/task")).ok()?.count(),
         })
     }
 }
 
-fn megabytes(status: &str, field: &str) -> Option<f64> {
+fn bytes(status: &str, field: &str) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
-    Some(kibibytes * 1024.0 / 1_000_000.0)
+    Some(kibibytes * 1024.0)
 }
