@@ -245,8 +245,8 @@ fn f3_what_has_been_kept_for_long_enough_is_removed_at_the_start_and_every_six_h
         aged("grave-31", "Failed", 31),
     ];
     happen(&keeper.tenant, at_the_start.into_iter());
-    // Six hours in twenty seconds; the first minute in an instant.
-    let fast = keeper.tenant.operator().with("TEST_CLOCK_SPEED", "1080").with("COLLECTION_ENABLED", "false");
+    // Six hours in ten seconds; the first minute in an instant.
+    let fast = keeper.tenant.operator().with("TEST_CLOCK_SPEED", "2160").with("COLLECTION_ENABLED", "false");
     let _operator = fast.with("STATUS_UPDATE_INTERVAL_SECONDS", "120").start();
 
     until_true("the old ones are gone", seconds(30), || names() == ["mild-6", "grave-29"]);
@@ -286,7 +286,7 @@ fn a_folder_that_cannot_be_used_stops_the_start_with_one_error() {
 fn a_disk_that_takes_no_more_is_told_and_the_status_is_still_written() {
     let Some(cluster) = Cluster::shared() else { return };
     let keeper = Keeper::new(cluster);
-    let operator = keeper.tenant.operator().often().ignoring("XFSZ").start();
+    let operator = keeper.tenant.operator().often().with("TEST_CLOCK_SPEED", "5").ignoring("XFSZ").start();
     keeper.happen(1..2);
     keeper.wait_for(1);
     limit_files(&operator, "0");

@@ -24,6 +24,7 @@ mod tenant;
 mod vitals;
 mod wait;
 
+mod accounts;
 mod argocd;
 mod clocks;
 mod counts;
