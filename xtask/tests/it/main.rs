@@ -31,6 +31,7 @@ mod product;
 #[cfg(feature = "remote")]
 mod production;
 mod readme;
+mod real;
 mod rehearsals;
 mod reproducible;
 mod road;

@@ -1,41 +1,41 @@
 //! The real product on a real node: what a user, and the extension for them, does with a release, from `helm repo add` to
 //! `helm uninstall`.
 //!
-//! This very workspace is released as its README says. It is served inside the node's network, from a copy-on-write view of itself, where
-//! the next version is released meanwhile: with everything that was compiled before, and without a change to the workspace. The tests
-//! share one node, one at a time, so that each can tell what it left behind.
+//! This very workspace is released as its README says, and served inside the node's network. The tests share one node, each in a namespace
+//! of its own and with a chart repository that no other test changes; who looks at the whole node has it alone.
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::io::BufReader;
+use std::ops::Deref;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::{Value, json};
 
+#[cfg(feature = "remote")]
+use crate::real::manifest_for_this_machine;
+use crate::real::{Real, Rehearsal};
 use crate::servers::Node;
 #[cfg(feature = "remote")]
 use crate::servers::{IMAGE, RELEASE_TO_PRODUCTION, Whole};
-use crate::support::{Helm, Run, http_status, root, tool, wait_until, xtask};
+use crate::support::{Helm, Run, http_status, tool, wait_until};
 
 #[path = "../../../operator/tests/it/consumer.rs"]
 mod consumer;
 
-use consumer::Mode;
+use consumer::{Mode, Verdict};
 
 /// As the extension calls it, wherever it installs.
 const RELEASE: &str = "kube9-operator";
 const STATUS: &str = "kube9-operator-status";
-/// The target `local`, as this workspace has it.
-const REPOSITORY: &str = "localhost:8879/kube9-operator";
 #[cfg(feature = "remote")]
 const PRODUCTION: &str = "[workspace.metadata.release.targets.production]";
-const URL: &str = "http://localhost:8879";
 /// A node is no use to whoever has to wait for it.
 const START: Duration = Duration::from_secs(30);
 /// The extension waits longer.
@@ -45,14 +45,13 @@ const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn h4_i11_i14_installed_as_the_extension_does_it_reports_answers_and_leaves_without_a_trace() {
-    let Some(cluster) = Cluster::take() else { return };
+    let Some(cluster) = Cluster::take_alone() else { return };
     let before = cluster.objects();
     let place = cluster.place("helm-3", "operations");
     place.install(&["--create-namespace"]).ok();
 
-    let newest = cluster.next.get().unwrap_or(&cluster.first);
-    place.runs(newest);
-    place.is_read_as_operated(newest);
+    place.runs(&cluster.steady.version);
+    place.is_read_as_operated(&cluster.steady.version);
     place.answers();
     place.helm(&["uninstall", RELEASE, "--wait"]).ok();
 
@@ -65,39 +64,63 @@ fn h4_i11_i14_installed_as_the_extension_does_it_reports_answers_and_leaves_with
 }
 
 #[test]
-fn h4_every_helm_installs_it_where_only_restricted_pods_may_run() {
-    let Some(cluster) = Cluster::take() else { return };
-    for (name, namespace) in [("helm-3.12", "restricted"), ("helm-4", "restricted-too")] {
-        let place = cluster.place(name, namespace);
-        place.make_restricted();
-        place.install(&["--version", &cluster.first.version]).ok();
-        place.runs(&cluster.first);
-        place.is_read_as_operated(&cluster.first);
-    }
+fn h4_the_oldest_helm_installs_it_where_only_restricted_pods_may_run() {
+    is_installed_by("helm-3.12", "restricted");
 }
 
 #[test]
-fn h4_i11_a_version_released_meanwhile_is_upgraded_to_in_every_way_and_rolled_back() {
+fn h4_the_newest_helm_installs_it_where_only_restricted_pods_may_run() {
+    is_installed_by("helm-4", "restricted-too");
+}
+
+fn is_installed_by(helm: &'static str, namespace: &'static str) {
     let Some(cluster) = Cluster::take() else { return };
-    let (first, next) = (&cluster.first, cluster.next());
-    assert_ne!(first.digest, next.digest);
-    let place = cluster.place("helm-3", "upgraded");
+    let place = cluster.place(helm, namespace);
+    place.make_restricted();
+    place.install(&[]).ok();
+    place.runs(&cluster.steady.version);
+    place.is_read_as_operated(&cluster.steady.version);
+}
+
+#[test]
+fn h4_i11_a_version_released_meanwhile_is_upgraded_to_and_rolled_back() {
+    is_upgraded_and_rolled_back("upgraded", &[]);
+}
+
+#[test]
+fn h4_i11_a_version_released_meanwhile_is_upgraded_to_with_the_values_there_are_and_rolled_back() {
+    is_upgraded_and_rolled_back("upgraded-with-values", &["--reuse-values"]);
+}
+
+#[test]
+fn h4_i11_a_version_released_meanwhile_is_upgraded_to_with_new_values_below_those_there_are_and_rolled_back() {
+    is_upgraded_and_rolled_back("upgraded-with-both", &["--reset-then-reuse-values"]);
+}
+
+/// Whoever looks meanwhile, and whenever that is, sees a healthy operator: this one, the next one, and this one again.
+fn is_upgraded_and_rolled_back(namespace: &'static str, words: &[&str]) {
+    let Some(cluster) = Cluster::take() else { return };
+    let first = &cluster.growing.version;
+    let place = cluster.place_with(&cluster.growing, "helm-3", namespace);
     place.make_restricted();
     place.install(&["--version", &first.version]).ok();
     place.runs(first);
-    for words in [&[][..], &["--reuse-values"], &["--reset-then-reuse-values"]] {
-        let observer = place.observe();
-        place.upgrade(&[&["--version", &next.version][..], words].concat()).ok();
-        place.runs(next);
-        place.is_read_as_operated(next);
-        place.helm(&["test", RELEASE]).ok();
-        place.helm(&["rollback", RELEASE, "--wait"]).ok();
-        place.runs(first);
-        place.is_read_as_operated(first);
-        let read = observer.finish();
-        assert!(read.iter().all(|(mode, _)| *mode == Mode::Operated), "{words:?}: {read:?}");
-        assert!(read.len() > 2, "both operators wrote: {read:?}");
-    }
+    let next = cluster.next();
+    assert_ne!(first.digest, next.digest);
+    let observer = place.observe();
+
+    place.upgrade(&[&["--version", &next.version][..], words].concat()).ok();
+    place.runs(next);
+    place.is_read_as_operated(next);
+    place.helm(&["test", RELEASE]).ok();
+    place.helm(&["rollback", RELEASE, "--wait"]).ok();
+    place.runs(first);
+    place.is_read_as_operated(first);
+
+    let seen = observer.finish(&place);
+    let wrong: Vec<Verdict> = seen.verdicts().into_iter().filter(|verdict| verdict.mode != Mode::Operated).collect();
+    assert_eq!(wrong, [], "{seen:#?}");
+    assert_eq!(seen.writers(), [&*first.version, &*next.version, &*first.version]);
 }
 
 #[test]
@@ -119,13 +142,13 @@ fn h4_i11_an_upgrade_of_chart_2_4_0_that_keeps_its_values_runs_the_new_image() {
         }).to_string()},
     }));
 
-    let upgraded = place.upgrade(&["--version", &cluster.first.version, "--reuse-values"]).ok();
+    let upgraded = place.upgrade(&["--reuse-values"]).ok();
 
     assert!(upgraded.stdout.contains("IGNORED"), "{}", upgraded.stdout);
     let values = place.helm(&["get", "values", RELEASE, "--all", "--output=json"]).ok().json();
     assert_eq!(values["image"]["tag"], "2.4.0", "the old values are kept, or this proves nothing");
-    place.runs(&cluster.first);
-    place.is_read_as_operated(&cluster.first);
+    place.runs(&cluster.steady.version);
+    place.is_read_as_operated(&cluster.steady.version);
     place.answers();
     place.helm(&["uninstall", RELEASE, "--wait"]).ok();
     assert!(wait_until(SOON, || place.status().is_none()), "the status that the old operator made stays");
@@ -135,7 +158,7 @@ fn h4_i11_an_upgrade_of_chart_2_4_0_that_keeps_its_values_runs_the_new_image() {
 #[cfg(feature = "remote")]
 fn h3_h4_i11_i14_what_was_released_to_production_is_installed_from_there() {
     let Some(cluster) = Cluster::take() else { return };
-    let Some((whole, version)) = cluster.release_to_production() else { return };
+    let Some((whole, version)) = Cluster::release_to_production() else { return };
     let edge = &whole.production.edge;
     let mut place = cluster.place("helm-3", "production");
     place.make_restricted();
@@ -150,10 +173,10 @@ fn h3_h4_i11_i14_what_was_released_to_production_is_installed_from_there() {
 #[test]
 fn i14_anybody_pulls_the_image_and_no_oftener_than_the_policy_says() {
     let Some(cluster) = Cluster::take() else { return };
-    cluster.node.forget_images("kube9-operator");
-    let place = cluster.place("helm-3", "pulled");
+    // Nobody else asks for an image of this name.
+    let place = cluster.place_with(&cluster.unpulled, "helm-3", "pulled");
     place.make_restricted();
-    let install = ["--version", &cluster.first.version];
+    let install = ["--version", &cluster.unpulled.version.version];
     place.helm(&[&["install", RELEASE, place.chart, "--set=image.pullPolicy=Never"], &install[..]].concat()).ok();
     let never = || place.pods().iter().any(|pod| pod.to_string().contains("ErrImageNeverPull"));
     assert!(wait_until(SOON, never), "{:?}", place.pods());
@@ -168,27 +191,27 @@ fn i14_anybody_pulls_the_image_and_no_oftener_than_the_policy_says() {
     assert!(place.pulled().contains("Successfully pulled image"), "{}", place.pulled());
 }
 
-#[test]
-fn a_node_is_there_within_half_a_minute() {
-    let Some(cluster) = Cluster::take() else { return };
-    println!("a node took {:?}", cluster.node.took);
-    assert!(cluster.node.took < START, "{:?}", cluster.node.took);
-}
+mod timed {
+    use super::*;
 
-#[test]
-fn a_node_leaves_nothing_behind_when_a_test_fails() {
-    if !Node::can_run() {
-        return;
+    #[test]
+    fn a_node_is_there_within_half_a_minute_and_leaves_nothing_behind_when_a_test_fails() {
+        if !Node::can_run() {
+            return;
+        }
+        let (tell, told) = std::sync::mpsc::channel();
+        let failing = std::thread::spawn(move || {
+            let node = Node::start();
+            run_a_pod(&node);
+            tell.send((node.took, Traces::of(&node))).unwrap();
+            panic!("as a failing test does");
+        });
+        assert!(failing.join().is_err());
+        let (took, traces) = told.recv().unwrap();
+        traces.are_gone();
+        println!("a node took {took:?}");
+        assert!(took < START, "{took:?}");
     }
-    let (tell, told) = std::sync::mpsc::channel();
-    let failing = std::thread::spawn(move || {
-        let node = Node::start();
-        run_a_pod(&node);
-        tell.send(Traces::of(&node)).unwrap();
-        panic!("as a failing test does");
-    });
-    assert!(failing.join().is_err());
-    told.recv().unwrap().are_gone();
 }
 
 #[test]
@@ -199,7 +222,7 @@ fn a_node_leaves_nothing_behind_when_its_test_is_killed() {
     let mut holder = Command::new(std::env::current_exe().unwrap());
     holder.args(["--exact", "node::holds_a_node_until_it_is_killed", "--ignored", "--nocapture"]);
     let mut holder = holder.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let said = std::io::BufReader::new(holder.stdout.take().unwrap());
+    let said = BufReader::new(holder.stdout.take().unwrap());
     let traces = std::io::BufRead::lines(said).map_while(Result::ok).find_map(|line| Traces::read(&line));
     holder.kill().unwrap();
     holder.wait().unwrap();
@@ -312,83 +335,107 @@ impl Version {
     }
 }
 
-/// The node, the first version, and the next one once somebody asks for it.
+/// The node, and the chart repositories in its network.
 struct Cluster {
     node: Node,
-    first: Version,
+    /// Has one version.
+    steady: Served,
+    /// Has another one as soon as somebody asks for it.
+    growing: Served,
     next: OnceLock<Version>,
+    /// Has an image that is for one test only.
+    unpulled: Served,
+}
+
+/// A rehearsal, and the version that is in it from the beginning.
+struct Served {
+    rehearsal: Rehearsal,
+    version: Version,
+}
+
+impl Served {
+    fn new() -> Self {
+        let rehearsal = Rehearsal::new();
+        let version = Version::of(&rehearsal.release(&[]), &rehearsal.image);
+        Served { rehearsal, version }
+    }
 }
 
 impl Cluster {
-    /// The only one, for one test at a time. The calling thread is in the node's network from now on.
-    fn take() -> Option<MutexGuard<'static, Self>> {
-        static CLUSTER: LazyLock<Option<Mutex<Cluster>>> = LazyLock::new(|| Cluster::new().map(Mutex::new));
-        let cluster = CLUSTER.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The only one. The calling thread is in the node's network from now on.
+    fn take() -> Option<impl Deref<Target = Self>> {
+        let cluster = Self::only()?.read().unwrap_or_else(PoisonError::into_inner);
         cluster.node.enter_network();
         Some(cluster)
+    }
+
+    /// The same, while no other test has it.
+    fn take_alone() -> Option<impl Deref<Target = Self>> {
+        let cluster = Self::only()?.write().unwrap_or_else(PoisonError::into_inner);
+        cluster.node.enter_network();
+        Some(cluster)
+    }
+
+    fn only() -> Option<&'static RwLock<Self>> {
+        static CLUSTER: LazyLock<Option<RwLock<Cluster>>> = LazyLock::new(|| Cluster::new().map(RwLock::new));
+        CLUSTER.as_ref()
     }
 
     fn new() -> Option<Self> {
         if !Node::can_run() {
             return None;
         }
-        // From inside the node nothing can be downloaded.
-        let mut fetch = Command::new(env!("CARGO"));
-        fetch.current_dir(root()).args(["fetch", "--locked", "--quiet"]);
-        Run::of(fetch).ok();
-        let mut node = Node::start();
+        // It takes its time, as does a release.
+        let node = std::thread::spawn(Node::start);
+        let [steady, growing, unpulled] = [(); 3].map(|()| Served::new());
+        let mut node = node.join().unwrap();
         node.enter_network();
-        let first = Version::of(&Run::of(tool_of_this_workspace(&["release", "--json"])).ok().json(), REPOSITORY);
-        node.overlay(&root());
-        let serve = node.inside(&tool_of_this_workspace(&["serve"]));
-        node.run("serve", serve);
-        assert!(wait_until(SOON, || http_status(URL) == Some(200)), "{}", node.log());
-        Some(Cluster { node, first, next: OnceLock::new() })
+        for (number, served) in [&steady, &growing, &unpulled].into_iter().enumerate() {
+            let real = Real::take();
+            let serve = node.inside(&served.rehearsal.serve(&real));
+            node.run(&format!("serve-{number}"), serve);
+            assert!(wait_until(SOON, || http_status(&served.rehearsal.url) == Some(200)), "{}", node.log());
+        }
+        Some(Cluster { node, steady, growing, next: OnceLock::new(), unpulled })
     }
 
-    /// A next version, released when this is first asked for.
+    /// The next version, released when this is first asked for.
     fn next(&self) -> &Version {
-        self.next.get_or_init(|| {
-            self.node.write(&root().join("Cargo.toml"), &manifest_for_this_machine());
-            let release = tool_of_this_workspace(&["release", "patch", "--json"]);
-            Version::of(&Run::of(self.node.inside(&release)).ok().json(), REPOSITORY)
-        })
+        let rehearsal = &self.growing.rehearsal;
+        self.next.get_or_init(|| Version::of(&rehearsal.release(&["patch"]), &rehearsal.image))
     }
 
     /// The real product in a production of its own, made of servers in the node's network: its chart repository, and what was
     /// released to it.
     #[cfg(feature = "remote")]
-    fn release_to_production(&self) -> Option<(Whole, Version)> {
+    fn release_to_production() -> Option<(Whole, Version)> {
         let whole = Whole::new()?;
         whole.laboratory.know(&[], 1);
         let demo = whole.production.demo.read("Cargo.toml");
         let target = demo.split_once(PRODUCTION).unwrap().1.replace(IMAGE, "alto9/kube9-operator");
         let manifest = manifest_for_this_machine();
-        let manifest = format!("{}{PRODUCTION}{target}", manifest.split_once(PRODUCTION).unwrap().0);
-        self.node.write(&root().join("Cargo.toml"), &manifest);
-        self.node.replace_repository(&root());
-        let git = |arguments: &[&str]| {
-            let mut command = Command::new("git");
-            command.current_dir(root()).args(["-c", "user.name=Test", "-c", "user.email=test@example.com"]);
-            Run::of(self.node.inside(command.args(arguments))).ok();
-        };
+        let real = Real::take();
+        real.check_out(&format!("{}{PRODUCTION}{target}", manifest.split_once(PRODUCTION).unwrap().0));
         let origin = whole.programs.path().join("origin");
-        git(&["init", "--quiet", "--bare", "--initial-branch=main", origin.to_str().unwrap()]);
-        git(&["add", "--all"]);
-        git(&["commit", "--quiet", "--message=for production"]);
-        git(&["remote", "add", "origin", origin.to_str().unwrap()]);
-        git(&["push", "--quiet", "--set-upstream", "origin", "main"]);
-        let release = whole.equip(tool_of_this_workspace(&RELEASE_TO_PRODUCTION));
-        let released = Run::of(self.node.inside(&release)).ok();
+        let origin = origin.to_str().unwrap();
+        real.git(&["init", "--quiet", "--bare", "--initial-branch=main", origin]);
+        real.git(&["checkout", "--quiet", "-B", "main"]);
+        real.git(&["remote", "add", "origin", origin]);
+        real.git(&["push", "--quiet", "--set-upstream", "origin", "main"]);
+        let released = Run::of(whole.equip(real.command(&RELEASE_TO_PRODUCTION))).ok();
         let repository = format!("{}/alto9/kube9-operator", whole.production.registry.name());
         let version = Version::of(&released.json(), &repository);
         Some((whole, version))
     }
 
-    /// A Helm that knows the repository, and a namespace.
+    /// A Helm that knows the repository that does not change, and a namespace.
     fn place(&self, helm: &'static str, namespace: &'static str) -> Place<'_> {
+        self.place_with(&self.steady, helm, namespace)
+    }
+
+    fn place_with(&self, served: &Served, helm: &'static str, namespace: &'static str) -> Place<'_> {
         let helm = Helm::find(helm).unwrap();
-        helm.add("kube9", URL);
+        helm.add("kube9", &served.rehearsal.url);
         Place { cluster: self, helm, namespace, chart: "kube9/kube9-operator" }
     }
 
@@ -406,21 +453,6 @@ impl Cluster {
         let names = all["items"].as_array().unwrap().iter().map(name);
         names.filter(|name| !name.starts_with("Lease/kube-node-lease/")).collect()
     }
-}
-
-/// This workspace's manifest with one platform only: compiling for others takes long, and nothing here could run them.
-fn manifest_for_this_machine() -> String {
-    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let ours = format!("\"{}-", std::env::consts::ARCH);
-    let is_of_others = |line: &&str| line.starts_with("\"linux/") && !line.contains(&ours);
-    manifest.lines().filter(|line| !is_of_others(line)).map(|line| format!("{line}\n")).collect()
-}
-
-/// The tool in this workspace.
-fn tool_of_this_workspace(arguments: &[&str]) -> Command {
-    let mut command = xtask();
-    command.current_dir(root()).args(arguments);
-    command
 }
 
 /// A namespace for one test, which takes all with it when it goes.
@@ -556,17 +588,23 @@ impl Place<'_> {
         said()
     }
 
-    /// A window of the extension that misses no write, until it is asked what it would have shown.
+    /// A window of the extension that is never closed, until it is asked what it would have shown.
     fn observe(&self) -> Observer {
-        let written = self.helm.home().join("written");
         let mut watch = Command::new(tool("kubectl").unwrap());
         watch.arg("--kubeconfig").arg(self.cluster.node.kubeconfig()).args(["--namespace", self.namespace]);
         watch.args(["get", "configmaps", "--field-selector", &format!("metadata.name={STATUS}")]);
         watch.args(["--watch", "--output-watch-events", "--output=json"]);
-        let watch = watch.stdout(File::create(&written).unwrap()).stderr(Stdio::null()).spawn().unwrap();
-        let has_begun = || !std::fs::read(&written).unwrap().is_empty();
-        let observer = Observer { watch, written: written.clone() };
-        assert!(wait_until(SOON, has_begun), "the status is not watched");
+        let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let events = serde_json::Deserializer::from_reader(BufReader::new(watch.stdout.take().unwrap()));
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let noted = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for event in events.into_iter::<Value>().map_while(Result::ok) {
+                noted.lock().unwrap().note(event, Timestamp::now());
+            }
+        });
+        let observer = Observer { watch, seen };
+        observer.wait_until_it_sees_all(self);
         observer
     }
 }
@@ -578,27 +616,115 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Everything that was written to the status.
+/// Whoever looks at the status all the time.
 struct Observer {
     watch: Child,
-    written: PathBuf,
+    seen: Arc<Mutex<Seen>>,
 }
 
 impl Observer {
-    /// What the extension would have shown after each write, and why; each read at once.
-    fn finish(mut self) -> Vec<(Mode, String)> {
-        self.watch.kill().ok();
+    /// What there was to see, up to now.
+    fn finish(mut self, place: &Place) -> Seen {
+        self.wait_until_it_sees_all(place);
+        self.watch.kill().unwrap();
         self.watch.wait().unwrap();
-        let text = std::fs::read_to_string(&self.written).unwrap();
-        let events = serde_json::Deserializer::from_str(&text).into_iter::<Value>().map_while(Result::ok);
-        let verdict = |event: Value| {
-            let config_map: ConfigMap = serde_json::from_value(event["object"].clone()).unwrap();
-            let is_there = event["type"] != "DELETED";
-            let written = config_map.data.as_ref().and_then(|data| serde_json::from_str(&data["status"]).ok());
-            let time = written.and_then(|status: Value| status["lastUpdate"].as_str()?.parse().ok());
-            let verdict = consumer::verdict(is_there.then_some(&config_map), time.unwrap_or_else(Timestamp::now));
-            (verdict.mode, verdict.why)
+        let mut seen = std::mem::take(&mut *self.seen.lock().unwrap());
+        seen.until = Timestamp::now();
+        seen
+    }
+
+    fn wait_until_it_sees_all(&self, place: &Place) {
+        let version = |status: Option<ConfigMap>| status.and_then(|status| status.metadata.resource_version);
+        let sees_all = || {
+            let now = version(place.status());
+            self.seen.lock().unwrap().statuses.iter().any(|(_, status)| version(status.clone()) == now)
         };
-        events.map(verdict).collect()
+        assert!(wait_until(SOON, sees_all), "nobody watches the status");
+    }
+}
+
+/// What stood in the cluster, and from when on.
+#[derive(Debug, Default)]
+struct Seen {
+    statuses: Vec<(Timestamp, Option<ConfigMap>)>,
+    until: Timestamp,
+}
+
+impl Seen {
+    fn note(&mut self, mut event: Value, time: Timestamp) {
+        let is_there = event["type"] != "DELETED";
+        let status = is_there.then(|| serde_json::from_value(event["object"].take()).unwrap());
+        self.statuses.push((time, status));
+    }
+
+    /// What the extension shows, whenever it looks: as soon as a status is there, and at the last moment before the next one,
+    /// when it is as old as it gets.
+    fn verdicts(&self) -> Vec<Verdict> {
+        let ends = self.statuses.iter().skip(1).map(|(time, _)| *time).chain([self.until]);
+        let looks = self
+            .statuses
+            .iter()
+            .zip(ends)
+            .flat_map(|((begin, status), end)| [*begin, end].map(|time| consumer::verdict(status.as_ref(), time)));
+        looks.collect()
+    }
+
+    /// The versions of the operators, in the order in which they wrote.
+    fn writers(&self) -> Vec<String> {
+        let version = |status: &ConfigMap| {
+            let status: Value = serde_json::from_str(&status.data.as_ref().unwrap()["status"]).unwrap();
+            status["version"].as_str().unwrap().to_owned()
+        };
+        let mut versions: Vec<String> =
+            self.statuses.iter().filter_map(|(_, status)| status.as_ref().map(version)).collect();
+        versions.dedup();
+        versions
+    }
+}
+
+mod tests {
+    use super::*;
+
+    fn seen(writes: &[(&str, &str, &str)], until: &str) -> Seen {
+        let mut seen = Seen { until: until.parse().unwrap(), ..Seen::default() };
+        for (time, updated, version) in writes {
+            let status = json!({"mode": "operated", "version": version, "health": "healthy", "lastUpdate": updated});
+            let object = json!({"data": {"status": status.to_string()}});
+            seen.note(json!({"type": "MODIFIED", "object": object}), time.parse().unwrap());
+        }
+        seen
+    }
+
+    fn modes(seen: &Seen) -> Vec<Mode> {
+        seen.verdicts().into_iter().map(|verdict| verdict.mode).collect()
+    }
+
+    #[test]
+    fn the_reader_itself_notices_what_grows_old_between_two_writes_and_after_the_last() {
+        let [start, next, later, end] =
+            ["12:00:00", "12:04:00", "12:10:00", "12:16:00"].map(|time| format!("2026-08-03T{time}Z"));
+        let (fresh, stale) = (Mode::Operated, Mode::Degraded);
+        let writes = [(&*start, &*start, "1.0.0"), (&*next, &*next, "1.0.0"), (&*later, &*later, "1.0.0")];
+        assert_eq!(modes(&seen(&writes[..1], &next)), [fresh, fresh]);
+        assert_eq!(modes(&seen(&writes, &end)), [fresh, fresh, fresh, stale, fresh, stale]);
+        let late = [(&*later, &*start, "1.0.0")];
+        assert_eq!(modes(&seen(&late, &later)), [stale, stale], "old when it came");
+    }
+
+    #[test]
+    fn the_reader_itself_notices_a_status_that_is_gone() {
+        let mut seen = seen(&[], "2026-08-03T12:00:00Z");
+        seen.note(json!({"type": "DELETED", "object": {}}), seen.until);
+        assert_eq!(modes(&seen), [Mode::Basic, Mode::Basic]);
+    }
+
+    #[test]
+    fn the_reader_itself_tells_operators_apart_however_often_they_write() {
+        let time = "2026-08-03T12:00:00Z";
+        let writers = |versions: &[&'static str]| {
+            seen(&versions.iter().map(|version| (time, time, *version)).collect::<Vec<_>>(), time).writers()
+        };
+        assert_eq!(writers(&["1.0.0", "1.0.0", "1.0.0"]), ["1.0.0"]);
+        assert_eq!(writers(&["1.0.0", "1.0.1", "1.0.1", "1.0.0"]), ["1.0.0", "1.0.1", "1.0.0"]);
     }
 }

@@ -1,6 +1,6 @@
 //! The real product: this very workspace is released as its README says, and what comes out is looked at.
 //!
-//! It is published where the README's first command publishes it, so a second run of the tests compiles nothing.
+//! Every day for the platform of this machine; every night for all of them, and from nothing.
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
@@ -8,165 +8,213 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use crate::support::{Run, files_below, git, root, tool, xtask};
+use serde_json::Value;
+
+use crate::real::Rehearsal;
+use crate::support::{Run, files_below, tool};
 
 /// The event store brings SQLite along; without it, 3 MB would do.
 const IMAGE_BYTES_MAX: u64 = 4_000_000;
 
-fn release() -> Run {
-    let mut command = xtask();
-    command.current_dir(root()).args(["release", "--json"]);
-    Run::of(command).ok()
-}
-
-/// What the first release of this test run reported.
-static RELEASED: LazyLock<serde_json::Value> = LazyLock::new(|| release().json());
-
-fn published() -> PathBuf {
-    root().join("target/release-local")
-}
-
-fn blob(digest: &str) -> PathBuf {
-    published().join("image/blobs/sha256").join(digest.strip_prefix("sha256:").unwrap())
-}
-
-fn blob_json(digest: &str) -> serde_json::Value {
-    serde_json::from_slice(&std::fs::read(blob(digest)).unwrap()).unwrap()
-}
-
-/// Platform, configuration and layers of each part of the released image.
-fn parts() -> Vec<(String, serde_json::Value, Vec<serde_json::Value>)> {
-    let index = blob_json(RELEASED["digest"].as_str().unwrap());
-    let manifests = index["manifests"].as_array().unwrap();
-    let part = |descriptor: &serde_json::Value| {
-        let manifest = blob_json(descriptor["digest"].as_str().unwrap());
-        let config = blob_json(manifest["config"]["digest"].as_str().unwrap());
-        let platform = format!("{}/{}", config["os"].as_str().unwrap(), config["architecture"].as_str().unwrap());
-        (platform, config, manifest["layers"].as_array().unwrap().clone())
-    };
-    manifests.iter().map(part).collect()
-}
+/// For the platform of this machine.
+static RELEASED: LazyLock<Released> = LazyLock::new(|| Released::new(Rehearsal::new()));
 
 #[test]
-fn x7_i2_the_first_command_of_the_readme_releases_both_platforms_of_the_real_operator() {
-    let proof = &RELEASED["proof"];
-    assert_eq!(proof["platforms"], serde_json::json!(["linux/amd64", "linux/arm64"]));
-    assert_eq!(RELEASED["missing_platforms"], serde_json::json!([]));
-    assert_eq!(proof["tags"][0].as_str().unwrap(), format!("v{}", RELEASED["version"].as_str().unwrap()));
+fn x7_i2_the_first_command_of_the_readme_releases_the_real_operator() {
+    RELEASED.is_for(&[this_platform()]);
 }
 
 #[test]
 fn x3_releasing_the_real_workspace_again_changes_no_byte() {
-    LazyLock::force(&RELEASED);
-    let before = files_below(&published());
-    assert_eq!(release().json()["changed"], false);
-    assert!(before == files_below(&published()), "a published file changed");
+    let released = &*RELEASED;
+    let before = files_below(&released.rehearsal.folder);
+    assert_eq!(released.rehearsal.release(&[])["changed"], false);
+    assert!(before == files_below(&released.rehearsal.folder), "a published file changed");
 }
 
 #[test]
 fn i8_the_real_image_carries_every_label() {
-    let labels = parts().remove(0).1["config"]["Labels"].clone();
-    for name in
-        ["created", "description", "documentation", "licenses", "revision", "source", "title", "vendor", "version"]
-    {
-        let value = labels[format!("org.opencontainers.image.{name}")].as_str();
-        assert!(value.is_some_and(|value| !value.is_empty()), "{name}: {labels}");
-    }
-    assert_eq!(labels["org.opencontainers.image.revision"], RELEASED["revision"]);
-    assert!(labels["rustc"].as_str().unwrap().contains("linux/arm64: rustc 1."), "{labels}");
+    RELEASED.carries_every_label();
 }
 
 #[test]
-fn i10_the_real_image_is_one_small_layer_for_each_platform() {
-    for (platform, _, layers) in parts() {
-        let size: u64 = layers.iter().map(|layer| layer["size"].as_u64().unwrap()).sum();
-        assert!(layers.len() == 1 && size < IMAGE_BYTES_MAX, "{platform}: {size} bytes");
-    }
+fn i10_the_real_image_is_one_small_layer() {
+    RELEASED.is_small();
 }
 
 #[test]
-fn i14_the_real_operator_of_both_platforms_says_its_version() {
-    for (platform, _, layers) in parts() {
-        let folder = tempfile::tempdir().unwrap();
-        let binary = folder.path().join("kube9-operator");
-        std::fs::write(&binary, unpacked(layers[0]["digest"].as_str().unwrap(), &published().join("image"))).unwrap();
-        std::fs::set_permissions(&binary, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let command = match (platform.as_str(), std::env::consts::ARCH) {
-            ("linux/amd64", "x86_64") | ("linux/arm64", "aarch64") => Command::new(&binary),
-            ("linux/arm64", _) => {
-                let Some(qemu) = tool("qemu-aarch64-static") else { return };
-                let mut command = Command::new(qemu);
-                command.arg(&binary);
-                command
-            }
-            other => panic!("nothing here runs {other:?}"),
+fn i14_the_real_operator_says_its_version() {
+    RELEASED.says_its_version();
+}
+
+mod nightly {
+    use super::*;
+    use crate::real::{commit_all, copy_sources, manifest_for_this_machine, tool_in};
+
+    static RELEASED_FOR_ALL: LazyLock<Released> = LazyLock::new(|| Released::new(Rehearsal::for_all_platforms()));
+
+    #[test]
+    fn x7_i2_the_first_command_of_the_readme_releases_both_platforms_of_the_real_operator() {
+        RELEASED_FOR_ALL.is_for(&["linux/amd64", "linux/arm64"]);
+    }
+
+    #[test]
+    fn i8_i10_the_real_image_of_both_platforms_has_every_label_and_a_small_layer_for_each() {
+        RELEASED_FOR_ALL.carries_every_label();
+        RELEASED_FOR_ALL.is_small();
+    }
+
+    #[test]
+    fn i14_the_real_operator_of_both_platforms_says_its_version() {
+        RELEASED_FOR_ALL.says_its_version();
+    }
+
+    #[test]
+    fn i15_the_real_binary_is_the_same_from_another_folder_and_home() {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let (copy, home) = (elsewhere.path().join("some/where/else"), elsewhere.path().join("home"));
+        copy_sources(&copy);
+        std::fs::write(copy.join("Cargo.toml"), manifest_for_this_machine()).unwrap();
+        commit_all(&copy);
+        let usual = |variable: &str, name: &str| {
+            let set = std::env::var_os(variable).map(PathBuf::from);
+            set.unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(name))
         };
-        let said = Run::of({
-            let mut command = command;
+        std::fs::create_dir_all(home.join("cargo")).unwrap();
+        // The same downloads under another path, so that nothing is fetched again.
+        std::os::unix::fs::symlink(usual("CARGO_HOME", ".cargo").join("registry"), home.join("cargo/registry"))
+            .unwrap();
+        let mut command = tool_in(&copy, &["release", "build"]);
+        command.env("HOME", &home).env("CARGO_HOME", home.join("cargo"));
+        // Where rustup is, it must find the same compilers.
+        command.env("RUSTUP_HOME", usual("RUSTUP_HOME", ".rustup"));
+        Run::of(command).ok();
+        let (platform, _, layers) = RELEASED.parts().remove(0);
+        let ours = unpacked(&layers[0], &RELEASED.image());
+        let image = copy.join("target/xtask/image");
+        let files = files_below(&image);
+        let blobs = files.iter().filter(|(name, _)| name.starts_with("blobs/"));
+        let largest = blobs.max_by_key(|(_, bytes)| bytes.len()).unwrap().0;
+        let theirs = unpacked(&format!("sha256:{}", largest.rsplit('/').next().unwrap()), &image);
+        assert!(ours == theirs, "{platform}: another folder or home made another binary");
+    }
+}
+
+/// What a release made.
+struct Released {
+    report: Value,
+    rehearsal: Rehearsal,
+}
+
+impl Released {
+    fn new(rehearsal: Rehearsal) -> Self {
+        Released { report: rehearsal.release(&[]), rehearsal }
+    }
+
+    fn word(&self, name: &str) -> &str {
+        self.report[name].as_str().unwrap()
+    }
+
+    /// The image's layout.
+    fn image(&self) -> PathBuf {
+        self.rehearsal.folder.join("image")
+    }
+
+    fn blob(&self, digest: &str) -> Value {
+        serde_json::from_slice(&std::fs::read(blob(&self.image(), digest)).unwrap()).unwrap()
+    }
+
+    /// Platform, configuration and layers of each part of the image.
+    fn parts(&self) -> Vec<(String, Value, Vec<String>)> {
+        let index = self.blob(self.word("digest"));
+        let part = |descriptor: &Value| {
+            let manifest = self.blob(descriptor["digest"].as_str().unwrap());
+            let config = self.blob(manifest["config"]["digest"].as_str().unwrap());
+            let platform = format!("{}/{}", config["os"].as_str().unwrap(), config["architecture"].as_str().unwrap());
+            let layers = manifest["layers"].as_array().unwrap().iter();
+            (platform, config, layers.map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect())
+        };
+        index["manifests"].as_array().unwrap().iter().map(part).collect()
+    }
+
+    #[track_caller]
+    fn is_for(&self, platforms: &[&str]) {
+        assert_eq!(self.report["proof"]["platforms"], serde_json::json!(platforms));
+        assert_eq!(self.report["missing_platforms"], serde_json::json!([]));
+        assert_eq!(self.report["proof"]["tags"][0], format!("v{}", self.word("version")));
+        let parts: Vec<String> = self.parts().into_iter().map(|(platform, ..)| platform).collect();
+        assert_eq!(parts, platforms);
+    }
+
+    #[track_caller]
+    fn carries_every_label(&self) {
+        for (platform, config, _) in self.parts() {
+            let labels = &config["config"]["Labels"];
+            for name in [
+                "created",
+                "description",
+                "documentation",
+                "licenses",
+                "revision",
+                "source",
+                "title",
+                "vendor",
+                "version",
+            ] {
+                let value = labels[format!("org.opencontainers.image.{name}")].as_str();
+                assert!(value.is_some_and(|value| !value.is_empty()), "{name}: {labels}");
+            }
+            assert_eq!(labels["org.opencontainers.image.revision"], self.report["revision"]);
+            assert!(labels["rustc"].as_str().unwrap().contains(&format!("{platform}: rustc 1.")), "{labels}");
+        }
+    }
+
+    #[track_caller]
+    fn is_small(&self) {
+        for (platform, _, layers) in self.parts() {
+            let size: u64 = layers.iter().map(|layer| blob(&self.image(), layer).metadata().unwrap().len()).sum();
+            assert!(layers.len() == 1 && size < IMAGE_BYTES_MAX, "{platform}: {size} bytes");
+        }
+    }
+
+    #[track_caller]
+    fn says_its_version(&self) {
+        for (platform, _, layers) in self.parts() {
+            let folder = tempfile::tempdir().unwrap();
+            let binary = folder.path().join("kube9-operator");
+            std::fs::write(&binary, unpacked(&layers[0], &self.image())).unwrap();
+            std::fs::set_permissions(&binary, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            let mut command = match platform.as_str() {
+                platform if platform == this_platform() => Command::new(&binary),
+                "linux/arm64" => {
+                    let Some(qemu) = tool("qemu-aarch64-static") else { return };
+                    let mut command = Command::new(qemu);
+                    command.arg(&binary);
+                    command
+                }
+                other => panic!("nothing here runs {other}"),
+            };
             command.arg("--version");
-            command
-        })
-        .ok();
-        assert_eq!(
-            said.stdout.trim(),
-            format!("kube9-operator {}", RELEASED["version"].as_str().unwrap()),
-            "{platform}"
-        );
+            let said = Run::of(command).ok().stdout;
+            assert_eq!(said.trim(), format!("kube9-operator {}", self.word("version")), "{platform}");
+        }
     }
 }
 
-#[test]
-fn i15_the_real_binary_is_the_same_from_another_folder_and_home() {
-    let elsewhere = tempfile::tempdir().unwrap();
-    let (copy, home) = (elsewhere.path().join("some/where/else"), elsewhere.path().join("home"));
-    copy_sources(&copy);
-    let usual = |variable: &str, name: &str| {
-        let set = std::env::var_os(variable).map(PathBuf::from);
-        set.unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(name))
-    };
-    std::fs::create_dir_all(home.join("cargo")).unwrap();
-    // The same downloads under another path, so that nothing is fetched again.
-    std::os::unix::fs::symlink(usual("CARGO_HOME", ".cargo").join("registry"), home.join("cargo/registry")).unwrap();
-    let mut command = xtask();
-    command.current_dir(&copy).args(["release", "build"]).env("HOME", &home).env("CARGO_HOME", home.join("cargo"));
-    // Where rustup is, it must find the same compilers.
-    command.env("RUSTUP_HOME", usual("RUSTUP_HOME", ".rustup"));
-    Run::of(command).ok();
-    let (platform, _, layers) = parts().remove(0);
-    let ours = unpacked(layers[0]["digest"].as_str().unwrap(), &published().join("image"));
-    let index = files_below(&copy.join("target/xtask/image"));
-    let theirs =
-        index.iter().filter(|(name, _)| name.starts_with("blobs/")).max_by_key(|(_, bytes)| bytes.len()).unwrap().0;
-    let theirs = format!("sha256:{}", theirs.rsplit('/').next().unwrap());
-    let theirs = unpacked(&theirs, &copy.join("target/xtask/image"));
-    assert!(ours == theirs, "{platform}: another folder or home made another binary");
+/// As images call it.
+fn this_platform() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "linux/arm64" } else { "linux/amd64" }
 }
 
-/// This workspace as it is now, with one platform only, committed in a repository of its own.
-fn copy_sources(to: &Path) {
-    let listed = git(&root(), &["ls-files", "--cached", "--others", "--exclude-standard"]);
-    for name in listed.lines().filter(|name| root().join(name).is_file()) {
-        let place = to.join(name);
-        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-        std::fs::copy(root().join(name), place).unwrap();
-    }
-    let manifest = std::fs::read_to_string(to.join("Cargo.toml")).unwrap();
-    let one: Vec<&str> = manifest.lines().filter(|line| !line.starts_with("\"linux/arm64\"")).collect();
-    std::fs::write(to.join("Cargo.toml"), one.join("\n")).unwrap();
-    git(to, &["init", "--quiet"]);
-    git(to, &["add", "--all"]);
-    git(to, &["commit", "--quiet", "--message", "elsewhere"]);
+fn blob(image: &Path, digest: &str) -> PathBuf {
+    image.join("blobs/sha256").join(digest.strip_prefix("sha256:").unwrap())
 }
 
 /// The one file of a layer.
 fn unpacked(digest: &str, image: &Path) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let mut unpack = Command::new("tar");
-    unpack
-        .arg("-xzf")
-        .arg(image.join("blobs/sha256").join(digest.strip_prefix("sha256:").unwrap()))
-        .arg("-C")
-        .arg(folder.path());
+    unpack.arg("-xzf").arg(blob(image, digest)).arg("-C").arg(folder.path());
     Run::of(unpack).ok();
     std::fs::read(folder.path().join("usr/local/bin/kube9-operator")).unwrap()
 }

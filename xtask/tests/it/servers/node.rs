@@ -110,7 +110,7 @@ impl Node {
         move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
     }
 
-    /// The same command in all of the node's namespaces, where it sees the node's mounts, too.
+    /// The same command in all of the node's namespaces, with which it ends.
     pub fn inside(&self, command: &Command) -> Command {
         let mut inside = Command::new("nsenter");
         inside.args(["--target", &self.number.to_string(), "--net", "--mount", "--pid"]);
@@ -138,45 +138,6 @@ impl Node {
         let mut command = Command::new(tool(name).unwrap());
         command.args(arguments);
         self.inside(&command)
-    }
-
-    /// Makes a file of a folder that is overlaid another one, inside only.
-    pub fn write(&self, place: &Path, text: &str) {
-        let file = self.folder.join("file");
-        std::fs::write(&file, text).unwrap();
-        Run::of(self.program("cp", &[file.to_str().unwrap(), place.to_str().unwrap()])).ok();
-    }
-
-    /// Gives a folder that is overlaid a git repository without a commit, inside only. The machine's own may be a link to it.
-    #[cfg(feature = "remote")]
-    pub fn replace_repository(&self, place: &Path) {
-        let repository = self.folder.join("repository");
-        let repository = repository.to_str().unwrap();
-        Run::of(self.program("git", &["init", "--quiet", "--initial-branch=main", repository])).ok();
-        let mut fresh = format!("{repository}/.git");
-        let replaced = place.join(".git");
-        if replaced.is_file() {
-            let link = self.folder.join("link");
-            std::fs::write(&link, format!("gitdir: {fresh}\n")).unwrap();
-            fresh = link.display().to_string();
-        }
-        self.mount(&["--bind", &fresh, replaced.to_str().unwrap()]);
-    }
-
-    /// From now on the images whose names contain a word are not on the node.
-    pub fn forget_images(&self, word: &str) {
-        let listed = self.images(&["list"]).ok().stdout;
-        let digest = |line: &str| {
-            line.split_whitespace()
-                .find(|field| field.starts_with("sha256:") && !line.starts_with(field))
-                .map(str::to_owned)
-        };
-        let digests: Vec<String> = listed.lines().filter(|line| line.contains(word)).filter_map(digest).collect();
-        // The same image also has its id for a name.
-        let names = listed.lines().filter(|line| digests.iter().any(|digest| line.contains(digest.as_str())));
-        for name in names.filter_map(|line| line.split_whitespace().next()) {
-            self.images(&["remove", "--sync", name]).ok();
-        }
     }
 
     fn images(&self, arguments: &[&str]) -> Run {
@@ -255,7 +216,7 @@ impl Node {
     }
 
     /// Makes a folder of the machine one that the node may change: what is changed in it is the node's own.
-    pub fn overlay(&self, place: &Path) {
+    fn overlay(&self, place: &Path) {
         let name = place.to_str().unwrap();
         let [changed, working] = ["changed", "working"].map(|kind| self.folder.join(kind).join(name.replace('/', "_")));
         for folder in [&changed, &working] {
