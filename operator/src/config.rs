@@ -71,7 +71,7 @@ impl fmt::Display for InvalidConfig {
     }
 }
 
-/// The settings of the operator itself. (Libraries read `KUBECONFIG` and the like on their own.)
+/// The settings of the operator itself. (Where the API server is found is `kubernetes::access`'s own affair.)
 pub(crate) const VARIABLES: [&Variable; 19] = [
     &POD_NAMESPACE,
     &POD_NAME,

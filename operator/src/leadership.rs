@@ -8,15 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::Client;
-use kube::api::{Api, PostParams};
+use serde_json::{Map, Value, json};
 
 use crate::NAME;
 use crate::backoff;
 use crate::failure::{Class, Failure};
-use crate::kubernetes::within;
+use crate::kubernetes::{Client, Request};
 use crate::progress::Job;
 use crate::serve::Context;
 
@@ -34,19 +31,22 @@ const MARGIN: Duration = Duration::from_secs(20);
 const ATTEMPT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Candidate {
-    api: Api<Lease>,
+    client: Client,
+    /// Where Leases are.
+    path: String,
     context: Arc<Context>,
 }
 
 /// The Lease of somebody else, as it was when it was last seen to change.
 struct Rival {
-    version: Option<String>,
+    version: String,
     since: Duration,
 }
 
 impl Candidate {
     pub(crate) fn new(client: Client, context: Arc<Context>) -> Self {
-        Self { api: Api::namespaced(client, &context.config.namespace), context }
+        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", context.config.namespace);
+        Self { client, path, context }
     }
 
     /// Tries for ever to become, or to stay, the one that leads.
@@ -85,11 +85,9 @@ impl Candidate {
             return;
         }
         let resigned = async {
-            let mut lease = within(ATTEMPT, self.api.get(NAME)).await?;
-            let spec = lease.spec.get_or_insert_default();
-            if spec.holder_identity.as_ref() == Some(&self.context.config.pod) {
-                spec.holder_identity = None;
-                within(ATTEMPT, self.api.replace(NAME, &PostParams::default(), &lease)).await?;
+            let lease = self.get().await?;
+            if lease.holder() == self.context.config.pod {
+                self.replace(&lease.given_up()).await?;
             }
             Ok::<_, Failure>(())
         };
@@ -102,44 +100,91 @@ impl Candidate {
 
     /// Whether this replica leads now.
     async fn attempt(&self, rival: &mut Option<Rival>) -> Result<bool, Failure> {
-        let Some(found) = within(ATTEMPT, self.api.get_opt(NAME)).await? else {
-            return won(within(ATTEMPT, self.api.create(&PostParams::default(), &self.lease(None))).await);
+        let config = &self.context.config;
+        let found = match self.get().await {
+            Ok(found) => found,
+            Err(failure) if failure.class == Class::NotFound => {
+                return won(self.create(&Lease::new().taken_by(&config.pod, self.context.calendar())).await);
+            }
+            Err(failure) => return Err(failure),
         };
-        let now = self.context.clock.uptime();
-        let spec = found.spec.as_ref();
-        let holder = spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default();
-        if holder == self.context.config.pod || holder.is_empty() || has_expired(rival, &found, now) {
+        let holder = found.holder();
+        if holder == config.pod || holder.is_empty() || has_expired(rival, &found, self.context.clock.uptime()) {
             // The version in it makes the API server refuse, should somebody have been quicker.
-            let lease = self.lease(Some(&found));
-            return won(within(ATTEMPT, self.api.replace(NAME, &PostParams::default(), &lease)).await);
+            return won(self.replace(&found.taken_by(&config.pod, self.context.calendar())).await);
         }
         Ok(false)
     }
 
-    fn lease(&self, before: Option<&Lease>) -> Lease {
-        let config = &self.context.config;
-        let now: Timestamp = self.context.calendar();
-        let spec = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
-        let is_renewal = spec.holder_identity.as_ref() == Some(&config.pod);
-        let transitions = spec.lease_transitions.unwrap_or_default() + i32::from(!is_renewal && before.is_some());
-        let metadata = before.map_or_else(
-            || ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() },
-            |lease| lease.metadata.clone(),
-        );
-        let spec = LeaseSpec {
-            holder_identity: Some(config.pod.clone()),
-            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
-            acquire_time: if is_renewal { spec.acquire_time } else { Some(MicroTime(now)) },
-            renew_time: Some(MicroTime(now)),
-            lease_transitions: Some(transitions),
-            ..spec
-        };
-        Lease { metadata, spec: Some(spec) }
+    async fn get(&self) -> Result<Lease, Failure> {
+        self.client.fetch(Request::get(self.object()), ATTEMPT).await.map(Lease)
+    }
+
+    async fn create(&self, lease: &Lease) -> Result<Value, Failure> {
+        self.client.fetch(Request::create(self.path.clone(), &lease.0), ATTEMPT).await
+    }
+
+    async fn replace(&self, lease: &Lease) -> Result<Value, Failure> {
+        self.client.fetch(Request::replace(self.object(), &lease.0), ATTEMPT).await
+    }
+
+    fn object(&self) -> String {
+        format!("{}/{NAME}", self.path)
+    }
+}
+
+/// The whole object, with whatever others have put there: all of it is written back.
+struct Lease(Value);
+
+impl Lease {
+    /// One that nobody has yet.
+    fn new() -> Self {
+        Self(json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME}}))
+    }
+
+    fn version(&self) -> &str {
+        self.0["metadata"]["resourceVersion"].as_str().unwrap_or_default()
+    }
+
+    fn holder(&self) -> &str {
+        self.0["spec"]["holderIdentity"].as_str().unwrap_or_default()
+    }
+
+    /// The same, renewed or taken over.
+    fn taken_by(&self, pod: &str, now: Timestamp) -> Self {
+        // Six digits, which is what the API server takes for a time in microseconds.
+        let now = json!(format!("{now:.6}"));
+        let changes_hands = self.holder() != pod;
+        self.with_spec(|spec| {
+            let transitions = spec.get("leaseTransitions").and_then(Value::as_u64).unwrap_or_default();
+            let transitions = transitions + u64::from(changes_hands && !self.version().is_empty());
+            spec.insert("leaseTransitions".to_owned(), json!(transitions));
+            if changes_hands {
+                spec.insert("acquireTime".to_owned(), now.clone());
+            }
+            spec.insert("holderIdentity".to_owned(), json!(pod));
+            spec.insert("leaseDurationSeconds".to_owned(), json!(DURATION.as_secs()));
+            spec.insert("renewTime".to_owned(), now);
+        })
+    }
+
+    fn given_up(&self) -> Self {
+        self.with_spec(|spec| {
+            spec.remove("holderIdentity");
+        })
+    }
+
+    fn with_spec(&self, change: impl FnOnce(&mut Map<String, Value>)) -> Self {
+        let mut lease = self.0.as_object().cloned().unwrap_or_default();
+        let mut spec = self.0["spec"].as_object().cloned().unwrap_or_default();
+        change(&mut spec);
+        lease.insert("spec".to_owned(), Value::Object(spec));
+        Self(Value::Object(lease))
     }
 }
 
 /// A conflict means that somebody was quicker.
-fn won(answer: Result<Lease, Failure>) -> Result<bool, Failure> {
+fn won(answer: Result<Value, Failure>) -> Result<bool, Failure> {
     match answer {
         Ok(_lease) => Ok(true),
         Err(failure) if failure.class == Class::Conflict => Ok(false),
@@ -149,11 +194,10 @@ fn won(answer: Result<Lease, Failure>) -> Result<bool, Failure> {
 
 /// Whether somebody's Lease has not changed for its whole duration, while we looked on.
 fn has_expired(rival: &mut Option<Rival>, found: &Lease, now: Duration) -> bool {
-    let version = found.metadata.resource_version.clone();
     match rival {
-        Some(seen) if seen.version == version => now.saturating_sub(seen.since) >= DURATION,
+        Some(seen) if seen.version == found.version() => now.saturating_sub(seen.since) >= DURATION,
         _ => {
-            *rival = Some(Rival { version, since: now });
+            *rival = Some(Rival { version: found.version().to_owned(), since: now });
             false
         }
     }
@@ -164,8 +208,7 @@ mod tests {
     use super::*;
 
     fn lease(version: &str) -> Lease {
-        let metadata = ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() };
-        Lease { metadata, spec: None }
+        Lease(json!({"metadata": {"resourceVersion": version}}))
     }
 
     #[test]
@@ -177,6 +220,42 @@ mod tests {
         assert!(!has_expired(&mut rival, &lease("2"), at(161)), "it was renewed");
         assert!(!has_expired(&mut rival, &lease("2"), at(220)));
         assert!(has_expired(&mut rival, &lease("2"), at(221)));
+    }
+
+    /// As a holder leaves it, with what somebody else and a later Kubernetes have put there.
+    fn given_up() -> Value {
+        json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": NAME, "resourceVersion": "7", "annotations": {"somebody": "else"}},
+            "spec": {"leaseTransitions": 4, "acquireTime": "2026-08-03T11:00:00.000000Z", "strategy": "Later"},
+            "later": true,
+        })
+    }
+
+    const NOON: Timestamp = Timestamp::constant(1_785_758_400, 1_500);
+
+    #[test]
+    fn a_lease_that_is_taken_keeps_what_others_put_there() {
+        let mut expected = given_up();
+        expected["spec"] = json!({
+            "leaseTransitions": 5, "acquireTime": "2026-08-03T12:00:00.000001Z", "strategy": "Later",
+            "holderIdentity": "pod", "leaseDurationSeconds": 60, "renewTime": "2026-08-03T12:00:00.000001Z",
+        });
+        let taken = Lease(given_up()).taken_by("pod", NOON);
+        assert_eq!(taken.0, expected);
+        assert_eq!((taken.holder(), taken.version()), ("pod", "7"));
+        assert_eq!(taken.given_up().holder(), "");
+    }
+
+    #[test]
+    fn a_renewal_is_no_change_of_the_holder() {
+        let taken = Lease::new().taken_by("pod", NOON);
+        assert_eq!(taken.0["spec"]["leaseTransitions"], 0, "it is the first");
+        let renewed = taken.taken_by("pod", NOON + Duration::from_secs(20));
+        assert_eq!(renewed.0["spec"]["leaseTransitions"], 0);
+        assert_eq!(renewed.0["spec"]["acquireTime"], "2026-08-03T12:00:00.000001Z");
+        assert_eq!(renewed.0["spec"]["renewTime"], "2026-08-03T12:00:20.000001Z");
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::Client;
 use tracing::Level;
 
 use crate::cli::Flags;
@@ -14,12 +13,13 @@ use crate::clock::Clock;
 use crate::config::Config;
 #[cfg(feature = "event-store")]
 use crate::events;
+use crate::kubernetes::{self, Client};
 use crate::leadership::Candidate;
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::shutdown::Shutdown;
 use crate::status::{CurrentSkew, Deployments, Writer};
-use crate::{VERSION, argocd, collection, http, kubernetes, logging};
+use crate::{VERSION, argocd, collection, http, logging};
 
 /// What every part of the running operator may look at.
 pub(crate) struct Context {
@@ -61,9 +61,8 @@ async fn serve(flags: &Flags) -> Result<(), StartError> {
     let listener = http::listen(config.port)
         .await
         .map_err(|error| StartError::new(format!("cannot serve on HEALTH_PORT {}", config.port), error))?;
-    let client = kubernetes::client()
-        .await
-        .map_err(|error| StartError::new("cannot find out how to reach the API server", error))?;
+    let client =
+        kubernetes::client().map_err(|error| StartError::new("cannot find out how to reach the API server", error))?;
 
     tracing::info!(version = VERSION, namespace = config.namespace, port = config.port, "started");
     let context = Arc::new(Context {

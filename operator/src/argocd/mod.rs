@@ -11,14 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
 use serde::Deserialize;
 
 pub(crate) use detect::{Answer, Server};
 
 use crate::backoff;
 use crate::failure::Class;
-use crate::kubernetes::{Change, Feed, Metadata, Versioned};
+use crate::kubernetes::{Change, Client, Feed, Metadata, Versioned};
 use crate::progress::Job;
 use crate::serve::Context;
 use detect::{Known, detect};
@@ -81,7 +80,7 @@ async fn follow<T>(
     known: &std::cell::RefCell<Known>,
     mut learn: impl FnMut(Change<T>),
 ) where
-    T: Versioned + Clone + serde::de::DeserializeOwned,
+    T: Versioned + serde::de::DeserializeOwned,
 {
     let Context { config, clock, progress, metrics, .. } = context;
     progress.job_expected(job);

@@ -10,15 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::Client;
-use kube::api::ListParams;
-use kube::core::Request;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::backoff;
 use crate::failure::{Class, Failure};
-use crate::kubernetes::{self, Page, REQUEST_TIMEOUT, within};
+use crate::kubernetes::{Client, ListOptions, Page, REQUEST_TIMEOUT, Request};
 use crate::progress::Job;
 use crate::serve::Context;
 use crate::status::{ConfigMaps, Content, Target, rfc_3339};
@@ -100,12 +97,12 @@ impl Counts {
         for (number, (_, path)) in counts.workloads.iter_mut().zip(WORKLOADS) {
             *number = count(client, path).await?;
         }
-        let mut parameters = ListParams { limit: Some(NODES_PER_PAGE), ..ListParams::default() };
+        let mut options = ListOptions { limit: Some(NODES_PER_PAGE), ..ListOptions::default() };
         loop {
-            let mut page = kubernetes::list::<Node>(client, "/api/v1/nodes", &parameters).await?;
+            let mut page = client.list::<Node>("/api/v1/nodes", &options).await?;
             page.items().iter().for_each(|node| counts.nodes.add(node));
-            parameters.continue_token = page.next();
-            if parameters.continue_token.is_none() {
+            options.continue_token = page.next();
+            if options.continue_token.is_none() {
                 return Ok(counts);
             }
         }
@@ -136,12 +133,8 @@ impl Counts {
 
 /// How many objects there are: one that is sent, without its content, and those that are said to remain.
 async fn count(client: &Client, path: &str) -> Result<u64, Failure> {
-    let parameters = ListParams { limit: Some(1), ..ListParams::default() };
-    let mut page: Page<Nothing> = within(REQUEST_TIMEOUT, async {
-        let request = Request::new(path).list_metadata(&parameters).map_err(kube::Error::BuildRequest)?;
-        client.request(request).await
-    })
-    .await?;
+    let options = ListOptions { limit: Some(1), ..ListOptions::default() };
+    let mut page: Page<Nothing> = client.fetch(Request::list_metadata(path, &options), REQUEST_TIMEOUT).await?;
     let sent = page.items().len() as u64;
     let remaining = page.metadata.remaining_item_count.and_then(|count| u64::try_from(count).ok());
     match (page.next(), remaining) {

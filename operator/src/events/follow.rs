@@ -7,7 +7,6 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kube::Client;
 use tokio::sync::Notify;
 
 use super::keep::{is_kept, type_label};
@@ -16,7 +15,7 @@ use super::store::{Store, Trouble};
 use super::{Event, Record, Settings};
 use crate::backoff;
 use crate::failure::{Class, Failure};
-use crate::kubernetes::{Change, Feed};
+use crate::kubernetes::{Change, Client, Feed};
 use crate::progress::Job;
 use crate::serve::Context;
 use crate::shutdown::Shutdown;

@@ -6,13 +6,11 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use kube::Client;
-use kube::api::ListParams;
 use serde_json::Value;
 
 use crate::events::{Event, Filter, Record};
 use crate::failure::{Class, Failure};
-use crate::kubernetes;
+use crate::kubernetes::{Client, ListOptions};
 
 /// What a table shows of an event.
 pub(super) const COLUMNS: [&str; 6] =
@@ -33,12 +31,12 @@ pub(super) async fn list(client: &Client, filter: &Filter) -> Result<Value, Fail
 
 async fn read<'filter>(client: &Client, filter: &'filter Filter) -> Result<Newest<'filter>, Failure> {
     let mut newest = Newest::new(filter);
-    let mut parameters = ListParams { field_selector: selector(filter), limit: Some(PAGE), ..ListParams::default() };
+    let mut options = ListOptions { field_selector: selector(filter), limit: Some(PAGE), ..ListOptions::default() };
     loop {
-        let mut page = kubernetes::list_compactly::<Event>(client, &path(filter), &parameters).await?;
+        let mut page = client.list_compactly::<Event>(&path(filter), &options).await?;
         page.items().into_iter().for_each(|event| newest.add(event));
-        parameters.continue_token = page.next();
-        if parameters.continue_token.is_none() {
+        options.continue_token = page.next();
+        if options.continue_token.is_none() {
             return Ok(newest);
         }
     }

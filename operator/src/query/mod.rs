@@ -12,7 +12,6 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use kube::Client;
 use serde_json::{Value, json};
 
 use crate::cli::Flags;
@@ -24,9 +23,9 @@ use crate::events::Filter;
 #[cfg(feature = "event-store")]
 use crate::events::{Record, list};
 use crate::failure::{Class, Failure};
-use crate::kubernetes::REQUEST_TIMEOUT;
+use crate::kubernetes::{self, Client, REQUEST_TIMEOUT};
 use crate::status::{CONFIG_MAP_NAME, ConfigMaps, KEY};
-use crate::{kubernetes, print, serve};
+use crate::{print, serve};
 use format::Format;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -117,10 +116,8 @@ async fn answer(query: &Query) -> Result<String, Refusal> {
     {
         return Ok(query.format.render(&answer, &events::COLUMNS));
     }
-    let client = kubernetes::client().await.map_err(|error| Refusal {
-        error: "cannot find out how to reach the API server".to_owned(),
-        details: error.to_string(),
-    })?;
+    let client = kubernetes::client()
+        .map_err(|details| Refusal { error: "cannot find out how to reach the API server".to_owned(), details })?;
     let value = match &query.what {
         What::Events(filter) => {
             events::list(&client, filter).await.map_err(|failure| refusal("list events", &failure))?

@@ -7,15 +7,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
-use kube::{Client, ResourceExt};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::owner::Owner;
 use crate::NAME;
 use crate::failure::{Class, Failure};
-use crate::kubernetes::within;
+use crate::kubernetes::{Client, Request};
 
 /// Which object a write is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,12 +49,13 @@ pub(crate) struct Written {
 }
 
 pub(crate) struct ConfigMaps {
-    api: Api<ConfigMap>,
+    client: Client,
+    path: String,
 }
 
 impl ConfigMaps {
     pub(crate) fn new(client: Client, namespace: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace) }
+        Self { client, path: format!("/api/v1/namespaces/{namespace}/configmaps") }
     }
 
     pub(crate) async fn apply(
@@ -65,15 +65,14 @@ impl ConfigMaps {
         target: &Target,
         limit: Duration,
     ) -> Result<Written, Failure> {
-        let patch = Patch::Apply(manifest(content, owner, target));
-        let parameters = PatchParams::apply(NAME).force();
-        let written = within(limit, self.api.patch(content.name, &parameters, &patch)).await?;
-        Ok(Written { identity: identity(&written), time: time(&written) })
+        let request = Request::apply(&self.object(content.name), &manifest(content, owner, target));
+        let written: ConfigMap = self.client.fetch(request, limit).await?;
+        Ok(Written { time: written.metadata.time(), identity: written.metadata.identity() })
     }
 
     /// Removes it, if it is there.
     pub(crate) async fn delete(&self, name: &str, limit: Duration) -> Result<(), Failure> {
-        match within(limit, self.api.delete(name, &DeleteParams::default())).await {
+        match self.client.fetch::<IgnoredAny>(Request::delete(self.object(name)), limit).await {
             Err(failure) if failure.class != Class::NotFound => Err(failure),
             _ => Ok(()),
         }
@@ -81,19 +80,47 @@ impl ConfigMaps {
 
     /// What is there now: its identity, and the text under a key.
     pub(crate) async fn read(&self, name: &str, key: &str, limit: Duration) -> Result<(Identity, String), Failure> {
-        let mut found = within(limit, self.api.get(name)).await?;
+        let mut found: ConfigMap = self.client.fetch(Request::get(self.object(name)), limit).await?;
         let text = found.data.as_mut().and_then(|data| data.remove(key)).unwrap_or_default();
-        Ok((identity(&found), text))
+        Ok((found.metadata.identity(), text))
+    }
+
+    fn object(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
     }
 }
 
-fn identity(config_map: &ConfigMap) -> Identity {
-    Identity { uid: config_map.uid().unwrap_or_default(), version: config_map.resource_version().unwrap_or_default() }
+/// What we read of one.
+#[derive(Deserialize)]
+struct ConfigMap {
+    metadata: Metadata,
+    data: Option<BTreeMap<String, String>>,
 }
 
-fn time(config_map: &ConfigMap) -> Option<Timestamp> {
-    let ours = config_map.managed_fields().iter().find(|entry| entry.manager.as_deref() == Some(NAME))?;
-    ours.time.as_ref().map(|time| time.0)
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Metadata {
+    uid: String,
+    resource_version: String,
+    managed_fields: Option<Vec<Manager>>,
+}
+
+/// Somebody who has a say in the object, and when they last said something.
+#[derive(Deserialize)]
+struct Manager {
+    manager: Option<String>,
+    time: Option<Timestamp>,
+}
+
+impl Metadata {
+    fn identity(self) -> Identity {
+        Identity { uid: self.uid, version: self.resource_version }
+    }
+
+    fn time(&self) -> Option<Timestamp> {
+        let managers = self.managed_fields.iter().flatten();
+        managers.filter(|entry| entry.manager.as_deref() == Some(NAME)).find_map(|entry| entry.time)
+    }
 }
 
 fn manifest(content: &Content<'_>, owner: Option<&Owner>, target: &Target) -> Value {

@@ -5,13 +5,12 @@
 
 use std::time::Duration;
 
-use kube::Client;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::backoff;
 use crate::failure::{Class, Failure};
-use crate::kubernetes::{Metadata, REQUEST_TIMEOUT, get};
+use crate::kubernetes::{Client, Metadata, REQUEST_TIMEOUT, Request};
 use crate::progress::Job;
 use crate::serve::Context;
 
@@ -87,7 +86,7 @@ impl Deployments {
     }
 
     async fn get(&self, limit: Duration) -> Result<Deployment, Failure> {
-        get(&self.client, &self.path, &self.name, limit).await
+        self.client.fetch(Request::get(format!("{}/{}", self.path, self.name)), limit).await
     }
 }
 

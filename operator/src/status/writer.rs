@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
 use tokio::time::timeout;
 
 use super::config_map::{ConfigMaps, Content, Identity, Target, Written};
@@ -17,7 +16,7 @@ use super::skew::Skew;
 use super::{CONFIG_MAP_NAME, KEY};
 use crate::backoff;
 use crate::failure::{Class, Failure};
-use crate::kubernetes::REQUEST_TIMEOUT;
+use crate::kubernetes::{Client, REQUEST_TIMEOUT};
 use crate::probes::HEARTBEAT;
 use crate::serve::Context;
 use crate::shutdown::Shutdown;
