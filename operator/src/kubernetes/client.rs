@@ -162,6 +162,7 @@ mod tests {
     use std::io;
     use std::path::Path;
     use std::sync::{Arc, Mutex};
+    use std::time::Instant;
 
     use hyper::server::conn::http1;
     use hyper::service::service_fn;
@@ -251,8 +252,10 @@ mod tests {
         let client = client(folder.path(), &format!("http://{}", listener.local_addr().unwrap()));
         let request = || Request::get("/".to_owned());
         let limit = Duration::from_millis(50);
+        let start = Instant::now();
         let silence = client.fetch::<Value>(request(), limit).await.unwrap_err();
         assert_eq!(silence.to_string(), "timeout: no answer within 50ms");
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
         drop(listener);
         let refused = client.fetch::<Value>(request(), REQUEST_TIMEOUT).await.unwrap_err();
         assert_eq!(refused.class, Class::Unreachable);
