@@ -31,7 +31,7 @@ pub(super) struct Object {
     pub(super) name: Option<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Series {
     count: Option<u64>,

@@ -9,6 +9,7 @@ mod compact;
 mod refusal;
 mod request;
 mod watch;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,9 +18,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 pub(crate) use client::Client;
-pub(crate) use compact::{Compact, WireMetadata, WireTime};
 pub(crate) use request::{ListOptions, Request};
 pub(crate) use watch::{Change, Feed, Versioned};
+pub(crate) use wire::{Field, Malformed, Wire};
 
 /// How long one request may take.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,13 +38,19 @@ pub(crate) struct Page<T> {
     items: Option<Vec<T>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListMeta {
     pub(crate) resource_version: Option<String>,
     pub(crate) remaining_item_count: Option<i64>,
     #[serde(rename = "continue")]
     continue_token: Option<String>,
+}
+
+impl<T> Default for Page<T> {
+    fn default() -> Self {
+        Self { metadata: ListMeta::default(), items: None }
+    }
 }
 
 impl<T> Page<T> {

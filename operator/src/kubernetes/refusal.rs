@@ -2,40 +2,54 @@
 
 use std::time::Duration;
 
-use hyper::body::Bytes;
-use prost::Message;
 use serde::Deserialize;
 
-use super::compact::{MAGIC, unwrapped};
+use super::compact;
+use super::wire::{Field, Malformed, Wire};
 use crate::failure::{Class, Failure};
 
-#[derive(Message, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Refusal {
-    #[prost(string, tag = "3")]
     message: String,
-    #[prost(message, optional, tag = "5")]
     details: Option<Details>,
-    #[prost(int32, tag = "6")]
-    code: i32,
+    code: i64,
 }
 
-#[derive(Message, Deserialize)]
-#[serde(default)]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Details {
-    #[prost(int32, tag = "5")]
-    #[serde(rename = "retryAfterSeconds")]
-    retry_after_seconds: i32,
+    retry_after_seconds: i64,
+}
+
+impl Wire for Refusal {
+    fn set(&mut self, number: u64, field: Field<'_>) -> Result<(), Malformed> {
+        match number {
+            3 => self.message = field.text()?,
+            5 => self.details = Some(field.message()?),
+            6 => self.code = field.number()?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Wire for Details {
+    fn set(&mut self, number: u64, field: Field<'_>) -> Result<(), Malformed> {
+        if number == 5 {
+            self.retry_after_seconds = field.number()?;
+        }
+        Ok(())
+    }
 }
 
 impl Refusal {
     /// What an answer means that came with an HTTP status other than success.
-    pub(super) fn of(status: u16, answer: &Bytes) -> Failure {
-        let refusal =
-            if answer.starts_with(MAGIC) { unwrapped(answer).ok() } else { serde_json::from_slice(answer).ok() };
-        // A proxy in between speaks for itself, as text or HTML.
-        let refusal = refusal
-            .unwrap_or_else(|| Self { message: String::from_utf8_lossy(answer).trim().to_owned(), ..Self::default() });
+    pub(super) fn of(status: u16, answer: &[u8]) -> Failure {
+        let refusal: Self = compact::read(answer).unwrap_or_else(|_| {
+            // A proxy in between speaks for itself, as text or HTML.
+            Self { message: String::from_utf8_lossy(answer).trim().to_owned(), ..Self::default() }
+        });
         refusal.with_status(status)
     }
 
@@ -59,15 +73,13 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::super::compact::tests::wrapped;
+    use super::super::wire::tests::{field, number};
     use super::*;
 
     #[test]
     fn a_refusal_keeps_its_words_however_it_is_written() {
-        let wire = wrapped(&Refusal {
-            message: "slow down".to_owned(),
-            details: Some(Details { retry_after_seconds: 7 }),
-            code: 429,
-        });
+        let wire = [field(3, "slow down"), field(5, number(5, 7)), number(6, 429)].concat();
+        let wire = wrapped(&wire);
         let json = r#"{"status": "Failure", "message": "slow down", "details": {"retryAfterSeconds": 7}}"#;
         for (answer, asked_for) in [(wire, Some(7)), (json.into(), Some(7)), ("slow down\n".into(), None)] {
             let failure = Refusal::of(429, &answer);
@@ -78,13 +90,13 @@ mod tests {
 
     #[test]
     fn a_refusal_keeps_its_message_and_code() {
-        let failure = Refusal::of(403, &r#"{"message": "you may not", "reason": "Forbidden", "details": null}"#.into());
+        let failure = Refusal::of(403, br#"{"message": "you may not", "reason": "Forbidden", "details": null}"#);
         assert_eq!(failure.to_string(), "forbidden: you may not (HTTP 403)");
     }
 
     #[test]
     fn a_page_of_a_proxy_is_quoted_as_it_is() {
-        let failure = Refusal::of(502, &"<html>Bad Gateway</html>\n".into());
+        let failure = Refusal::of(502, b"<html>Bad Gateway</html>\n");
         assert_eq!(failure.to_string(), "server_error: <html>Bad Gateway</html> (HTTP 502)");
     }
 }

@@ -1,88 +1,46 @@
 //! An event in protocol buffers. The numbers are those of the API, and never change.
 
-use prost::Message;
-
 use super::{Event, Object, Series};
-use crate::kubernetes::{Compact, WireMetadata, WireTime};
+use crate::kubernetes::{Field, Malformed, Wire};
 
-#[derive(Message)]
-pub(crate) struct WireEvent {
-    #[prost(message, optional, tag = "1")]
-    metadata: Option<WireMetadata>,
-    #[prost(message, optional, tag = "2")]
-    involved_object: Option<WireObject>,
-    #[prost(string, optional, tag = "3")]
-    reason: Option<String>,
-    #[prost(string, optional, tag = "4")]
-    message: Option<String>,
-    #[prost(message, optional, tag = "6")]
-    first_timestamp: Option<WireTime>,
-    #[prost(message, optional, tag = "7")]
-    last_timestamp: Option<WireTime>,
-    #[prost(int32, tag = "8")]
-    count: i32,
-    #[prost(string, optional, tag = "9")]
-    kind: Option<String>,
-    #[prost(message, optional, tag = "10")]
-    event_time: Option<WireTime>,
-    #[prost(message, optional, tag = "11")]
-    series: Option<WireSeries>,
-}
-
-#[derive(Message)]
-struct WireObject {
-    #[prost(string, optional, tag = "1")]
-    kind: Option<String>,
-    #[prost(string, optional, tag = "2")]
-    namespace: Option<String>,
-    #[prost(string, optional, tag = "3")]
-    name: Option<String>,
-}
-
-#[derive(Message)]
-struct WireSeries {
-    #[prost(int32, tag = "1")]
-    count: i32,
-    #[prost(message, optional, tag = "2")]
-    last_observed_time: Option<WireTime>,
-}
-
-impl Compact for Event {
-    type Wire = WireEvent;
-}
-
-impl From<WireEvent> for Event {
-    fn from(wire: WireEvent) -> Self {
-        let time = |time: Option<WireTime>| time.and_then(WireTime::read);
-        let object = wire.involved_object.unwrap_or_default();
-        let series = wire
-            .series
-            .map(|series| Series { count: number(series.count), last_observed_time: time(series.last_observed_time) });
-        Self {
-            metadata: wire.metadata.unwrap_or_default().into(),
-            involved_object: Object {
-                kind: text(object.kind),
-                namespace: text(object.namespace),
-                name: text(object.name),
-            },
-            reason: text(wire.reason),
-            message: text(wire.message),
-            kind: text(wire.kind),
-            count: number(wire.count),
-            first_timestamp: time(wire.first_timestamp),
-            last_timestamp: time(wire.last_timestamp),
-            event_time: time(wire.event_time),
-            series,
+impl Wire for Event {
+    fn set(&mut self, number: u64, field: Field<'_>) -> Result<(), Malformed> {
+        match number {
+            1 => self.metadata = field.message()?,
+            2 => self.involved_object = field.message()?,
+            3 => self.reason = field.some_text()?,
+            4 => self.message = field.some_text()?,
+            6 => self.first_timestamp = field.time()?,
+            7 => self.last_timestamp = field.time()?,
+            8 => self.count = field.count()?,
+            9 => self.kind = field.some_text()?,
+            10 => self.event_time = field.time()?,
+            11 => self.series = Some(field.message()?),
+            _ => {}
         }
+        Ok(())
     }
 }
 
-/// JSON leaves out what is empty, and here it is written all the same.
-fn text(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
+impl Wire for Object {
+    fn set(&mut self, number: u64, field: Field<'_>) -> Result<(), Malformed> {
+        match number {
+            1 => self.kind = field.some_text()?,
+            2 => self.namespace = field.some_text()?,
+            3 => self.name = field.some_text()?,
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
-/// The same for a number that is zero.
-fn number(number: i32) -> Option<u64> {
-    u64::try_from(number).ok().filter(|number| *number > 0)
+impl Wire for Series {
+    fn set(&mut self, number: u64, field: Field<'_>) -> Result<(), Malformed> {
+        match number {
+            1 => self.count = field.count()?,
+            2 => self.last_observed_time = field.time()?,
+            _ => {}
+        }
+        Ok(())
+    }
 }
