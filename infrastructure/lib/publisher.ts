@@ -130,12 +130,11 @@ export class Publisher extends Construct {
   }
 }
 
-/** Deleting the stack is not among them: that is no workflow's business. */
+/** Making and deleting the stack are not among them: that takes rights on roles, which are no workflow's. */
 const CLOUDFORMATION = [
   "cloudformation:CancelUpdateStack",
   "cloudformation:ContinueUpdateRollback",
   "cloudformation:CreateChangeSet",
-  "cloudformation:CreateStack",
   "cloudformation:DeleteChangeSet",
   "cloudformation:DescribeChangeSet",
   "cloudformation:DescribeEvents",

@@ -65,7 +65,7 @@ function holdsOne(operator: string, wanted: readonly string[], value: string | u
   }
 }
 
-function like(pattern: string, value: string): boolean {
+export function like(pattern: string, value: string): boolean {
   const escaped = pattern.replace(/[.+^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*").replaceAll("?", ".");
   return new RegExp(`^${escaped}$`).test(value);
 }

@@ -2,8 +2,25 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 
-import { evaluate } from "./evaluate.ts";
-import { ACCOUNT, BREAK_GLASS, BUCKET, DISTRIBUTION, only, PROVIDER, REQUIRED, role, roleStatements, statements, synthesize, USUAL } from "./support.ts";
+import { evaluate, like, type Request } from "./evaluate.ts";
+import {
+  ACCOUNT,
+  BREAK_GLASS,
+  BUCKET,
+  bucketStatements,
+  DEPLOYER,
+  DISTRIBUTION,
+  only,
+  PROVIDER,
+  PUBLISHER,
+  REQUIRED,
+  role,
+  roleStatements,
+  type Statement,
+  statements,
+  synthesize,
+  USUAL,
+} from "./support.ts";
 
 const template = synthesize();
 const ISSUER = "token.actions.githubusercontent.com";
@@ -133,6 +150,75 @@ describe("the deploy role", () => {
     const unbound = rights.filter((statement) => statement.resources.includes("*")).flatMap((statement) => statement.actions);
     expect(unbound).toEqual(["cloudformation:GetTemplateSummary", "cloudformation:ValidateTemplate"]);
     expect(actions.filter((action) => /^[a-z0-9]+:\*$|^\*$/.test(action))).toEqual([]);
+  });
+});
+
+/** What workflows asked of AWS when the tests of xtask ran them; these keep the lists. */
+interface Calls {
+  /** What the tokens said by which the role was taken. */
+  readonly taken: readonly Record<string, string>[];
+  readonly needed: readonly Request[];
+  /** What a tool asks and can do without. */
+  readonly refused?: readonly Request[];
+}
+
+/** Rights that no run of a workflow needed, each for a reason. */
+const RESERVED: Record<string, readonly (readonly [RegExp, string])[]> = {
+  publish: [],
+  deploy: [
+    [/^(cloudwatch|iam|sns):/, "CloudFormation looks at and changes these for the role, when the template's part does"],
+    [/^cloudfront:(Create(?!Inv)|Delete|Get(?!Inv)|List|Tag|Untag|Update)/, "the same"],
+    [/^route53:(ChangeResourceRecordSets|GetChange|ListResourceRecordSets)$/, "the same"],
+    [/^s3:(CreateBucket|DeleteBucketPolicy|Get(?!Object)|ListBucketVersions|Put(?!Object))/, "the same"],
+    [/^s3:PutObject$/, "deploy-infra puts the first index, and charts that are adopted"],
+    [/^cloudfront:(Create|Get)Invalidation$/, "after charts were adopted, caches are told"],
+    [/^s3:ListBucket$/, "deploy-infra looks whether a bucket of access logs would be in the way"],
+    [/^s3:GetObjectVersion$/, "an index is put back by hand"],
+    [/^cloudformation:ContinueUpdateRollback$/, "deploy-infra resumes the way back of an update that failed"],
+    [/^cloudformation:(CancelUpdateStack|RollbackStack)$/, "an update is called off by hand"],
+    [/^cloudformation:(Create|Delete|Describe|Execute)ChangeSet$/, "a change is looked at by hand, and a bucket imported"],
+    [/^cloudformation:(DescribeEvents|DescribeStackResources?|GetTemplateSummary|ListStackResources|ValidateTemplate)$/, "other versions of the CDK CLI"],
+  ],
+};
+
+describe.each([
+  ["publish", PUBLISHER],
+  ["deploy", DEPLOYER],
+])("what workflows ask for in the role %s", (name, principal) => {
+  const calls = JSON.parse(readFileSync(new URL(`../../docs/iam/${name}-calls.json`, import.meta.url), "utf8")) as Calls;
+  const rights = roleStatements(template, name);
+  const isAllowed = (call: Request, given: readonly Statement[]) => evaluate({ ...call, principal }, bucketStatements(template), given) === "allow";
+  const refused = (given: readonly Statement[]) => calls.needed.filter((call) => !isAllowed(call, given));
+  /** The same rights without one action on one resource. */
+  const without = (action: string, resource: string) =>
+    rights.flatMap((right) => [
+      { ...right, actions: right.actions.filter((one) => one !== action) },
+      { ...right, actions: right.actions.filter((one) => one === action), resources: right.resources.filter((one) => one !== resource) },
+    ]);
+
+  test("is allowed", () => {
+    expect(calls.needed.length).toBeGreaterThan(5);
+    expect(refused(rights)).toEqual([]);
+  });
+
+  test("is no less than it may, but for what is kept for a reason", () => {
+    const pairs = rights.flatMap(({ actions, resources }) => actions.flatMap((action) => resources.map((resource) => [action, resource] as const)));
+    const idle = pairs.filter(([action, resource]) => refused(without(action, resource)).length === 0).map(([action]) => action);
+    const reserved = RESERVED[name]!;
+    expect(idle.filter((action) => !reserved.some(([pattern]) => pattern.test(action)))).toEqual([]);
+    expect(reserved.filter(([pattern]) => !idle.some((action) => pattern.test(action)))).toEqual([]);
+  });
+
+  test("is not more, where a tool can do without", () => {
+    expect((calls.refused ?? []).filter((call) => isAllowed(call, rights))).toEqual([]);
+  });
+
+  test("is asked by tokens that are admitted, of every workflow that is", () => {
+    const claims = calls.taken.map((taken) => Object.fromEntries(Object.entries(taken).map(([claim, value]) => [`${ISSUER}:${claim}`, value])));
+    expect(claims.filter((one) => !admits(name, one))).toEqual([]);
+    const open = trust(name).filter((statement) => statement.actions.includes(WEB));
+    const trusted = open.flatMap((statement) => statement.conditions["StringLike"]![`${ISSUER}:job_workflow_ref`] as string[]);
+    expect(trusted.filter((pattern) => !calls.taken.some((taken) => like(pattern, taken["job_workflow_ref"]!)))).toEqual([]);
   });
 });
 

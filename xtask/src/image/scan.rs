@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
@@ -105,6 +106,7 @@ impl Scanner {
         let mut findings = Vec::new();
         for part in &parts {
             let report = read_report(part, folder)?;
+            categorize(part, folder)?;
             check(&report, &part.platform, package)?;
             findings.extend(report.critical(&part.platform));
         }
@@ -178,6 +180,23 @@ fn sealed(program: &Path, home: &Path) -> Call {
 fn finish(started: impl Iterator<Item = Result<Running>>) -> Result<()> {
     let running: Vec<Running> = started.collect::<Result<_>>()?;
     running.into_iter().try_for_each(|running| running.finish(LIMIT).map_err(broken))
+}
+
+/// Says in a SARIF report which platform it is of: code scanning takes two reports of one tool only where their categories differ.
+fn categorize(part: &PlatformImage, folder: &Path) -> Result<()> {
+    let path = folder.join(format!("{}.sarif", report_name(part)));
+    let bytes = disk::read(&path)?.unwrap_or_default();
+    let sarif = serde_json::from_slice(&bytes)
+        .context(Exit::Scanner, || format!("Trivy wrote no SARIF for {}", part.platform))?;
+    disk::replace(&path, with_category(sarif, &format!("image/{}/", report_name(part))).to_string().as_bytes())
+}
+
+/// Every run of a report, in that category. GitHub's documentation: it is what stands before the last slash of this id.
+fn with_category(mut sarif: Value, category: &str) -> Value {
+    for run in sarif["runs"].as_array_mut().into_iter().flatten() {
+        run["automationDetails"] = json!({"id": category});
+    }
+    sarif
 }
 
 fn read_report(part: &PlatformImage, folder: &Path) -> Result<Report> {
@@ -350,6 +369,16 @@ mod tests {
         assert_eq!(check(&report(&other), &amd64(), "demo").unwrap_err().exit, Exit::Scanner);
         assert_eq!(check(&report(CLEAN), &amd64(), "absent").unwrap_err().exit, Exit::Scanner);
         assert_eq!(check(&report("{}"), &amd64(), "demo").unwrap_err().exit, Exit::Scanner);
+    }
+
+    #[test]
+    fn every_run_of_a_report_gets_the_category_of_its_platform() {
+        let sarif = json!({"version": "2.1.0", "runs": [{"results": []}, {"automationDetails": {"id": "other/"}}]});
+        let expected = json!({"version": "2.1.0", "runs": [
+            {"results": [], "automationDetails": {"id": "image/linux-arm64/"}},
+            {"automationDetails": {"id": "image/linux-arm64/"}},
+        ]});
+        assert_eq!(with_category(sarif, "image/linux-arm64/"), expected);
     }
 
     #[test]

@@ -47,6 +47,7 @@ fn i9_reports_are_kept_as_json_and_sarif_even_where_the_scan_stops_the_release()
             (&sarif["version"], &sarif["runs"][0]["tool"]["driver"]["name"]),
             (&"2.1.0".into(), &"Trivy".into())
         );
+        assert_eq!(sarif["runs"][0]["automationDetails"]["id"], format!("image/{platform}/"));
         let result = &sarif["runs"][0]["results"][0];
         assert_eq!(result["ruleId"], "CVE-2026-0007");
         assert_eq!(result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], "usr/local/bin/demo");

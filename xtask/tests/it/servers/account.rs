@@ -10,43 +10,46 @@ use std::sync::{Arc, OnceLock};
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 
-use super::cloudformation::{ACCOUNT, CloudFormation};
-use super::{CloudFront, Edge, Moto, Registry, Versitygw};
+use super::client::Reply;
+use super::cloudformation::CloudFormation;
+use super::rights::{self, Need};
+use super::{CloudFront, Dialect, Edge, Moto, Proxy, Registry, Versitygw};
 use crate::support::{Demo, Run, copy_tree, git, script, tool};
 
 /// The stack that is deployed.
 pub const STACK: &str = "demo-charts";
 /// The host name that charts are to be served from.
 const DOMAIN: &str = "charts.example.com";
-/// Whom moto takes everybody for.
-const CALLER: &str = "arn:aws:iam::123456789012:user/moto";
 
 /// Everything that a deployment meets.
 pub struct Account {
     pub demo: Demo,
     pub store: Arc<Versitygw>,
+    /// Before the store. The edge does not go through it.
+    pub s3: Proxy,
     pub cloudformation: CloudFormation,
     pub cloudfront: CloudFront,
     pub edge: Edge,
     pub zone: String,
     pub certificate: String,
     pub home: TempDir,
-    moto: Arc<Moto>,
+    moto: Moto,
 }
 
 impl Account {
     /// An account with nothing in it; nothing (said once) where a tool is missing.
     pub fn new() -> Option<Self> {
         let packages = packages()?;
-        let store = Arc::new(Versitygw::without_bucket(&format!("kube9-charts-{ACCOUNT}"))?);
-        let moto = Arc::new(Moto::empty()?);
+        let moto = Moto::empty()?;
+        let store = Arc::new(Versitygw::without_bucket(&format!("kube9-charts-{}", moto.account))?);
+        let s3 = Proxy::before(store.port, Dialect::S3);
         let edge = Edge::before(&store);
         let cloudformation = CloudFormation::before(&moto, &store);
         let cloudfront = CloudFront::before(&moto, Some(edge.caches()));
         let (zone, certificate) = (make_zone(&moto, "example.com"), make_certificate(&moto, "*.example.com"));
         let demo = Demo::in_memory();
         let home = tempfile::tempdir().unwrap();
-        let account = Account { demo, store, cloudformation, cloudfront, edge, zone, certificate, home, moto };
+        let account = Account { demo, store, s3, cloudformation, cloudfront, edge, zone, certificate, home, moto };
         account.set_up(packages);
         Some(account)
     }
@@ -66,7 +69,7 @@ impl Account {
              stack = \"{STACK}\"\nregion = \"us-east-1\"\nbuilder = \"embedded\"\nscan = \"if-installed\"\n\
              plain-http-registry = true\nendpoints = {{ s3 = \"{}\", cloudfront = \"{}\", cloudformation = \"{}\" }}\n",
             self.edge.url(),
-            self.store.url(),
+            self.s3.url(),
             self.cloudfront.proxy.url(),
             self.cloudformation.proxy.url(),
         );
@@ -111,10 +114,10 @@ impl Account {
             .env("AWS_SECRET_ACCESS_KEY", &who.secret_key)
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-            .env("AWS_ACCOUNT_ID", ACCOUNT)
+            .env("AWS_ACCOUNT_ID", self.number())
             .env("CHARTS_CERTIFICATE_ARN", &self.certificate)
             .env("CHARTS_HOSTED_ZONE_ID", &self.zone)
-            .env("CHARTS_BREAK_GLASS", CALLER)
+            .env("CHARTS_BREAK_GLASS", self.caller())
             .envs(self.servers())
             .envs([("GIT_AUTHOR_NAME", "Test"), ("GIT_AUTHOR_EMAIL", "test@example.com")])
             .envs([("GIT_COMMITTER_NAME", "Test"), ("GIT_COMMITTER_EMAIL", "test@example.com")]);
@@ -124,9 +127,10 @@ impl Account {
     /// What the repository on GitHub is told of the account, by the names that workflows know.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         vec![
+            ("secrets.AWS_ACCOUNT_ID", self.number().into()),
             ("secrets.CHARTS_CERTIFICATE_ARN", self.certificate.clone()),
             ("secrets.CHARTS_HOSTED_ZONE_ID", self.zone.clone()),
-            ("vars.CHARTS_BREAK_GLASS", CALLER.into()),
+            ("vars.CHARTS_BREAK_GLASS", self.caller()),
         ]
     }
 
@@ -135,6 +139,8 @@ impl Account {
         vec![
             ("AWS_ENDPOINT_URL", self.cloudformation.proxy.url()),
             ("AWS_EC2_METADATA_DISABLED", "true".into()),
+            // The CDK CLI remembers whose credentials are whose, and looks for that in the user's home, whatever HOME says.
+            ("CDK_HOME", self.home.path().join("cdk").display().to_string()),
             ("CDK_VALIDATION", "false".into()),
             ("CHARTS_DOMAIN", DOMAIN.into()),
             ("SSL_CERT_FILE", self.authorities().display().to_string()),
@@ -194,6 +200,37 @@ impl Account {
 
     pub fn has_bucket(&self) -> bool {
         self.store.ask("HEAD", &format!("/{}", self.store.bucket), "", b"").send().unwrap().status == 200
+    }
+
+    /// Its 12 digits.
+    pub fn number(&self) -> &str {
+        &self.moto.account
+    }
+
+    /// Whom moto takes everybody for.
+    fn caller(&self) -> String {
+        format!("arn:aws:iam::{}:user/moto", self.number())
+    }
+
+    /// What was needed so far to be let do what was asked of AWS, in lists that only grow.
+    pub fn asked(&self) -> Vec<Vec<Need>> {
+        let of_others =
+            |asked: Vec<super::Asked>| asked.iter().flat_map(|asked| rights::of_others(asked, self.number())).collect();
+        vec![
+            self.s3.seen().iter().flat_map(rights::of_s3).collect(),
+            of_others(self.cloudformation.asked()),
+            of_others(self.cloudfront.asked()),
+        ]
+    }
+
+    /// A distribution, as CloudFront tells it.
+    pub fn distribution(&self, id: &str) -> Reply {
+        self.moto.told_distribution(id)
+    }
+
+    /// The ids of all distributions.
+    pub fn distributions(&self) -> Vec<String> {
+        self.moto.distributions()
     }
 
     /// One more certificate.
@@ -265,7 +302,8 @@ fn with_programs(packages: &Path) -> OsString {
     std::env::join_paths(folders).unwrap()
 }
 
-/// A folder with the infrastructure's packages, installed once and kept for as long as the lock file stays the same.
+/// A folder with the infrastructure's packages, installed once and kept for as long as the lock file stays the same; what npm fetched for
+/// that is in its `npm`.
 pub fn packages() -> Option<&'static Path> {
     static PACKAGES: OnceLock<Option<PathBuf>> = OnceLock::new();
     let packages = PACKAGES.get_or_init(|| {
@@ -282,17 +320,18 @@ pub fn packages() -> Option<&'static Path> {
                 &format!("node='{}' npm='{}'\n{program}\n", node.display(), npm.display()),
             );
         }
-        if !folder.join("done").exists() {
+        if !folder.join("npm").exists() {
             for name in ["package.json", "package-lock.json"] {
                 std::fs::copy(sources().join(name), folder.join(name)).unwrap();
             }
             let mut install = Command::new(folder.join("bin/npm"));
             install
-                .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+                .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", "fetched"])
                 .current_dir(&folder)
                 .env("PATH", with_programs(&folder));
             Run::of(install).ok();
-            std::fs::write(folder.join("done"), "").unwrap();
+            // What is there is whole.
+            std::fs::rename(folder.join("fetched"), folder.join("npm")).unwrap();
         }
         Some(folder)
     });

@@ -1,28 +1,36 @@
 //! CloudFormation as AWS describes it: a fake before a fake, for moto knows neither events of resources, nor rollbacks, nor most of the
 //! infrastructure's types.
 //!
-//! Templates become real where a release needs that: buckets are made on versitygw, a distribution by moto's CloudFront. Everything else
-//! is only kept. It shows what a deployment depends on: states, events, outputs, creations and updates that fail and go back, and that
-//! take their time. It checks no template, replaces nothing, and does not apply bucket policies: those are evaluated by tests beside the
-//! infrastructure itself.
+//! Everything that it says of a stack comes from the template that was sent, and what AWS would not begin with is refused. Templates become
+//! real where a release needs that: buckets are made on versitygw, and a distribution by moto's CloudFront, with the template's own
+//! configuration. Everything else is only kept. It shows what a deployment depends on: states, events, outputs, the order of resources,
+//! creations and updates that fail and go back, and that take their time. It replaces nothing (what would be is refused), and does not apply
+//! bucket policies: those are evaluated by tests beside the infrastructure itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::edge::decoded;
 use super::fault::Dialect;
 use super::moto::Moto;
 use super::proxy::{Answer, Asked, Proxy, Way};
-use super::versitygw::Versitygw;
+use super::versitygw::{REGION, Versitygw};
 use crate::support::free_port;
+use made::{Made, Maker};
+use template::{Refusal, Template, World, invalid};
 
-pub const ACCOUNT: &str = "123456789012";
-/// Those of which there is a name in one place of the world only.
-const BUCKET: &str = "AWS::S3::Bucket";
-const DISTRIBUTION: &str = "AWS::CloudFront::Distribution";
+mod made;
+mod template;
+
+const STACK: &str = "AWS::CloudFormation::Stack";
+/// CloudFormation's user guide, "Stack status codes": what an update can begin at.
+const UPDATABLE: [&str; 5] =
+    ["CREATE_COMPLETE", "IMPORT_COMPLETE", "IMPORT_ROLLBACK_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"];
+/// What can be deleted although something is under way.
+const DELETABLE: [&str; 3] = ["CREATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS"];
 
 /// A running fake; what is not for CloudFormation goes to moto.
 pub struct CloudFormation {
@@ -32,65 +40,68 @@ pub struct CloudFormation {
 }
 
 struct State {
-    moto: Arc<Moto>,
-    store: Arc<Versitygw>,
+    maker: Maker,
     stacks: BTreeMap<String, Stack>,
     /// Reasons by logical id or type.
     failing: BTreeMap<String, String>,
     takes: Duration,
     events: usize,
+    asked: Vec<Asked>,
+    /// The one stack that the caller may look at, where there is only one.
+    allowed: Option<String>,
 }
 
 #[derive(Clone, Default)]
 struct Stack {
+    id: String,
     status: String,
-    template: String,
+    template: Template,
     /// By logical id.
     made: BTreeMap<String, Made>,
+    outputs: Vec<(String, String)>,
     events: Vec<Event>,
     /// What is under way, and until when.
     under_way: Option<(Instant, Work)>,
 }
 
+/// What happened to a resource, or to the stack.
 #[derive(Clone)]
-struct Made {
-    kind: String,
-    physical: String,
-    policy: String,
-}
-
-#[derive(Clone)]
-struct Event {
+pub struct Event {
     id: usize,
-    resource: String,
-    kind: String,
-    status: String,
-    reason: String,
+    /// A logical id.
+    pub resource: String,
+    pub kind: String,
+    pub status: String,
+    pub reason: String,
     time: jiff::Timestamp,
 }
 
 #[derive(Clone)]
 enum Work {
     Create,
-    Update(String),
+    Update(Template),
+    GoBack,
     Delete,
 }
 
 impl CloudFormation {
-    pub fn before(moto: &Arc<Moto>, store: &Arc<Versitygw>) -> Self {
+    pub fn before(moto: &Moto, store: &Arc<Versitygw>) -> Self {
         let state = State {
-            moto: Arc::clone(moto),
-            store: Arc::clone(store),
+            maker: Maker { moto: moto.clone(), store: Arc::clone(store) },
             stacks: BTreeMap::new(),
             failing: BTreeMap::new(),
             takes: Duration::ZERO,
             events: 0,
+            asked: Vec::new(),
+            allowed: None,
         };
-        let (state, port) = (Arc::new(Mutex::new(state)), moto.port);
+        let (state, moto) = (Arc::new(Mutex::new(state)), moto.clone());
         let shared = Arc::clone(&state);
         let route = move |asked: &mut Asked| {
+            shared.lock().unwrap().asked.push(asked.clone());
+            moto.claim(asked);
             let ours = asked.header("authorization").is_some_and(|signed| signed.contains("/cloudformation/"));
-            if ours { Way::Here(shared.lock().unwrap().answer(asked)) } else { Way::To(port) }
+            if ours { Way::Here(shared.lock().unwrap().answer(asked)) } else { Way::To(moto.port) }
         };
         CloudFormation { proxy: Proxy::with(free_port(), Dialect::Aws, route, |_, answer| answer), state }
     }
@@ -98,6 +109,11 @@ impl CloudFormation {
     /// From now on resources of that type or logical id cannot be made or changed.
     pub fn fail(&self, what: &str, reason: &str) {
         self.state.lock().unwrap().failing.insert(what.into(), reason.into());
+    }
+
+    /// From now on the caller has rights on that stack alone.
+    pub fn allow_only(&self, stack: &str) {
+        self.state.lock().unwrap().allowed = Some(stack.into());
     }
 
     /// Nothing fails any more.
@@ -116,7 +132,10 @@ impl CloudFormation {
 
     /// Puts a stack into a state, whatever it was in.
     pub fn put_in(&self, stack: &str, status: &str) {
-        self.state.lock().unwrap().stacks.entry(stack.into()).or_default().status = status.into();
+        let mut state = self.state.lock().unwrap();
+        let id = state.new_id(stack);
+        let stack = state.stacks.entry(stack.into()).or_insert_with(|| Stack { id, ..Stack::default() });
+        stack.status = status.into();
     }
 
     /// The state of a stack, if there is one.
@@ -128,7 +147,17 @@ impl CloudFormation {
 
     /// The template that is deployed.
     pub fn template(&self, stack: &str) -> Value {
-        parsed(&self.state.lock().unwrap().stacks[stack].template)
+        self.state.lock().unwrap().stacks[stack].template.value().clone()
+    }
+
+    /// All that happened to a stack, the oldest first.
+    pub fn events(&self, stack: &str) -> Vec<Event> {
+        self.state.lock().unwrap().stacks[stack].events.clone()
+    }
+
+    /// Every request so far, in order, those for other services, too.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.state.lock().unwrap().asked.clone()
     }
 
     /// How often a stack was created, updated or deleted, or tried to be.
@@ -137,82 +166,105 @@ impl CloudFormation {
     }
 }
 
+/// A request's fields by their names.
+type Form = BTreeMap<String, String>;
+
 impl State {
     fn answer(&mut self, asked: &Asked) -> Answer {
         self.go_on();
         let form = form(&asked.body);
         let action = form.get("Action").map_or("", String::as_str);
-        let name = form.get("StackName").map_or("", String::as_str);
-        // Stacks are asked for by their ids, too.
-        let name = name.split('/').nth(1).unwrap_or(name).to_owned();
-        let template = form.get("TemplateBody").cloned().unwrap_or_default();
-        let result = match action {
-            "CreateStack" => self.create(&name, template),
-            "UpdateStack" => self.update(&name, template),
-            "DeleteStack" => self.delete(&name),
-            "ContinueUpdateRollback" => self.resume(&name),
-            "DescribeStacks" => self.known(&name).map(|stack| described(&name, stack)),
-            "DescribeStackEvents" => self.known(&name).map(|stack| events(&name, stack)),
-            "GetTemplate" => self.known(&name).map(|stack| element("TemplateBody", &escaped(&stack.template))),
-            _ => Err(("InvalidAction", format!("the fake does not know {action}"))),
-        };
-        match result {
+        match self.act(action, &form) {
             Ok(body) => {
                 let body = format!("<{action}Response><{action}Result>{body}</{action}Result></{action}Response>");
                 Answer::new(200, "text/xml", body)
             }
             Err((code, message)) => {
+                let status = if code == "AccessDenied" { 403 } else { 400 };
                 let (code, message) = (element("Code", code), element("Message", &escaped(&message)));
                 let body = format!("<ErrorResponse><Error><Type>Sender</Type>{code}{message}</Error></ErrorResponse>");
-                Answer::new(400, "text/xml", body)
+                Answer::new(status, "text/xml", body)
             }
         }
     }
 
-    fn known(&self, name: &str) -> Result<&Stack, (&'static str, String)> {
-        self.stacks.get(name).ok_or_else(|| ("ValidationError", format!("Stack with id {name} does not exist")))
+    fn act(&mut self, action: &str, form: &Form) -> Result<String, Refusal> {
+        let name = form.get("StackName").map_or("", String::as_str);
+        // Stacks are asked for by their ids, too.
+        let name = name.split('/').nth(1).unwrap_or(name);
+        if self.allowed.as_ref().is_some_and(|allowed| allowed != name) {
+            let who = format!("arn:aws:sts::{}:assumed-role/somebody/session", self.maker.moto.account);
+            return Err(("AccessDenied", format!("User: {who} is not authorized to perform: cloudformation:{action}")));
+        }
+        let absent = |words: &str| invalid(words.replace("{}", name));
+        match action {
+            "CreateStack" => self.create(name, form),
+            "UpdateStack" => self.update(name, form),
+            "DeleteStack" => self.delete(name),
+            "ContinueUpdateRollback" => self.resume(name),
+            "DescribeStacks" => self.known(name).map(described).ok_or(absent("Stack with id {} does not exist")),
+            "DescribeStackEvents" => self.known(name).map(happened).ok_or(absent("Stack [{}] does not exist")),
+            "GetTemplate" => {
+                let text = |stack: &Stack| element("TemplateBody", &escaped(&stack.template.text));
+                self.known(name).map(text).ok_or(absent("Stack with id {} does not exist"))
+            }
+            _ => Err(("InvalidAction", format!("the fake does not know {action}"))),
+        }
     }
 
-    fn create(&mut self, name: &str, template: String) -> Result<String, (&'static str, String)> {
+    fn known(&self, name: &str) -> Option<&Stack> {
+        self.stacks.get(name)
+    }
+
+    fn create(&mut self, name: &str, form: &Form) -> Result<String, Refusal> {
+        let template = wanted(form)?;
         if self.stacks.contains_key(name) {
             return Err(("AlreadyExistsException", format!("Stack [{name}] already exists")));
         }
-        self.stacks.insert(name.into(), Stack { template, ..Stack::default() });
+        let id = self.new_id(name);
+        self.stacks.insert(name.into(), Stack { id: id.clone(), template, ..Stack::default() });
         self.begin(name, "CREATE_IN_PROGRESS", Work::Create);
-        Ok(element("StackId", &id(name)))
+        Ok(element("StackId", &id))
     }
 
-    fn update(&mut self, name: &str, template: String) -> Result<String, (&'static str, String)> {
-        let stack = self.known(name)?;
-        let ready = stack.status.ends_with("_COMPLETE") && stack.status != "ROLLBACK_COMPLETE";
-        if !ready {
-            let message = format!("Stack:{} is in {} state and can not be updated.", id(name), stack.status);
-            return Err(("ValidationError", message));
+    fn update(&mut self, name: &str, form: &Form) -> Result<String, Refusal> {
+        let template = wanted(form)?;
+        let Some(stack) = self.stacks.get(name) else {
+            return Err(invalid(format!("Stack [{name}] does not exist")));
+        };
+        let id = stack.id.clone();
+        if !UPDATABLE.contains(&stack.status.as_str()) {
+            return Err(invalid(format!("Stack:{id} is in {} state and can not be updated.", stack.status)));
         }
-        if parsed(&stack.template) == parsed(&template) {
-            return Err(("ValidationError", "No updates are to be performed.".into()));
+        if stack.template.value() == template.value() {
+            return Err(invalid("No updates are to be performed."));
         }
         self.begin(name, "UPDATE_IN_PROGRESS", Work::Update(template));
-        Ok(element("StackId", &id(name)))
+        Ok(element("StackId", &id))
     }
 
-    fn delete(&mut self, name: &str) -> Result<String, (&'static str, String)> {
-        if self.stacks.contains_key(name) {
-            self.begin(name, "DELETE_IN_PROGRESS", Work::Delete);
+    fn delete(&mut self, name: &str) -> Result<String, Refusal> {
+        let Some(Stack { id, status, .. }) = self.stacks.get(name) else { return Ok(String::new()) };
+        if status.ends_with("_IN_PROGRESS") && !DELETABLE.contains(&status.as_str()) {
+            return Err(invalid(format!("Stack [{id}] cannot be deleted while in status {status}")));
         }
+        self.begin(name, "DELETE_IN_PROGRESS", Work::Delete);
         Ok(String::new())
     }
 
-    fn resume(&mut self, name: &str) -> Result<String, (&'static str, String)> {
-        if self.known(name)?.status != "UPDATE_ROLLBACK_FAILED" {
-            return Err(("ValidationError", "there is nothing to continue".into()));
+    fn resume(&mut self, name: &str) -> Result<String, Refusal> {
+        let Some(Stack { id, status, .. }) = self.stacks.get(name) else {
+            return Err(invalid(format!("Stack [{name}] does not exist")));
+        };
+        if status != "UPDATE_ROLLBACK_FAILED" {
+            return Err(invalid(format!("Stack:{id} is in {status} state and can not continue to roll back.")));
         }
-        self.note(name, name, "AWS::CloudFormation::Stack", "UPDATE_ROLLBACK_COMPLETE", "");
+        self.begin(name, "UPDATE_ROLLBACK_IN_PROGRESS", Work::GoBack);
         Ok(String::new())
     }
 
     fn begin(&mut self, name: &str, status: &str, work: Work) {
-        self.note(name, name, "AWS::CloudFormation::Stack", status, "User Initiated");
+        self.note_stack(name, status, "User Initiated");
         let ready = Instant::now() + self.takes;
         self.stacks.get_mut(name).unwrap().under_way = Some((ready, work));
         self.go_on();
@@ -232,155 +284,231 @@ impl State {
             match work {
                 Work::Create => self.finish_creation(&name),
                 Work::Update(template) => self.finish_update(&name, template),
+                Work::GoBack => self.note_stack(&name, "UPDATE_ROLLBACK_COMPLETE", ""),
                 Work::Delete => self.finish_deletion(&name),
             }
         }
     }
 
     fn finish_creation(&mut self, name: &str) {
-        let resources = resources(&self.stacks[name].template);
-        if self.make(name, &resources, "CREATE") {
-            return self.note(name, name, "AWS::CloudFormation::Stack", "CREATE_COMPLETE", "");
-        }
-        self.note(name, name, "AWS::CloudFormation::Stack", "ROLLBACK_IN_PROGRESS", "a resource failed to create");
-        let made = std::mem::take(&mut self.stacks.get_mut(name).unwrap().made);
-        for (resource, made) in made {
-            self.take_away(name, &resource, &made, made.policy == "Retain");
-        }
-        self.note(name, name, "AWS::CloudFormation::Stack", "ROLLBACK_COMPLETE", "");
+        let template = self.stacks[name].template.clone();
+        let all: BTreeSet<String> = template.resources().keys().cloned().collect();
+        let Err(failed) = self.build(name, &template, &all) else {
+            self.tell_outputs(name);
+            return self.note_stack(name, "CREATE_COMPLETE", "");
+        };
+        let reason = format!("The following resource(s) failed to create: [{failed}]. Rollback requested by user.");
+        self.note_stack(name, "ROLLBACK_IN_PROGRESS", &reason);
+        let is_gone = self.take_away(name, &template, &all, &["Retain"]);
+        self.note_stack(name, if is_gone { "ROLLBACK_COMPLETE" } else { "ROLLBACK_FAILED" }, "");
     }
 
-    fn finish_update(&mut self, name: &str, template: String) {
+    fn finish_update(&mut self, name: &str, template: Template) {
         let before = self.stacks[name].clone();
-        let (old, new) = (resources(&before.template), resources(&template));
-        let differs: Map<String, Value> = new
-            .iter()
-            .filter(|(id, resource)| old.get(*id) != Some(*resource))
-            .map(|(id, one)| (id.clone(), one.clone()))
-            .collect();
-        if !self.make(name, &differs, "UPDATE") {
-            self.note(
-                name,
-                name,
-                "AWS::CloudFormation::Stack",
-                "UPDATE_ROLLBACK_IN_PROGRESS",
-                "a resource failed to update",
-            );
-            let made = self.stacks[name].made.clone();
-            for (resource, made) in made.iter().filter(|(resource, _)| !before.made.contains_key(*resource)) {
-                self.take_away(name, resource, made, false);
-            }
-            self.stacks.get_mut(name).unwrap().made = before.made;
-            return self.note(name, name, "AWS::CloudFormation::Stack", "UPDATE_ROLLBACK_COMPLETE", "");
+        let (old, new) = (before.template.resources(), template.resources());
+        let differs: BTreeSet<String> = new.keys().filter(|id| old.get(*id) != new.get(*id)).cloned().collect();
+        if let Err(failed) = self.build(name, &template, &differs) {
+            let reason = format!("The following resource(s) failed to update: [{failed}].");
+            return self.go_back(name, &before, &template, &differs, &reason);
         }
-        for (resource, made) in before.made.iter().filter(|(resource, _)| !new.contains_key(*resource)) {
-            self.take_away(name, resource, made, made.policy.starts_with("Retain"));
-            self.stacks.get_mut(name).unwrap().made.remove(resource);
+        let left: BTreeSet<String> = before.made.keys().filter(|id| !new.contains_key(*id)).cloned().collect();
+        if !left.is_empty() {
+            self.note_stack(name, "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "");
+            // What cannot be deleted stays, and the update is complete.
+            self.take_away(name, &before.template, &left, &["Retain", "RetainExceptOnCreate"]);
+            self.stacks.get_mut(name).unwrap().made.retain(|id, _| !left.contains(id));
         }
         self.stacks.get_mut(name).unwrap().template = template;
-        self.note(name, name, "AWS::CloudFormation::Stack", "UPDATE_COMPLETE", "");
+        self.tell_outputs(name);
+        self.note_stack(name, "UPDATE_COMPLETE", "");
+    }
+
+    /// Makes everything what it was before an update.
+    fn go_back(&mut self, name: &str, before: &Stack, template: &Template, tried: &BTreeSet<String>, reason: &str) {
+        self.note_stack(name, "UPDATE_ROLLBACK_IN_PROGRESS", reason);
+        let made = &self.stacks[name].made;
+        let (changed, new): (BTreeSet<String>, BTreeSet<String>) =
+            tried.iter().filter(|id| made.contains_key(*id)).cloned().partition(|id| before.made.contains_key(id));
+        let changed = changed.into_iter().filter(|id| made[id].properties != before.made[id].properties).collect();
+        let is_back = self.build(name, &before.template, &changed).is_ok();
+        let is_gone = self.take_away(name, template, &new, &["Retain"]);
+        let status = if is_back && is_gone { "UPDATE_ROLLBACK_COMPLETE" } else { "UPDATE_ROLLBACK_FAILED" };
+        self.note_stack(name, status, "");
     }
 
     fn finish_deletion(&mut self, name: &str) {
-        let stack = self.stacks.remove(name).unwrap();
-        for (resource, made) in &stack.made {
-            let stays = made.policy.starts_with("Retain");
-            if !stays && made.kind == BUCKET {
-                self.remove_bucket(&made.physical);
+        let template = self.stacks[name].template.clone();
+        let all: BTreeSet<String> = self.stacks[name].made.keys().cloned().collect();
+        if self.take_away(name, &template, &all, &["Retain", "RetainExceptOnCreate"]) {
+            self.stacks.remove(name);
+        } else {
+            self.note_stack(name, "DELETE_FAILED", "");
+        }
+    }
+
+    /// Makes or changes resources, each when all that it needs is there. What is under way when one fails is given up, and all of
+    /// these are named.
+    fn build(&mut self, name: &str, template: &Template, wanted: &BTreeSet<String>) -> Result<(), String> {
+        let order = template.in_order().unwrap();
+        let mut waiting: Vec<&String> = order.iter().filter(|id| wanted.contains(*id)).collect();
+        let mut under_way: Vec<&String> = Vec::new();
+        loop {
+            let is_open = |id: &&String, open: &[&String]| template.needs(id).iter().any(|need| open.contains(&need));
+            let open: Vec<&String> = waiting.iter().chain(&under_way).copied().collect();
+            let (rest, ready): (Vec<&String>, Vec<&String>) = waiting.iter().partition(|id| is_open(id, &open));
+            ready.iter().for_each(|id| self.note_begun(name, template, id));
+            under_way.extend(ready);
+            waiting = rest;
+            // What others wait for comes first: then what nobody waits for is still under way when something fails.
+            let urgency = |id: &&String| {
+                let waited = waiting.iter().filter(|other| template.needs(other).contains(*id)).count();
+                (self.failing(template, id).is_some(), waited)
+            };
+            let Some(next) = (0..under_way.len()).max_by_key(|at| urgency(&under_way[*at])) else { return Ok(()) };
+            let id = under_way.remove(next);
+            if let Err(reason) = self.build_one(name, template, id) {
+                self.note_failed(name, template, id, &reason);
+                let verb = if self.stacks[name].status.starts_with("CREATE") { "creation" } else { "update" };
+                under_way
+                    .iter()
+                    .for_each(|id| self.note_failed(name, template, id, &format!("Resource {verb} cancelled")));
+                under_way.insert(0, id);
+                return Err(under_way.into_iter().cloned().collect::<Vec<_>>().join(", "));
             }
-            let _ = resource;
         }
     }
 
-    /// Makes or changes resources, and says whether all went well.
-    fn make(&mut self, name: &str, resources: &Map<String, Value>, verb: &str) -> bool {
-        for (resource, wanted) in resources {
-            let kind = wanted["Type"].as_str().unwrap().to_owned();
-            let verb = if self.stacks[name].made.contains_key(resource) { verb } else { "CREATE" };
-            self.note(name, resource, &kind, &format!("{verb}_IN_PROGRESS"), "");
-            let reason = self.failing.get(resource).or_else(|| self.failing.get(&kind)).cloned();
-            let made = reason.map_or_else(|| self.make_one(name, resource, wanted), Err);
-            match made {
-                Ok(physical) => {
-                    let policy = wanted["DeletionPolicy"].as_str().unwrap_or("Delete").to_owned();
-                    let made = Made { kind: kind.clone(), physical, policy };
-                    self.stacks.get_mut(name).unwrap().made.insert(resource.clone(), made);
-                    self.note(name, resource, &kind, &format!("{verb}_COMPLETE"), "");
-                }
-                Err(reason) => {
-                    self.note(name, resource, &kind, &format!("{verb}_FAILED"), &reason);
-                    // As AWS has it: what was under way beside it is given up.
-                    self.note(
-                        name,
-                        "Beside",
-                        "AWS::IAM::Role",
-                        &format!("{verb}_FAILED"),
-                        "Resource creation cancelled",
-                    );
-                    return false;
-                }
+    fn build_one(&mut self, name: &str, template: &Template, id: &str) -> Result<(), String> {
+        if let Some(reason) = self.failing(template, id) {
+            return Err(reason);
+        }
+        let stack = &self.stacks[name];
+        let names = Names { stack, name, account: &self.maker.moto.account };
+        let (known, properties) = (stack.made.get(id), template.properties(id, &names));
+        let verb = if known.is_some() { "UPDATE" } else { "CREATE" };
+        let policy = template.resources()[id]["DeletionPolicy"].as_str().unwrap_or("Delete").to_owned();
+        let made = self.maker.make(&format!("{name}-{id}"), template.kind(id), properties, known)?;
+        self.stacks.get_mut(name).unwrap().made.insert(id.into(), Made { policy, ..made });
+        self.note(name, id, template.kind(id), &format!("{verb}_COMPLETE"), "");
+        Ok(())
+    }
+
+    /// Deletes resources, each after all that need it, but those whose policy lets them stay; says whether all that were to go are gone.
+    fn take_away(&mut self, name: &str, template: &Template, ids: &BTreeSet<String>, staying: &[&str]) -> bool {
+        let mut all_gone = true;
+        for id in template.in_order().unwrap().iter().rev().filter(|id| ids.contains(*id)) {
+            let Some(made) = self.stacks[name].made.get(id).cloned() else { continue };
+            if staying.contains(&made.policy.as_str()) {
+                self.note(name, id, &made.kind, "DELETE_SKIPPED", "");
+            } else if let Err(reason) = self.maker.remove(&made) {
+                self.note(name, id, &made.kind, "DELETE_FAILED", &reason);
+                all_gone = false;
+                continue;
+            } else {
+                self.note(name, id, &made.kind, "DELETE_COMPLETE", "");
             }
+            self.stacks.get_mut(name).unwrap().made.remove(id);
         }
-        true
+        all_gone
     }
 
-    fn make_one(&mut self, name: &str, resource: &str, wanted: &Value) -> Result<String, String> {
-        let known = self.stacks[name].made.get(resource).map(|made| made.physical.clone());
-        let properties = &wanted["Properties"];
-        match (wanted["Type"].as_str().unwrap(), known) {
-            (_, Some(physical)) => Ok(physical),
-            (BUCKET, None) => {
-                let bucket = properties["BucketName"].as_str().unwrap();
-                let there = self.store.ask("HEAD", &format!("/{bucket}"), "", b"").send().unwrap().status == 200;
-                if there {
-                    return Err(format!("{bucket} already exists"));
-                }
-                self.store.make_bucket(bucket);
-                Ok(bucket.into())
-            }
-            (DISTRIBUTION, None) => Ok(self.moto.make_distribution()),
-            ("AWS::IAM::Role", None) => Ok(properties["RoleName"].as_str().unwrap_or(resource).into()),
-            (_, None) => Ok(resource.into()),
-        }
+    fn failing(&self, template: &Template, id: &str) -> Option<String> {
+        self.failing.get(id).or_else(|| self.failing.get(template.kind(id))).cloned()
     }
 
-    fn take_away(&mut self, name: &str, resource: &str, made: &Made, stays: bool) {
-        if !stays && made.kind == BUCKET {
-            self.remove_bucket(&made.physical);
-        }
-        let status = if stays { "DELETE_SKIPPED" } else { "DELETE_COMPLETE" };
-        self.note(name, resource, &made.kind, status, "");
+    fn tell_outputs(&mut self, name: &str) {
+        let stack = &self.stacks[name];
+        let outputs = stack.template.outputs(&Names { stack, name, account: &self.maker.moto.account });
+        self.stacks.get_mut(name).unwrap().outputs = outputs;
     }
 
-    fn remove_bucket(&self, bucket: &str) {
-        self.store.ask("DELETE", &format!("/{bucket}"), "", b"").send().unwrap().is(204);
+    fn new_id(&mut self, name: &str) -> String {
+        self.events += 1;
+        format!("arn:aws:cloudformation:{REGION}:{}:stack/{name}/{}", self.maker.moto.account, self.events)
+    }
+
+    fn note_begun(&mut self, name: &str, template: &Template, id: &str) {
+        let verb = if self.stacks[name].made.contains_key(id) { "UPDATE" } else { "CREATE" };
+        self.note(name, id, template.kind(id), &format!("{verb}_IN_PROGRESS"), "");
+    }
+
+    fn note_failed(&mut self, name: &str, template: &Template, id: &str, reason: &str) {
+        let verb = if self.stacks[name].made.contains_key(id) { "UPDATE" } else { "CREATE" };
+        self.note(name, id, template.kind(id), &format!("{verb}_FAILED"), reason);
+    }
+
+    fn note_stack(&mut self, name: &str, status: &str, reason: &str) {
+        self.stacks.get_mut(name).unwrap().status = status.into();
+        self.note(name, name, STACK, status, reason);
     }
 
     fn note(&mut self, name: &str, resource: &str, kind: &str, status: &str, reason: &str) {
         self.events += 1;
-        let stack = self.stacks.get_mut(name).unwrap();
-        if kind == "AWS::CloudFormation::Stack" {
-            stack.status = status.into();
-        }
         let (resource, kind, status, reason) = (resource.into(), kind.into(), status.into(), reason.into());
         let time = jiff::Timestamp::now();
-        stack.events.push(Event { id: self.events, resource, kind, status, reason, time });
+        let event = Event { id: self.events, resource, kind, status, reason, time };
+        self.stacks.get_mut(name).unwrap().events.push(event);
     }
 }
 
-fn described(name: &str, stack: &Stack) -> String {
-    let empty = ["ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS", "CREATE_IN_PROGRESS"].contains(&stack.status.as_str());
-    let template = parsed(&stack.template);
-    let outputs = template["Outputs"].as_object().filter(|_| !empty).into_iter().flatten().map(|(key, output)| {
-        let value = resolved(&output["Value"], stack);
-        element("member", &(element("OutputKey", key) + &element("OutputValue", &escaped(&value))))
-    });
-    let outputs = element("Outputs", &outputs.collect::<String>());
+/// What functions of a template become in a stack.
+struct Names<'s> {
+    stack: &'s Stack,
+    name: &'s str,
+    account: &'s str,
+}
+
+impl World for Names<'_> {
+    fn parameter(&self, name: &str) -> Option<String> {
+        let value = match name.strip_prefix("AWS::")? {
+            "AccountId" => self.account,
+            "Partition" => "aws",
+            "Region" => REGION,
+            "StackId" => &self.stack.id,
+            "StackName" => self.name,
+            "URLSuffix" => "amazonaws.com",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    fn reference(&self, resource: &str) -> String {
+        self.stack.made[resource].physical.clone()
+    }
+
+    fn attribute(&self, resource: &str, name: &str) -> String {
+        self.stack.made[resource].attributes[name].clone()
+    }
+}
+
+/// The template of a request, if CloudFormation would begin with it.
+fn wanted(form: &Form) -> Result<Template, Refusal> {
+    const KNOWN: [&str; 6] = ["Action", "Capabilities", "ClientRequestToken", "StackName", "TemplateBody", "Version"];
+    let is_known = |name: &str, value: &str| match name {
+        // An empty list.
+        _ if value.is_empty() => true,
+        // What CloudFormation does where nothing is said.
+        "DeploymentConfig.Mode" => value == "STANDARD",
+        _ => KNOWN.contains(&name.split('.').next().unwrap()),
+    };
+    if let Some((name, value)) = form.iter().find(|(name, value)| !is_known(name, value)) {
+        return Err(("InvalidAction", format!("the fake does not know {name} {value}")));
+    }
+    let given = form.iter().filter(|(name, _)| name.starts_with("Capabilities.member."));
+    let given: Vec<&str> = given.map(|(_, value)| value.as_str()).collect();
+    Template::read(form.get("TemplateBody").map_or("", String::as_str), &given)
+}
+
+fn described(stack: &Stack) -> String {
+    let output = |(key, value): &(String, String)| {
+        element("member", &(element("OutputKey", key) + &element("OutputValue", &escaped(value))))
+    };
+    let outputs = element("Outputs", &stack.outputs.iter().map(output).collect::<String>());
     let fields = [
-        ("StackId", id(name)),
-        ("StackName", name.into()),
-        ("StackStatus", stack.status.clone()),
-        ("CreationTime", TIME.into()),
+        ("StackId", stack.id.as_str()),
+        ("StackName", stack.id.split('/').nth(1).unwrap()),
+        ("StackStatus", &stack.status),
+        ("CreationTime", TIME),
     ];
     let fields: String = fields.iter().map(|(name, value)| element(name, value)).collect();
     element("Stacks", &element("member", &(fields + &outputs)))
@@ -389,14 +517,20 @@ fn described(name: &str, stack: &Stack) -> String {
 const TIME: &str = "2026-01-01T00:00:00Z";
 
 /// Newest first.
-fn events(name: &str, stack: &Stack) -> String {
+fn happened(stack: &Stack) -> String {
+    let name = stack.id.split('/').nth(1).unwrap();
+    let physical = |resource: &str| match stack.made.get(resource) {
+        Some(made) => made.physical.clone(),
+        None if resource == name => stack.id.clone(),
+        None => String::new(),
+    };
     let event = |event: &Event| {
         let fields = [
-            ("StackId", id(name)),
+            ("StackId", stack.id.clone()),
             ("EventId", event.id.to_string()),
             ("StackName", name.into()),
             ("LogicalResourceId", event.resource.clone()),
-            ("PhysicalResourceId", if event.resource == name { id(name) } else { event.resource.clone() }),
+            ("PhysicalResourceId", physical(&event.resource)),
             ("ResourceType", event.kind.clone()),
             ("Timestamp", event.time.to_string()),
             ("ResourceStatus", event.status.clone()),
@@ -408,44 +542,11 @@ fn events(name: &str, stack: &Stack) -> String {
     element("StackEvents", &stack.events.iter().rev().map(event).collect::<String>())
 }
 
-/// What the infrastructure's outputs are made of.
-fn resolved(value: &Value, stack: &Stack) -> String {
-    let physical =
-        |resource: &Value| stack.made.get(resource.as_str().unwrap()).map_or("gone", |made| &made.physical).to_owned();
-    if let Some(text) = value.as_str() {
-        return text.into();
-    }
-    if value["Ref"].is_string() {
-        return physical(&value["Ref"]);
-    }
-    let [resource, attribute] = &value["Fn::GetAtt"].as_array().unwrap()[..] else { panic!("{value}") };
-    let (name, kind) = (physical(resource), stack.made.get(resource.as_str().unwrap()).map_or("", |made| &made.kind));
-    match (kind, attribute.as_str().unwrap()) {
-        (BUCKET, "Arn") => format!("arn:aws:s3:::{name}"),
-        ("AWS::IAM::Role", "Arn") => format!("arn:aws:iam::{ACCOUNT}:role/{name}"),
-        (DISTRIBUTION, "DomainName") => format!("{}.cloudfront.invalid", name.to_lowercase()),
-        (kind, attribute) => format!("{attribute} of {kind}"),
-    }
-}
-
-fn resources(template: &str) -> Map<String, Value> {
-    parsed(template)["Resources"].as_object().cloned().unwrap_or_default()
-}
-
-/// The CDK CLI sends YAML.
-fn parsed(template: &str) -> Value {
-    serde_yaml::from_str(template).unwrap()
-}
-
-fn id(name: &str) -> String {
-    format!("arn:aws:cloudformation:us-east-1:{ACCOUNT}:stack/{name}/1")
-}
-
-fn form(body: &[u8]) -> BTreeMap<String, String> {
+fn form(body: &[u8]) -> Form {
     let text = String::from_utf8_lossy(body).replace('+', " ");
     text.split('&')
         .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (name.to_owned(), decoded(value)))
+        .map(|(name, value)| (decoded(name), decoded(value)))
         .collect()
 }
 

@@ -30,6 +30,7 @@ struct State {
     /// By id.
     running: BTreeMap<String, Running>,
     caches: Option<Caches>,
+    asked: Vec<Asked>,
 }
 
 struct Made {
@@ -46,10 +47,12 @@ impl CloudFront {
     /// In front of moto; what is invalidated there leaves the edge's caches.
     pub fn before(moto: &Moto, caches: Option<Caches>) -> Self {
         let state = Arc::new(Mutex::new(State { caches, ..State::default() }));
-        let (port, before, after) = (moto.port, Arc::clone(&state), Arc::clone(&state));
+        let (moto, before, after) = (moto.clone(), Arc::clone(&state), Arc::clone(&state));
         let route = move |asked: &mut Asked| {
+            before.lock().unwrap().asked.push(asked.clone());
+            moto.claim(asked);
             let replayed = creates(asked).then(|| before.lock().unwrap().replay(asked)).flatten();
-            replayed.map_or(Way::To(port), Way::Here)
+            replayed.map_or(Way::To(moto.port), Way::Here)
         };
         let after = move |asked: &Asked, answer: Answer| after.lock().unwrap().answered(asked, answer);
         CloudFront { proxy: Proxy::with(free_port(), Dialect::Aws, route, after), state }
@@ -64,6 +67,11 @@ impl CloudFront {
     /// From now on invalidations complete, and no cache hears of them.
     pub fn disconnect(&self) {
         self.state.lock().unwrap().caches = None;
+    }
+
+    /// Every request so far, in order, those for other services, too.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.state.lock().unwrap().asked.clone()
     }
 
     /// Knows no invalidation any more.

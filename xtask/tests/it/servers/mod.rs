@@ -10,8 +10,8 @@
 //! | `Buildkit` | BuildKit's daemon | |
 //! | `Node` | Kubernetes of one node, whose pods run | kube-proxy, DNS: there are none |
 //! | `Laboratory` | Trivy | its database |
-//! | `Moto` | | CloudFormation's stacks as far as releases read them, CloudFront's API, STS, ACM, Route 53 |
-//! | `CloudFormation` | the buckets that it makes (on `Versitygw`) | stacks, their events, and how they fail |
+//! | `Moto` | | CloudFormation's stacks as far as releases read them, CloudFront's API, STS, ACM, Route 53; one process for all tests, an account for each |
+//! | `CloudFormation` | the buckets that it makes (on `Versitygw`) | stacks and all that is said of them, from the templates that are sent; a distribution (`Moto`'s) |
 //! | `CloudFront` | | invalidations that take time, and are replayed, as AWS says |
 //! | `Edge` | | CloudFront's cache |
 //! | `Proxy` and `Edge` | | every fault |
@@ -36,6 +36,8 @@ mod observer;
 mod production;
 mod proxy;
 mod registry;
+#[cfg(feature = "remote")]
+pub mod rights;
 mod signature;
 mod versitygw;
 #[cfg(feature = "remote")]

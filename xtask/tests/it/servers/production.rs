@@ -8,6 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::client::Ask;
+use super::rights::{self, Need};
 use super::{CloudFront, Dialect, Edge, Moto, Observer, Proxy, Publication, Registry, Stack, Versitygw};
 use crate::support::{Demo, Run, git};
 
@@ -114,6 +115,15 @@ impl Production {
     /// A release to production, with more words.
     pub fn release(&self, words: &[&str]) -> Run {
         self.xtask(&[&["release", "--to", "production"], words].concat())
+    }
+
+    /// What was needed so far to be let do what was asked of AWS, in lists that only grow.
+    pub fn asked(&self) -> Vec<Vec<Need>> {
+        let others = self.cloudfront.asked();
+        vec![
+            self.s3.seen().iter().flat_map(rights::of_s3).collect(),
+            others.iter().flat_map(|asked| rights::of_others(asked, &self.moto.account)).collect(),
+        ]
     }
 
     /// A user who looks all the time, through the location that `release` does not use.

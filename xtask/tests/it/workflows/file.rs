@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::expression::{self, Context, evaluate, looks_at_status};
 use crate::support::root;
 
 /// One file of `.github/workflows`.
@@ -55,28 +56,37 @@ impl Names {
         self.0.insert(name.into(), value.into());
     }
 
-    /// A text with its expressions replaced. An output or a variable that nobody set is empty, as on GitHub.
-    pub fn render(&self, text: &str) -> String {
-        let mut parts = text.split("${{");
-        let mut rendered = parts.next().unwrap().to_owned();
-        for part in parts {
-            let (expression, rest) = part.split_once("}}").unwrap();
-            rendered.push_str(&self.value(expression.trim()));
-            rendered.push_str(rest);
-        }
-        rendered
-    }
-
-    fn value(&self, name: &str) -> String {
-        let may_be_missing = name.contains(".outputs.") || name.starts_with("vars.");
+    /// A value; an output or a variable that nobody set is nothing, as on GitHub.
+    pub fn get(&self, name: &str) -> expression::Value {
+        let may_be_missing = ["vars.", "env.", "matrix."].iter().any(|start| name.starts_with(start));
         match self.0.get(name) {
-            Some(value) => value.clone(),
-            None if may_be_missing => String::new(),
+            Some(value) => expression::Value::Text(value.clone()),
+            None if may_be_missing || name.contains(".outputs.") => expression::Value::Null,
             None => panic!("the tests do not know the expression `{name}`"),
         }
     }
+}
 
-    pub fn render_all(&self, value: &Value) -> BTreeMap<String, String> {
-        scalars(value).into_iter().map(|(name, text)| (name, self.render(&text))).collect()
+/// A text with its expressions replaced.
+pub fn render(text: &str, context: &dyn Context) -> String {
+    let mut parts = text.split("${{");
+    let mut rendered = parts.next().unwrap().to_owned();
+    for part in parts {
+        let (expression, rest) = part.split_once("}}").unwrap();
+        rendered.push_str(&evaluate(expression, context).text());
+        rendered.push_str(rest);
     }
+    rendered
+}
+
+pub fn render_all(value: &Value, context: &dyn Context) -> BTreeMap<String, String> {
+    scalars(value).into_iter().map(|(name, text)| (name, render(&text, context))).collect()
+}
+
+/// Whether a step or job with that condition runs. One that says nothing of how those before it ended wants them to have ended well.
+pub fn is_wanted(condition: &Value, context: &dyn Context) -> bool {
+    let is_well = || context.call("success", &[]).is_true();
+    let Some(text) = condition.as_str() else { return is_well() };
+    let text = text.trim().strip_prefix("${{").and_then(|text| text.strip_suffix("}}")).unwrap_or(text);
+    (looks_at_status(text) || is_well()) && evaluate(text, context).is_true()
 }

@@ -1,59 +1,94 @@
 //! Runs workflows on this machine as GitHub does: every `run:` as it is written, by the shell that GitHub takes, in a fresh clone and
 //! an environment that holds what the job is given and nothing else.
 //!
-//! What is not run is an action (`uses:`): `action` says what each leaves behind for the steps after it. Not real either are GitHub's API
-//! (`GitHub`: a fake that knows releases), `sudo` and `rustup` (which say that all is done), `cargo` (which has `xtask` compiled already
-//! and takes cargo-auditable from the test tools), and the archive that Trivy comes in, whose URL and hash are this runner's.
+//! What is not run is an action (`uses:`): `actions.rs` says what each leaves behind for the steps after it, and refuses what it refuses.
+//! Not real either are GitHub's API (`GitHub`: a fake that knows releases), its artifacts, caches and code scanning, the programs in
+//! `programs.rs`, and the archive that Trivy comes in, whose URL and hash are this runner's.
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::symlink;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::file::{Names, Workflow, scalars, steps};
-use crate::servers::{Account, Answer, Credentials, Dialect, Proxy, Way, Whole};
-use crate::support::{Run, build_programs, copy_tree, free_port, git, programs, script, tool};
+use super::artifacts::Artifacts;
+use super::caches::{Caches, Places, Scopes};
+use super::expression::{self, Context};
+use super::file::{Names, Workflow, is_wanted, render, render_all, scalars, steps};
+use super::glob::{below, matches};
+use super::programs::{Tools, stand_ins, trivy_archive};
+use super::scanning::CodeScanning;
+use super::used::Used;
+use crate::servers::{Account, Answer, Asked, Credentials, Dialect, Proxy, STACK, Way, Whole, packages, rights::Need};
+use crate::support::{Run, build_programs, free_port, git, programs};
 
-const REPOSITORY: &str = "alto9/kube9-operator";
+pub const REPOSITORY: &str = "alto9/kube9-operator";
+pub const REPOSITORY_ID: &str = "987654321";
 /// The workflow's own token. No step may have it that does not name it.
 const TOKEN: &str = "canary-workflow-token";
-const ACCOUNT: &str = "123456789012";
+const DEFAULT_BRANCH: &str = "refs/heads/main";
 
-/// GitHub's API, as far as it tells the releases of tags: a fake.
+/// GitHub's API, as far as it tells the releases of tags and the checks of commits: a fake.
 pub struct GitHub {
     pub api: Proxy,
-    releases: Arc<Mutex<BTreeMap<String, bool>>>,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// By tag: whether it has the tick of a pre-release.
+    releases: BTreeMap<String, bool>,
+    /// Checks that ended well, by their names, of whichever commit.
+    checks: Vec<String>,
+    /// Whether the workflow's token may read checks, and whether it was needed for that.
+    may_read_checks: bool,
+    read_checks: bool,
 }
 
 impl GitHub {
     pub fn start() -> Self {
-        let releases = Arc::new(Mutex::new(BTreeMap::<String, bool>::new()));
-        let known = Arc::clone(&releases);
-        let answer = move |path: &str| {
-            let tag = path.strip_prefix(&format!("/repos/{REPOSITORY}/releases/tags/"));
-            let found = tag.and_then(|tag| Some((tag, *known.lock().unwrap().get(tag)?)));
-            match found {
-                Some((tag, prerelease)) => {
-                    let release = json!({"tag_name": tag, "draft": false, "prerelease": prerelease});
-                    Answer::new(200, "application/json", release.to_string())
-                }
-                None => Answer::new(404, "application/json", r#"{"message":"Not Found"}"#),
-            }
-        };
-        let route = move |asked: &mut crate::servers::Asked| Way::Here(answer(&asked.path));
-        GitHub { api: Proxy::with(free_port(), Dialect::Registry, route, |_, answer| answer), releases }
+        let known = Arc::new(Mutex::new(Known::default()));
+        let shared = Arc::clone(&known);
+        let route = move |asked: &mut Asked| Way::Here(shared.lock().unwrap().answer(asked));
+        GitHub { api: Proxy::with(free_port(), Dialect::Registry, route, |_, answer| answer), known }
     }
 
     /// Somebody publishes a release of a tag, with or without the tick.
     pub fn publish(&self, tag: &str, prerelease: bool) {
-        self.releases.lock().unwrap().insert(tag.into(), prerelease);
+        self.known.lock().unwrap().releases.insert(tag.into(), prerelease);
+    }
+
+    /// A job of that name ended well.
+    pub fn check(&self, name: &str) {
+        self.known.lock().unwrap().checks.push(name.into());
+    }
+}
+
+impl Known {
+    fn answer(&mut self, asked: &Asked) -> Answer {
+        let json = |status: u16, value: &Value| Answer::new(status, "application/json", value.to_string());
+        let path = asked.path.strip_prefix(&format!("/repos/{REPOSITORY}/")).unwrap_or_default();
+        if let Some(tag) = path.strip_prefix("releases/tags/") {
+            return match self.releases.get(tag) {
+                Some(prerelease) => json(200, &json!({"tag_name": tag, "draft": false, "prerelease": prerelease})),
+                None => json(404, &json!({"message": "Not Found"})),
+            };
+        }
+        if path.starts_with("commits/") && path.contains("/check-runs?") {
+            self.read_checks = true;
+            if !self.may_read_checks || asked.header("authorization") != Some(&format!("Bearer {TOKEN}")) {
+                return json(403, &json!({"message": "Resource not accessible by integration"}));
+            }
+            let run = |name: &String| json!({"name": name, "conclusion": "success", "app": {"slug": "github-actions"}, "html_url": "https://run"});
+            return json(200, &json!({"check_runs": self.checks.iter().map(run).collect::<Vec<_>>()}));
+        }
+        json(404, &json!({"message": "Not Found"}))
     }
 }
 
@@ -91,7 +126,23 @@ impl Event {
     }
 
     pub fn pull_request() -> Self {
-        Event { name: "pull_request", ..Self::schedule() }
+        Event { name: "pull_request", reference: "refs/pull/7/merge".into(), ..Self::schedule() }
+    }
+
+    /// Where a run of it keeps caches, and where else it looks for some.
+    fn scopes(&self) -> Scopes {
+        let own = std::iter::once(self.reference.clone());
+        Scopes(own.chain((self.reference != DEFAULT_BRANCH).then(|| DEFAULT_BRANCH.to_owned())).collect())
+    }
+
+    /// The ref that there is of it. What GitHub makes of a pull request is here what it is to be merged into.
+    fn is_at(&self) -> &str {
+        if self.reference.starts_with("refs/pull/") { DEFAULT_BRANCH } else { &self.reference }
+    }
+
+    /// A ref's short name.
+    fn ref_name(&self) -> &str {
+        ["refs/heads/", "refs/tags/", "refs/pull/"].iter().find_map(|start| self.reference.strip_prefix(start)).unwrap()
     }
 }
 
@@ -101,7 +152,20 @@ pub enum Ended {
     Well,
     /// With the name of the step, and what it said.
     Badly(String, String),
+    /// The same in a job whose failure is no one else's: `continue-on-error`.
+    Forgiven(String, String),
     Skipped,
+}
+
+impl Ended {
+    /// GitHub's word for it, as jobs after it and a caller are told.
+    fn result(&self) -> &'static str {
+        match self {
+            Ended::Well | Ended::Forgiven(..) => "success",
+            Ended::Badly(..) => "failure",
+            Ended::Skipped => "skipped",
+        }
+    }
 }
 
 /// What a run of a workflow did: its jobs by their ids, those of a called workflow after the caller's and a slash.
@@ -112,10 +176,10 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Asserts that these jobs ended well, and no others were there.
+    /// Asserts that every job of a workflow, and of those that it calls, ended well.
     #[track_caller]
-    pub fn well(&self, jobs: &[&str]) -> &Self {
-        let expected = jobs.iter().map(|job| ((*job).to_owned(), Ended::Well)).collect::<BTreeMap<_, _>>();
+    pub fn well(&self, workflow: &str) -> &Self {
+        let expected = all_jobs(workflow).into_iter().map(|job| (job, Ended::Well)).collect::<BTreeMap<_, _>>();
         assert_eq!(self.jobs, expected);
         self
     }
@@ -139,39 +203,90 @@ impl Outcome {
         self.jobs.values().all(|ended| !matches!(ended, Ended::Badly(..)))
     }
 
-    /// Whether a job, or every job of a called workflow, ended well.
-    fn ended_well(&self, id: &str) -> bool {
+    /// The result of a job, or of a called workflow as a whole.
+    fn result(&self, id: &str) -> &'static str {
         let of_it = |job: &str| job == id || job.strip_prefix(id).is_some_and(|rest| rest.starts_with('/'));
-        self.jobs.iter().filter(|(job, _)| of_it(job)).all(|(_, ended)| *ended == Ended::Well)
-    }
-
-    /// Whether a job runs after what the others did.
-    fn calls_for(&self, job: &Value, event: &Event) -> bool {
-        match job["if"].as_str() {
-            None => match &job["needs"] {
-                Value::String(one) => self.ended_well(one),
-                several => several.as_array().into_iter().flatten().all(|one| self.ended_well(one.as_str().unwrap())),
-            },
-            Some("${{ !cancelled() && needs.build.result == 'success' }}") => self.ended_well("build"),
-            Some("github.event_name == 'pull_request'") => event.name == "pull_request",
-            Some("github.event_name != 'pull_request'") => event.name != "pull_request",
-            Some(other) => panic!("the tests do not know the condition `{other}`"),
+        let results: Vec<&str> =
+            self.jobs.iter().filter(|(job, _)| of_it(job)).map(|(_, ended)| ended.result()).collect();
+        let all = |wanted: &str| results.iter().all(|result| *result == wanted);
+        match (results.contains(&"failure"), all("skipped")) {
+            (true, _) => "failure",
+            (_, true) => "skipped",
+            _ => "success",
         }
     }
 }
 
+/// The jobs of a workflow by their ids, those of a called one after the caller's and a slash.
+fn all_jobs(workflow: &str) -> Vec<String> {
+    let workflow = Workflow::read(workflow);
+    let jobs = workflow.jobs().flat_map(|(id, job)| {
+        let called = job["uses"].as_str().map(|called| called.trim_start_matches("./.github/workflows/").to_owned());
+        called.map_or_else(
+            || combinations(job).iter().map(|combination| titled(id, combination)).collect::<Vec<_>>(),
+            |called| all_jobs(&called).into_iter().map(|inner| format!("{id}/{inner}")).collect(),
+        )
+    });
+    jobs.collect()
+}
+
+/// What a job's condition may ask for.
+struct BeforeJob<'o> {
+    names: &'o Names,
+    outcome: &'o Outcome,
+    needs: Vec<&'o str>,
+}
+
+impl Context for BeforeJob<'_> {
+    fn named(&self, name: &str) -> expression::Value {
+        match name.strip_prefix("needs.").and_then(|rest| rest.strip_suffix(".result")) {
+            Some(job) => expression::Value::Text(self.outcome.result(job).into()),
+            None => self.names.get(name),
+        }
+    }
+
+    fn call(&self, function: &str, given: &[expression::Value]) -> expression::Value {
+        let results: Vec<&str> = self.needs.iter().map(|job| self.outcome.result(job)).collect();
+        expression::Value::Bool(match (function, given) {
+            ("success", []) => results.iter().all(|result| *result == "success"),
+            ("failure", []) => results.contains(&"failure"),
+            ("always", []) => true,
+            ("cancelled", []) => false,
+            _ => panic!("the tests do not know the function {function} before a job"),
+        })
+    }
+}
+
+fn needs(job: &Value) -> Vec<&str> {
+    match &job["needs"] {
+        Value::String(one) => vec![one],
+        several => several.as_array().into_iter().flatten().filter_map(Value::as_str).collect(),
+    }
+}
+
 /// What jobs meet: the repository, AWS, and whatever else the machine reaches.
+#[derive(Default)]
 struct Site<'w> {
     origin: PathBuf,
-    credentials: &'w Credentials,
-    /// The role that jobs take.
-    role: &'static str,
+    /// The account, the credentials that its role gives, and the role that jobs take.
+    aws: Option<Aws<'w>>,
     /// The secrets and variables of the repository.
     settings: Vec<(&'static str, String)>,
     /// What the machine's environment says of the servers that stand in for AWS's.
     servers: Vec<(&'static str, String)>,
     /// What a release needs; a deployment does not.
     whole: Option<&'w Whole>,
+}
+
+/// AWS as a job meets it.
+struct Aws<'w> {
+    credentials: &'w Credentials,
+    role: &'static str,
+    account: String,
+    /// What was asked so far, in lists that only grow.
+    asked: Box<dyn Fn() -> Vec<Vec<Need>> + 'w>,
+    /// Names here, and those that the policies in the guide are about.
+    named: Vec<(String, &'static str)>,
 }
 
 /// GitHub, and machines that run its jobs.
@@ -184,12 +299,17 @@ pub struct Runner<'w> {
     /// The archive that Trivy comes in.
     trivy: Option<TempDir>,
     pub trivy_sha256: String,
-    /// Reports that reached the Security tab.
-    pub findings: Mutex<Vec<Value>>,
+    /// What reached the Security tab.
+    pub scanning: CodeScanning,
+    pub caches: Caches,
     /// Attested digests.
     pub attested: Mutex<Vec<String>>,
-    /// What was said to sudo and rustup.
-    pub installed: Mutex<String>,
+    /// What the programs were told that stand in for others.
+    pub told: Mutex<String>,
+    /// What was asked of AWS, and by which jobs.
+    pub used: Mutex<Used>,
+    /// What `cargo xtask ci` ends with, where it is not run.
+    pub ci_ends_with: i32,
     times: Mutex<BTreeMap<String, Duration>>,
 }
 
@@ -198,36 +318,73 @@ impl<'w> Runner<'w> {
     pub fn new(whole: &'w Whole) -> Self {
         let production = &whole.production;
         let (trivy, trivy_sha256) = trivy_archive(whole);
-        let site = Site {
-            origin: production.origin.path().into(),
+        let (bucket, account) = (&production.store.bucket, &production.moto.account);
+        let aws = Aws {
             credentials: &production.store.credentials,
             role: "publish",
-            settings: Vec::new(),
+            account: account.clone(),
+            asked: Box::new(|| production.asked()),
+            named: vec![
+                (format!("arn:aws:s3:::{bucket}"), BUCKET),
+                (format!("distribution/{}", production.moto.distribution), "distribution/E0000000000000"),
+                (format!("stack/{bucket}/"), "stack/kube9-operator-charts/"),
+                (account.clone(), ACCOUNT),
+            ],
+        };
+        let site = Site {
+            origin: production.origin.path().into(),
+            aws: Some(aws),
             // The machine trusts the edge.
             servers: vec![("SSL_CERT_FILE", production.edge.authority().display().to_string())],
             whole: Some(whole),
+            ..Site::default()
         };
         Runner { trivy: Some(trivy), trivy_sha256, ..Self::at(site) }
     }
 
     /// Where the infrastructure is deployed, from a remote that has it.
     pub fn in_account(account: &'w Account, origin: &Path) -> Self {
-        Self::at(Site {
-            origin: origin.into(),
+        let number = account.number().to_owned();
+        account.cloudformation.allow_only(STACK);
+        let aws = Aws {
             credentials: &account.store.credentials,
             role: "deploy",
+            account: number.clone(),
+            asked: Box::new(|| account.asked()),
+            named: vec![
+                (format!("arn:aws:s3:::{}", account.store.bucket), BUCKET),
+                ("stack/demo-charts/".into(), "stack/kube9-operator-charts/"),
+                (format!("hostedzone/{}", account.zone), "hostedzone/Z0123456789ABC"),
+                (account.certificate.clone(), CERTIFICATE),
+                (number, ACCOUNT),
+            ],
+        };
+        // What npm has fetched once, and no network: it is not the network that is measured.
+        let npm = packages().unwrap().join("npm").display().to_string();
+        let servers =
+            account.servers().into_iter().chain([("NPM_CONFIG_CACHE", npm), ("NPM_CONFIG_OFFLINE", "true".into())]);
+        Self::at(Site {
+            origin: origin.into(),
+            aws: Some(aws),
             settings: account.settings(),
-            servers: account.servers(),
+            servers: servers.collect(),
             whole: None,
         })
     }
 
+    /// Where nothing is but the repository.
+    pub fn alone(origin: &Path) -> Self {
+        Self::at(Site { origin: origin.into(), ..Site::default() })
+    }
+
     fn at(site: Site<'w>) -> Self {
-        const SYSTEM: [&str; 16] = [
+        const SYSTEM: [&str; 18] = [
             "bash",
             "cat",
+            "chmod",
             "cp",
             "curl",
+            "date",
             "env",
             "git",
             "gzip",
@@ -248,9 +405,12 @@ impl<'w> Runner<'w> {
             builders: build_programs(),
             trivy: None,
             trivy_sha256: String::new(),
-            findings: Mutex::default(),
+            scanning: CodeScanning::default(),
+            caches: Caches::new(),
             attested: Mutex::default(),
-            installed: Mutex::default(),
+            told: Mutex::default(),
+            used: Mutex::default(),
+            ci_ends_with: 0,
             times: Mutex::default(),
         }
     }
@@ -260,12 +420,12 @@ impl<'w> Runner<'w> {
         self.site.whole.unwrap()
     }
 
-    /// How long a step took.
+    /// How long a processor worked for a step. Other tests run beside this one: on a machine of its own it took no longer.
     pub fn took(&self, step: &str) -> Duration {
         self.times.lock().unwrap()[step]
     }
 
-    /// Runs a workflow to its end.
+    /// Runs a workflow to its end. It asks nothing of AWS that the guide does not list.
     pub fn run(&self, workflow: &str, event: &Event) -> Outcome {
         let mut names = Names::default();
         let inputs = event.inputs.iter().map(|(name, value)| (format!("inputs.{name}"), value.as_str()));
@@ -274,9 +434,15 @@ impl<'w> Runner<'w> {
             names.set(&format!("inputs.{name}"), input["default"].as_str().unwrap_or_default());
         }
         inputs.for_each(|(name, value)| names.set(&name, value));
-        names.set("secrets.AWS_ACCOUNT_ID", ACCOUNT);
+        if let Some(aws) = &self.site.aws {
+            names.set("secrets.AWS_ACCOUNT_ID", &aws.account);
+        }
         self.site.settings.iter().for_each(|(name, value)| names.set(name, value));
-        self.run_workflow(workflow, event, names, None, &tempfile::tempdir().unwrap())
+        let outcome = self.run_workflow(workflow, event, names, None, &Artifacts::new());
+        if let Some(aws) = &self.site.aws {
+            self.used.lock().unwrap().assert_listed(aws.role);
+        }
+        outcome
     }
 
     fn run_workflow(
@@ -285,14 +451,20 @@ impl<'w> Runner<'w> {
         event: &Event,
         mut names: Names,
         granted: Option<&Value>,
-        artifacts: &TempDir,
+        artifacts: &Artifacts,
     ) -> Outcome {
         let workflow = Workflow::read(workflow);
-        names.set("github.token", TOKEN);
-        names.set("github.ref_name", event.reference.rsplit('/').next().unwrap());
+        for (name, value) in [
+            ("github.token", TOKEN),
+            ("github.event_name", event.name),
+            ("github.ref", &event.reference),
+            ("github.ref_name", event.ref_name()),
+        ] {
+            names.set(name, value);
+        }
         let mut outcome = Outcome::default();
         for (id, job) in workflow.jobs() {
-            let wanted = outcome.calls_for(job, event);
+            let wanted = is_wanted(&job["if"], &BeforeJob { names: &names, outcome: &outcome, needs: needs(job) });
             if !wanted {
                 outcome.jobs.insert(id.into(), Ended::Skipped);
                 continue;
@@ -302,6 +474,10 @@ impl<'w> Runner<'w> {
             }
             let outputs = match job["uses"].as_str() {
                 Some(called) => {
+                    assert!(
+                        job["continue-on-error"].is_null(),
+                        "GitHub does not know that of a job that calls a workflow"
+                    );
                     let mut inner = Names::default();
                     job_inputs(&names, job).iter().for_each(|(name, value)| inner.set(name, value));
                     let called = called.strip_prefix("./.github/workflows/").unwrap();
@@ -309,12 +485,7 @@ impl<'w> Runner<'w> {
                     outcome.jobs.extend(done.jobs.into_iter().map(|(inner, ended)| (format!("{id}/{inner}"), ended)));
                     done.outputs
                 }
-                None => {
-                    let mut machine = Machine::new(self, &workflow, job, event, names.clone(), artifacts);
-                    let ended = machine.run();
-                    outcome.jobs.insert(id.into(), ended);
-                    machine.names.render_all(&job["outputs"])
-                }
+                None => self.run_job(&workflow, id, job, event, &names, artifacts, &mut outcome),
             };
             for (name, value) in outputs {
                 names.set(&format!("needs.{id}.outputs.{name}"), &value);
@@ -323,17 +494,80 @@ impl<'w> Runner<'w> {
         }
         let declared = workflow.value["on"]["workflow_call"]["outputs"].as_object().into_iter().flatten();
         let is_well = outcome.is_well();
-        for (name, output) in declared.filter(|_| is_well) {
-            outcome.outputs.insert(name.clone(), names.render(output["value"].as_str().unwrap()));
-        }
-        outcome
+        let done = BeforeJob { names: &names, outcome: &outcome, needs: Vec::new() };
+        let declared = declared.filter(|_| is_well);
+        let outputs = declared.map(|(name, output)| (name.clone(), render(output["value"].as_str().unwrap(), &done)));
+        let outputs = outputs.collect();
+        Outcome { outputs, ..outcome }
     }
 }
 
+impl Runner<'_> {
+    /// Runs a job on a machine of its own, or on one for each combination of its matrix; its outputs.
+    #[expect(clippy::too_many_arguments, reason = "all that a job is told")]
+    fn run_job(
+        &self,
+        workflow: &Workflow,
+        id: &str,
+        job: &Value,
+        event: &Event,
+        names: &Names,
+        artifacts: &Artifacts,
+        outcome: &mut Outcome,
+    ) -> BTreeMap<String, String> {
+        let mut outputs = BTreeMap::new();
+        for combination in combinations(job) {
+            let mut names = names.clone();
+            combination.iter().for_each(|(name, value)| names.set(&format!("matrix.{name}"), value));
+            let title = titled(id, &combination);
+            let mut machine = Machine::new(self, workflow, id, job, event, names, artifacts);
+            let ended = match machine.run(&title) {
+                Ended::Badly(step, said) if job["continue-on-error"] == true => Ended::Forgiven(step, said),
+                ended => ended,
+            };
+            outcome.jobs.insert(title, ended);
+            outputs = render_all(&job["outputs"], &machine);
+        }
+        outputs
+    }
+}
+
+/// Every combination of a job's matrix; an empty one where it has none.
+fn combinations(job: &Value) -> Vec<Vec<(String, String)>> {
+    let mut all = vec![Vec::new()];
+    for (name, values) in job["strategy"]["matrix"].as_object().into_iter().flatten() {
+        let values = values.as_array().unwrap();
+        assert!(!["include", "exclude"].contains(&name.as_str()), "the tests do not know {name} in a matrix");
+        all = all
+            .into_iter()
+            .flat_map(|before| {
+                values
+                    .iter()
+                    .map(move |value| [&before[..], &[(name.clone(), value.as_str().unwrap().to_owned())]].concat())
+            })
+            .collect();
+    }
+    all
+}
+
+/// A job's id, with the values of its combination after a slash.
+fn titled(id: &str, combination: &[(String, String)]) -> String {
+    let values: Vec<&str> = combination.iter().map(|(_, value)| value.as_str()).collect();
+    if values.is_empty() { id.to_owned() } else { format!("{id}/{}", values.join(", ")) }
+}
+
+/// The names that the policies in the guide are about.
+const ACCOUNT: &str = "123456789012";
+const BUCKET: &str = "arn:aws:s3:::kube9-charts-123456789012";
+const CERTIFICATE: &str = "arn:aws:acm:us-east-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef";
+
 /// What a called workflow is told: inputs, and the secrets that it is handed one by one.
 fn job_inputs(names: &Names, job: &Value) -> BTreeMap<String, String> {
-    let inputs = names.render_all(&job["with"]).into_iter().map(|(name, value)| (format!("inputs.{name}"), value));
-    let secrets = names.render_all(&job["secrets"]).into_iter().map(|(name, value)| (format!("secrets.{name}"), value));
+    let outcome = Outcome::default();
+    let context = BeforeJob { names, outcome: &outcome, needs: Vec::new() };
+    let inputs = render_all(&job["with"], &context).into_iter().map(|(name, value)| (format!("inputs.{name}"), value));
+    let secrets =
+        render_all(&job["secrets"], &context).into_iter().map(|(name, value)| (format!("secrets.{name}"), value));
     inputs.chain(secrets).collect()
 }
 
@@ -346,38 +580,79 @@ fn assert_granted(wanted: &Value, granted: &Value, who: &str) {
 }
 
 /// One machine for one job.
-struct Machine<'r> {
-    runner: &'r Runner<'r>,
-    workflow: &'r Workflow,
-    job: &'r Value,
-    event: &'r Event,
+pub struct Machine<'r> {
+    pub runner: &'r Runner<'r>,
+    pub workflow: &'r Workflow,
+    pub id: &'r str,
+    pub job: &'r Value,
+    pub event: &'r Event,
     names: Names,
-    artifacts: &'r TempDir,
+    pub artifacts: &'r Artifacts,
     home: TempDir,
-    path: Vec<PathBuf>,
-    environment: BTreeMap<String, String>,
+    /// Folders of programs, the first that is looked into first.
+    pub path: Vec<PathBuf>,
+    pub environment: BTreeMap<String, String>,
+    /// What is done when all steps are: the newest first.
+    after: Vec<After>,
+    /// The rights of the token that were needed.
+    rights: BTreeSet<&'static str>,
+    has_role: bool,
+    /// What uploads of reports left for those after them.
+    pub uploads: BTreeSet<String>,
     failed: Option<(String, String)>,
+    /// The commit of the event.
+    commit: String,
+}
+
+/// What an action does then.
+pub enum After {
+    /// Keeps a cache, where all went well.
+    Save { key: String, paths: Vec<String> },
+}
+
+impl Context for Machine<'_> {
+    fn named(&self, name: &str) -> expression::Value {
+        match name.strip_prefix("env.") {
+            Some(variable) => expression::Value::Text(self.environment.get(variable).cloned().unwrap_or_default()),
+            None => self.names.get(name),
+        }
+    }
+
+    fn call(&self, function: &str, given: &[expression::Value]) -> expression::Value {
+        let truth = match function {
+            "success" => self.failed.is_none(),
+            "failure" => self.failed.is_some(),
+            "always" => true,
+            "cancelled" => false,
+            "hashFiles" => return expression::Value::Text(hash_files(&self.work(), given)),
+            _ => panic!("the tests do not know the function {function}"),
+        };
+        expression::Value::Bool(truth)
+    }
 }
 
 impl<'r> Machine<'r> {
     fn new(
         runner: &'r Runner<'r>,
         workflow: &'r Workflow,
+        id: &'r str,
         job: &'r Value,
         event: &'r Event,
         names: Names,
-        artifacts: &'r TempDir,
+        artifacts: &'r Artifacts,
     ) -> Self {
         let home = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        for folder in ["bin", "temp", "work"] {
+        for folder in ["bin", "needed", "root", "temp", "work"] {
             std::fs::create_dir(home.path().join(folder)).unwrap();
         }
-        stand_ins(home.path());
+        let tools = if runner.site.aws.is_some() { Tools::OfThisMachine } else { Tools::Pretended };
+        stand_ins(home.path(), &tools, runner.ci_ends_with);
         std::fs::write(home.path().join("event.json"), event.payload.to_string()).unwrap();
         let path = vec![home.path().join("bin"), runner.builders.path().into(), runner.programs.path().into()];
         let mut machine = Machine {
             runner,
             workflow,
+            id,
             job,
             event,
             names,
@@ -385,10 +660,18 @@ impl<'r> Machine<'r> {
             home,
             path,
             environment: BTreeMap::new(),
+            after: Vec::new(),
+            rights: BTreeSet::new(),
+            has_role: false,
+            uploads: BTreeSet::new(),
             failed: None,
+            commit: git(&runner.site.origin, &["rev-parse", &format!("{}^{{commit}}", event.is_at())]),
         };
-        machine.environment = machine.names.render_all(&workflow.value["env"]);
-        machine.environment.extend(machine.names.render_all(&job["env"]));
+        let runs_on = render(job["runs-on"].as_str().unwrap(), &machine);
+        machine.names.set("runner.os", if runs_on.starts_with("macos") { "macOS" } else { "Linux" });
+        machine.environment = render_all(&workflow.value["env"], &machine);
+        let own = render_all(&job["env"], &machine);
+        machine.environment.extend(own);
         if let Some(trivy) = runner.trivy.as_ref().filter(|_| machine.environment.contains_key("TRIVY")) {
             let archive = format!("file://{}", trivy.path().join("trivy.tar.gz").display());
             machine.environment.insert("TRIVY".into(), archive);
@@ -397,141 +680,190 @@ impl<'r> Machine<'r> {
         machine
     }
 
-    fn work(&self) -> PathBuf {
+    pub fn os(&self) -> String {
+        self.names.get("runner.os").text()
+    }
+
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub fn work(&self) -> PathBuf {
         self.home.path().join("work")
     }
 
-    fn run(&mut self) -> Ended {
+    fn places(&self) -> (PathBuf, PathBuf) {
+        (self.home().to_owned(), self.work())
+    }
+
+    fn run(&mut self, title: &str) -> Ended {
+        let before = self.asked();
+        let mut all_run = true;
         for step in steps(self.job) {
-            let wanted = match step["if"].as_str() {
-                None => self.failed.is_none(),
-                Some("${{ !cancelled() }}") => true,
-                Some(other) => panic!("the tests do not know the condition `{other}`"),
-            };
-            if wanted {
+            if is_wanted(&step["if"], self) {
                 self.step(step);
+            } else {
+                all_run = false;
             }
         }
-        let installed = std::fs::read_to_string(self.home.path().join("installed")).unwrap_or_default();
-        self.runner.installed.lock().unwrap().push_str(&installed);
-        self.failed.take().map_or(Ended::Well, |(step, said)| Ended::Badly(step, said))
+        while let Some(After::Save { key, paths }) = self.after.pop() {
+            if self.failed.is_none() {
+                self.save(&key, &paths);
+            }
+        }
+        self.note_what_was_asked(&before);
+        let told = std::fs::read_to_string(self.home.path().join("told")).unwrap_or_default();
+        let told: String = told.lines().map(|line| format!("{title}: {line}\n")).collect();
+        self.runner.told.lock().unwrap().push_str(&told);
+        let Some((step, said)) = self.failed.take() else {
+            if all_run {
+                self.assert_no_right_is_idle();
+            }
+            return Ended::Well;
+        };
+        Ended::Badly(step, said)
+    }
+
+    fn asked(&self) -> Vec<Vec<Need>> {
+        self.runner.site.aws.as_ref().map(|aws| (aws.asked)()).unwrap_or_default()
+    }
+
+    fn note_what_was_asked(&self, before: &[Vec<Need>]) {
+        let Some(aws) = &self.runner.site.aws else { return };
+        let after = self.asked();
+        let new: Vec<Need> =
+            after.iter().zip(before).flat_map(|(after, before)| after[before.len()..].to_vec()).collect();
+        assert!(self.has_role || new.is_empty(), "{} of {} has no role, and asks {new:?}", self.id, self.workflow.name);
+        self.runner.used.lock().unwrap().note(new, &aws.named);
+    }
+
+    /// A right that no step of a job needs is one too many.
+    fn assert_no_right_is_idle(&self) {
+        let given: BTreeSet<String> = scalars(&self.job["permissions"]).into_keys().collect();
+        let used: BTreeSet<String> = self.rights.iter().map(|right| (*right).to_owned()).collect();
+        let idle: Vec<&String> = given.difference(&used).collect();
+        assert!(idle.is_empty(), "no step of {} in {} needs {idle:?}", self.id, self.workflow.name);
     }
 
     fn step(&mut self, step: &Value) {
         let name = step["name"].as_str().or(step["uses"].as_str()).or(step["run"].as_str()).unwrap().to_owned();
-        let started = Instant::now();
         let result = match step["uses"].as_str() {
-            Some(uses) => self.action(uses.split('@').next().unwrap(), &self.names.render_all(&step["with"])),
-            None => self.command(step),
+            Some(uses) => {
+                let with = render_all(&step["with"], self);
+                let outputs = self.action(uses.split('@').next().unwrap(), &with);
+                outputs.map(|outputs| self.note_outputs(step["id"].as_str(), outputs))
+            }
+            None => self.command(step, &name),
         };
-        self.runner.times.lock().unwrap().insert(name.clone(), started.elapsed());
         if let Err(said) = result
             && self.failed.is_none()
+            && step["continue-on-error"] != true
         {
             self.failed = Some((name, said));
         }
     }
 
-    /// What an action leaves behind for the steps after it.
-    fn action(&mut self, action: &str, with: &BTreeMap<String, String>) -> Result<(), String> {
-        let named = |name: &str| with.get(name).map(String::as_str).unwrap_or_default();
-        match action {
-            // The commit of the event, detached, with every branch and tag where it is told so; else that commit alone.
-            "actions/checkout" => self.check_out(named("fetch-depth") == "0"),
-            // The files are kept under the artifact's name, from the folder that all of them are in.
-            "actions/upload-artifact" => return self.keep(named("name"), named("path"), named("if-no-files-found")),
-            "actions/download-artifact" => {
-                let kept = self.artifacts.path().join(named("name"));
-                if !kept.exists() {
-                    return Err(format!("there is no artifact {}", named("name")));
-                }
-                let place = self.work().join(named("path"));
-                std::fs::create_dir_all(&place).unwrap();
-                copy_tree(&kept, &place);
-            }
-            // The later steps of the job have the credentials of the role.
-            "aws-actions/configure-aws-credentials" => {
-                self.must_have("id-token", "write");
-                let role = format!("arn:aws:iam::{ACCOUNT}:role/kube9-operator-charts-{}", self.runner.site.role);
-                assert_eq!(named("role-to-assume"), role);
-                let who = self.runner.site.credentials;
-                let region = named("aws-region").to_owned();
-                self.environment.extend([
-                    ("AWS_ACCESS_KEY_ID".into(), who.access_key.clone()),
-                    ("AWS_SECRET_ACCESS_KEY".into(), who.secret_key.clone()),
-                    ("AWS_REGION".into(), region),
-                ]);
-            }
-            // A builder that is used by whoever names none.
-            "docker/setup-buildx-action" => {
-                let programs = self.runner.whole().programs.path();
-                self.path.insert(0, programs.into());
-                let config = programs.join(".docker/buildx").display().to_string();
-                self.environment.insert("BUILDX_CONFIG".into(), config);
-                self.environment.insert("BUILDX_BUILDER".into(), "kit".into());
-            }
-            // The digest is signed: it must be there for everybody.
-            "actions/attest" => {
-                self.must_have("attestations", "write");
-                self.must_have("id-token", "write");
-                let digest = named("subject-digest");
-                assert!(self.runner.whole().production.part(digest).is_some(), "`{digest}` is not in the registry");
-                self.runner.attested.lock().unwrap().push(digest.into());
-            }
-            "github/codeql-action/upload-sarif" => {
-                self.must_have("security-events", "write");
-                for file in std::fs::read_dir(self.work().join(named("sarif_file"))).unwrap() {
-                    let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-                    self.runner.findings.lock().unwrap().push(serde_json::from_str(&text).unwrap());
-                }
-            }
-            // They save time, and leave nothing that a step relies on.
-            "Swatinem/rust-cache" | "crazy-max/ghaction-github-runtime" | "actions/cache" => {}
-            // This machine has it already.
-            "actions/setup-node" => {
-                let node = std::fs::read_link(tool("node").unwrap()).unwrap();
-                self.path.insert(0, node.parent().unwrap().into());
-            }
-            other => panic!("the tests do not know what {other} leaves behind"),
+    fn note_outputs(&mut self, id: Option<&str>, outputs: Vec<(String, String)>) {
+        for (name, value) in outputs.into_iter().filter(|_| id.is_some()) {
+            self.names.set(&format!("steps.{}.outputs.{name}", id.unwrap()), &value);
         }
+    }
+
+    /// Whether the job's token has a right, which is then one that was needed.
+    pub fn has_right(&mut self, right: &'static str, level: &str) -> bool {
+        self.rights.insert(right);
+        let given = self.job["permissions"][right].as_str();
+        given == Some("write") || given == Some(level)
+    }
+
+    /// The job takes a role, by a token that says which workflow it is of.
+    pub fn take_role(&mut self, role: &str) -> Result<(), String> {
+        let aws = self.runner.site.aws.as_ref().unwrap();
+        if role != format!("arn:aws:iam::{}:role/kube9-operator-charts-{}", aws.account, aws.role) {
+            return Err(
+                "Could not assume role with OIDC: Not authorized to perform sts:AssumeRoleWithWebIdentity".into()
+            );
+        }
+        let environment = self.job["environment"].as_str();
+        let subject = environment.map_or_else(
+            || format!("repo:{REPOSITORY}:ref:{}", self.event.reference),
+            |environment| format!("repo:{REPOSITORY}:environment:{environment}"),
+        );
+        let workflow = format!("{REPOSITORY}/.github/workflows/{}@{}", self.workflow.name, self.event.reference);
+        let claims = json!({
+            "aud": "sts.amazonaws.com",
+            "environment": environment,
+            "job_workflow_ref": workflow,
+            "repository_id": REPOSITORY_ID,
+            "sub": subject,
+        });
+        self.runner.used.lock().unwrap().take(&claims);
+        self.has_role = true;
+        self.environment.extend([
+            ("AWS_ACCESS_KEY_ID".into(), aws.credentials.access_key.clone()),
+            ("AWS_SECRET_ACCESS_KEY".into(), aws.credentials.secret_key.clone()),
+        ]);
         Ok(())
     }
 
-    fn must_have(&self, right: &str, level: &str) {
-        assert_eq!(self.job["permissions"][right], level, "{right} in {}", self.workflow.name);
+    pub fn whole(&self) -> &'r Whole {
+        self.runner.whole()
     }
 
-    fn check_out(&self, whole: bool) {
-        let origin = format!("file://{}", self.runner.site.origin.display());
-        let branch = self.event.reference.rsplit('/').next().unwrap();
-        let depth: &[&str] = if whole { &[] } else { &["--depth", "1"] };
-        git(&self.work(), &[&["clone", "--quiet", "--branch", branch], depth, &[&origin, "."]].concat());
-        git(&self.work(), &["checkout", "--quiet", "--detach"]);
+    /// Looks for a cache; the key that was found.
+    pub fn restore(&self, key: &str, others: &[String], paths: &[String]) -> Result<Option<String>, String> {
+        let (home, work) = self.places();
+        self.runner.caches.restore(&self.event.scopes(), key, others, paths, Places { home: &home, work: &work })
     }
 
-    fn keep(&self, name: &str, path: &str, if_none: &str) -> Result<(), String> {
-        let place = self.artifacts.path().join(name);
-        let (folder, end) = path.split_once("/*").unwrap_or((path, ""));
-        let Ok(files) = std::fs::read_dir(self.work().join(folder)) else {
-            return if if_none == "error" { Err(format!("there is nothing at {path}")) } else { Ok(()) };
+    /// Keeps a cache. Where that goes wrong, it is only said.
+    pub fn save(&self, key: &str, paths: &[String]) {
+        let (home, work) = self.places();
+        let places = Places { home: &home, work: &work };
+        let owned_by_root = std::fs::read_to_string(home.join("of-root")).unwrap_or_default();
+        let is_roots = |path: &&String| owned_by_root.lines().any(|line| places.path(path).starts_with(line));
+        let saved = match paths.iter().find(is_roots) {
+            Some(path) => Err(format!("tar: {path}: Cannot open: Permission denied")),
+            None => self.runner.caches.save(&self.event.scopes(), key, paths, places),
         };
-        std::fs::create_dir_all(&place).unwrap();
-        if end.is_empty() {
-            copy_tree(&self.work().join(folder), &place);
-        } else {
-            for file in files.map(|file| file.unwrap().path()).filter(|file| file.to_string_lossy().ends_with(end)) {
-                std::fs::copy(&file, place.join(file.file_name().unwrap())).unwrap();
-            }
+        if let Err(said) = saved {
+            self.runner.told.lock().unwrap().push_str(&format!("no cache {key}: {said}\n"));
         }
-        Ok(())
     }
 
-    fn command(&mut self, step: &Value) -> Result<(), String> {
+    /// Has something done when all steps are done.
+    pub fn afterwards(&mut self, after: After) {
+        self.after.push(after);
+    }
+
+    /// The commit of the event: on its branch, or detached; with every branch and tag where it is told so, else alone.
+    pub fn check_out(&self, whole: bool) {
+        let (work, reference) = (self.work(), &self.event.reference);
+        let origin = format!("file://{}", self.runner.site.origin.display());
+        git(&work, &["init", "--quiet", "--initial-branch=main"]);
+        git(&work, &["remote", "add", "origin", &origin]);
+        let all = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
+        let one = format!("+{}:refs/remotes/origin/checked-out", self.event.is_at());
+        let wanted: Vec<&str> = if whole { [&all[..], &[&one]].concat() } else { vec!["--depth=1", &one] };
+        git(&work, &[&["fetch", "--quiet", "--no-tags", "origin"], wanted.as_slice()].concat());
+        match reference.strip_prefix("refs/heads/") {
+            Some(branch) => {
+                git(&work, &["checkout", "--quiet", "--force", "-B", branch, "refs/remotes/origin/checked-out"])
+            }
+            None => git(&work, &["checkout", "--quiet", "--force", "--detach", "refs/remotes/origin/checked-out"]),
+        };
+        git(&work, &["update-ref", "-d", "refs/remotes/origin/checked-out"]);
+    }
+
+    fn command(&mut self, step: &Value, name: &str) -> Result<(), String> {
+        // A shell knows what its children took of a processor: so the step's own shell is one.
+        const TIMED: &str = "\"$@\"; code=$?; times >\"$0\"; exit $code";
         let file = |name: &str| self.home.path().join(name);
-        let scripts = file("script.sh");
-        std::fs::write(&scripts, self.names.render(step["run"].as_str().unwrap())).unwrap();
-        let folder = self.job["defaults"]["run"]["working-directory"].as_str().unwrap_or_default();
+        let (script, times) = (file("script.sh"), file("times"));
+        std::fs::write(&script, render(step["run"].as_str().unwrap(), self)).unwrap();
+        let folder = step["working-directory"].as_str().or(self.job["defaults"]["run"]["working-directory"].as_str());
         let mut command = Command::new(file("bin/bash"));
+        command.args(["-c", TIMED]).arg(&times).arg(file("bin/bash"));
         // GitHub's own words for a shell that was named, and for one that was not.
         let shell = step["shell"].as_str().or(self.workflow.value["defaults"]["run"]["shell"].as_str());
         match shell {
@@ -539,20 +871,27 @@ impl<'r> Machine<'r> {
             None => command.arg("-e"),
             Some(other) => panic!("the tests do not know the shell {other}"),
         };
-        let own = self.names.render_all(&step["env"]);
-        command.arg(&scripts).current_dir(self.work().join(folder)).env_clear();
+        let own = render_all(&step["env"], self);
+        command.arg(&script).current_dir(self.work().join(folder.unwrap_or_default())).env_clear();
         command.env("PATH", std::env::join_paths(&self.path).unwrap()).env("HOME", self.home.path());
         command.envs(network()).envs(self.machines()).envs(&self.environment).envs(&own);
-        // What GitHub's registry takes the token for, this registry takes a docker configuration for.
-        if own.get("GITHUB_TOKEN").is_some_and(|token| token == TOKEN) && self.job["permissions"]["packages"] == "write"
-        {
-            let config = self.runner.whole().production.registry.docker_config();
-            std::fs::write(file("config.json"), config).unwrap();
-            command.env("DOCKER_CONFIG", self.home.path());
+        if own.get("GITHUB_TOKEN").is_some_and(|token| token == TOKEN) && self.has_right("packages", "read") {
+            // What GitHub's registry takes the token for, this registry takes a docker configuration for.
+            if self.job["permissions"]["packages"] == "write" {
+                let config = self.runner.whole().production.registry.docker_config();
+                std::fs::write(self.home.path().join("config.json"), config).unwrap();
+                command.env("DOCKER_CONFIG", self.home.path());
+            }
         }
+        self.runner.github.known.lock().unwrap().may_read_checks = self.job["permissions"]["checks"].is_string();
         let run = Run::of(command);
+        if std::mem::take(&mut self.runner.github.known.lock().unwrap().read_checks) {
+            self.rights.insert("checks");
+        }
         let said = format!("{}{}", run.stdout, run.stderr);
         assert!(!said.contains(TOKEN), "the token is shown:\n{said}");
+        let times = std::fs::read_to_string(times).unwrap_or_default();
+        self.runner.times.lock().unwrap().insert(name.to_owned(), processor_time(&times));
         self.take_over(step["id"].as_str());
         if run.code == Some(0) { Ok(()) } else { Err(format!("exit code {:?}\n{said}", run.code)) }
     }
@@ -563,19 +902,24 @@ impl<'r> Machine<'r> {
         let home = std::env::var("HOME").unwrap();
         let real = |name: &str, folder: &str| std::env::var(name).unwrap_or_else(|_| format!("{home}/{folder}"));
         let own = vec![
-            ("CARGO_HOME", real("CARGO_HOME", ".cargo")),
+            ("CARGO_HOME", if self.runner.site.aws.is_some() { real("CARGO_HOME", ".cargo") } else { file(".cargo") }),
             ("RUSTUP_HOME", real("RUSTUP_HOME", ".rustup")),
             ("CI", "true".into()),
             ("GITHUB_ACTIONS", "true".into()),
             ("GITHUB_API_URL", self.runner.github.api.url()),
+            ("GITHUB_ENV", file("env")),
             ("GITHUB_EVENT_NAME", self.event.name.into()),
             ("GITHUB_EVENT_PATH", file("event.json")),
+            ("GITHUB_JOB", self.id.into()),
             ("GITHUB_OUTPUT", file("output")),
             ("GITHUB_PATH", file("path")),
             ("GITHUB_REF", self.event.reference.clone()),
+            ("GITHUB_SHA", self.commit.clone()),
             ("GITHUB_REPOSITORY", REPOSITORY.into()),
             ("GITHUB_STEP_SUMMARY", file("summary.md")),
-            ("GITHUB_REPOSITORY_ID", "987654321".into()),
+            ("GITHUB_REPOSITORY_ID", REPOSITORY_ID.into()),
+            ("GITHUB_WORKSPACE", file("work")),
+            ("RUNNER_OS", self.os()),
             ("RUNNER_TEMP", file("temp")),
         ];
         own.into_iter().chain(self.runner.site.servers.iter().cloned()).collect()
@@ -589,14 +933,46 @@ impl<'r> Machine<'r> {
             std::fs::remove_file(path).ok();
             text
         };
-        let (outputs, paths) = (take("output"), take("path"));
+        let (outputs, paths, variables) = (take("output"), take("path"), take("env"));
+        let pairs = |text: &str| -> Vec<(String, String)> {
+            assert!(!text.contains("<<"), "the tests know values of one line");
+            text.lines()
+                .filter_map(|line| line.split_once('='))
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect()
+        };
         for line in paths.lines() {
             self.path.insert(0, line.into());
         }
-        for (name, value) in outputs.lines().filter_map(|line| line.split_once('=')) {
-            self.names.set(&format!("steps.{}.outputs.{name}", id.unwrap()), value);
-        }
+        self.environment.extend(pairs(&variables));
+        self.note_outputs(id, pairs(&outputs));
     }
+}
+
+/// What bash's `times` says of the programs that it ran: `0m1.234s 0m0.567s`.
+pub fn processor_time(times: &str) -> Duration {
+    let seconds = |text: &str| {
+        let (minutes, seconds) = text.trim_end_matches('s').split_once('m').unwrap();
+        minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
+    };
+    Duration::from_secs_f64(times.lines().last().unwrap_or_default().split_whitespace().map(seconds).sum())
+}
+
+/// The hash of all files that patterns find, as GitHub makes it: of the hashes of each; nothing where there are none.
+fn hash_files(work: &Path, patterns: &[expression::Value]) -> String {
+    let patterns: Vec<String> = patterns.iter().map(expression::Value::text).collect();
+    assert!(
+        patterns.iter().all(|pattern| !pattern.starts_with('!')),
+        "the tests do not know the patterns {patterns:?}"
+    );
+    let files = below(work, true);
+    let is_meant = |file: &&PathBuf| patterns.iter().any(|pattern| matches(pattern, &file.to_string_lossy()));
+    let hashes: Vec<_> =
+        files.iter().filter(is_meant).map(|file| Sha256::digest(std::fs::read(work.join(file)).unwrap())).collect();
+    if hashes.is_empty() {
+        return String::new();
+    }
+    xtask::image::layout::sha256_hex(&hashes.concat())
 }
 
 /// How this machine reaches package registries, where that is not as everywhere.
@@ -610,41 +986,4 @@ fn network() -> Vec<(String, String)> {
         set.push(("NPM_CONFIG_USERCONFIG".into(), own.display().to_string()));
     }
     set
-}
-
-/// The programs that are not what they are called.
-fn stand_ins(home: &Path) {
-    let note = home.join("installed");
-    for name in ["sudo", "rustup"] {
-        script(&home.join("bin").join(name), &format!("echo {name} \"$@\" >>'{}'\n", note.display()));
-    }
-    let (xtask, cargo) = (env!("CARGO_BIN_EXE_xtask"), env!("CARGO"));
-    let auditable = tool("cargo-auditable").unwrap();
-    let text = format!(
-        "case $1 in\nxtask) shift; exec '{xtask}' \"$@\";;\ninstall) echo cargo \"$@\" >>'{}'; ln -s '{}' '{}';;\n\
-         *) exec '{cargo}' \"$@\";;\nesac\n",
-        note.display(),
-        auditable.display(),
-        home.join("bin/cargo-auditable").display()
-    );
-    script(&home.join("bin/cargo"), &text);
-    symlink(crate::support::on_path("bash").unwrap(), home.join("bin/bash")).unwrap();
-}
-
-/// An archive like the official one, whose program has a database of the test's own to download.
-fn trivy_archive(whole: &Whole) -> (TempDir, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let (cache, trivy) = (whole.laboratory.cache(), whole.laboratory.programs.join("trivy"));
-    let text = format!(
-        "case \"$*\" in\n'image --download-db-only') mkdir -p \"$HOME/.cache\"; cp -r '{}/trivy' \"$HOME/.cache/\";;\n\
-         *) exec '{}' \"$@\";;\nesac\n",
-        cache.display(),
-        trivy.display()
-    );
-    script(&folder.path().join("trivy"), &text);
-    let mut tar = Command::new("tar");
-    tar.args(["--create", "--gzip", "--file", "trivy.tar.gz", "trivy"]).current_dir(folder.path());
-    Run::of(tar).ok();
-    let digest = xtask::image::layout::sha256_hex(&std::fs::read(folder.path().join("trivy.tar.gz")).unwrap());
-    (folder, digest)
 }
