@@ -62,8 +62,17 @@ pub(crate) enum Stage {
     Beside,
     /// One after the other, while nothing else runs: they measure time or memory.
     Alone,
-    /// At the same time.
-    Together,
+    /// One after the other in each of two lanes, which run at the same time.
+    Lane(Lane),
+}
+
+/// What runs beside the other lane: each leaves cores idle now and then, and three would starve each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lane {
+    /// A release and what comes of it: by far the most tests.
+    Releases,
+    /// The operator, alone and then on a node.
+    Clusters,
 }
 
 impl Part {
@@ -130,7 +139,7 @@ fn quick() -> Vec<Part> {
 }
 
 fn thorough() -> Vec<Part> {
-    use Stage::{Alone, Beside, Together};
+    use Stage::{Alone, Beside};
     let (operator, xtask) = (Programs::Integration("operator"), Programs::Integration("xtask"));
     let elsewhere = [&REAL[..], &[TIMED, NIGHTLY]].concat();
     let mut parts = front();
@@ -145,9 +154,9 @@ fn thorough() -> Vec<Part> {
         part(TEMPLATE_LINT, Runs::Tool("cfn-lint", TEMPLATES), Beside),
         tests("operator timed", operator, &[TIMED], &[NIGHTLY], 1, Alone),
         tests("xtask timed", xtask, &[TIMED], &[NIGHTLY], 1, Alone),
-        tests("operator", operator, &[], &[TIMED, NIGHTLY], 4, Together),
-        tests("xtask", xtask, &[], &elsewhere, 6, Together),
-        tests("node", xtask, &REAL, &[TIMED, NIGHTLY], 2, Together),
+        tests("operator", operator, &[], &[TIMED, NIGHTLY], 4, Stage::Lane(Lane::Clusters)),
+        tests("xtask", xtask, &[], &elsewhere, 6, Stage::Lane(Lane::Releases)),
+        tests("node", xtask, &REAL, &[TIMED, NIGHTLY], 2, Stage::Lane(Lane::Clusters)),
     ]);
     parts
 }

@@ -17,7 +17,7 @@ use xtask::error::{Context, Error, Exit, Result};
 use xtask::process::Call;
 use xtask::{tools, ui};
 
-use crate::parts::{self, Part, Runs, Stage, Tests};
+use crate::parts::{self, Lane, Part, Runs, Stage, Tests};
 use crate::tests::{self, Program};
 use crate::toolbox::{Installation, Packages, Toolbox};
 
@@ -96,8 +96,8 @@ impl Run<'_> {
         });
         of(Stage::Alone).for_each(|part| self.attempt(|| self.check(part)));
         std::thread::scope(|scope| {
-            for part in of(Stage::Together) {
-                scope.spawn(|| self.attempt(|| self.check(part)));
+            for lane in [Lane::Releases, Lane::Clusters] {
+                scope.spawn(move || of(Stage::Lane(lane)).for_each(|part| self.attempt(|| self.check(part))));
             }
         });
     }
