@@ -70,7 +70,7 @@ fn the_judge_itself_blames_nobody_for_what_the_machine_did() {
 fn the_judge_itself_tells_a_leak_from_what_is_taken_once() {
     let leak = |bytes: f64| {
         move |day: &mut Day| {
-            day.samples.iter_mut().for_each(|sample| sample.data += (sample.hour / MINUTE).floor() * bytes)
+            day.samples.iter_mut().for_each(|sample| sample.data += (sample.hour / MINUTE).floor() * bytes);
         }
     };
     is_faulty(leak(4096.0), "memory grows by 58");

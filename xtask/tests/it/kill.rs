@@ -584,7 +584,8 @@ impl Moments {
 
     /// Waits for the next one from now. Says which that is.
     pub fn wait_for_next(&mut self) -> String {
-        self.left = self.left.checked_sub(1).expect("runs have ended before most moments");
+        assert!(self.left > 0, "runs have ended before most moments");
+        self.left -= 1;
         // SplitMix64 (G. L. Steele and others, OOPSLA 2014).
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -134,6 +134,7 @@ struct Rule {
     met: Arc<Met>,
 }
 
+#[expect(clippy::use_debug, reason = "only the message of a failed test shows it")]
 impl Display for Rule {
     fn fmt(&self, formatter: &mut Formatter) -> std::fmt::Result {
         let (When { method, path, .. }, count) = (&self.when, self.met.0.lock().unwrap());
