@@ -58,7 +58,7 @@ pub(crate) enum Programs {
 pub(crate) enum Stage {
     /// One after the other, beginning at once: what shows a mistake soonest.
     Front,
-    /// One after the other, beside those of `Front`, each as soon as its tools are installed.
+    /// One after the other, beside those of `Front`, as soon as the tools are installed.
     Beside,
     /// One after the other, while nothing else runs: they measure time or memory.
     Alone,

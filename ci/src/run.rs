@@ -248,7 +248,7 @@ impl Run<'_> {
 
     fn watch(&self, name: &str, call: &Call) -> Result<()> {
         ui::status("Checking", name);
-        self.timed(name, || call.watch_and_read(LIMIT, &self.stop).map(drop))
+        self.timed(name, || call.watch_unless(LIMIT, &self.stop))
     }
 
     fn beside(&self, name: &str, call: &Call) -> Result<()> {

@@ -129,6 +129,14 @@ impl Call {
         self.start()?.finish(limit)
     }
 
+    /// As `watch`; `stop` may end it at any time.
+    ///
+    /// # Errors
+    /// As `watch`; it was stopped.
+    pub fn watch_unless(&self, limit: Duration, stop: &AtomicBool) -> Result<()> {
+        self.start()?.end(limit, stop).map(drop)
+    }
+
     /// Runs a long call that people watch, and gives its standard output; `stop` may end it at any time.
     ///
     /// # Errors

@@ -8,7 +8,6 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 use xtask::image::layout::sha256_hex;
 
-use crate::support::{Run, skipped, tool, wait_until};
+use crate::support::{Run, is_root, skipped, tool, wait_until};
 
 const GUARD: &str = include_str!("node.sh");
 const LIMIT: Duration = Duration::from_secs(60);
@@ -69,10 +68,9 @@ impl Node {
             "runc",
             "ip",
         ];
-        let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
         let mut try_out = Command::new("unshare");
         try_out.args(["--net", "--mount", "--pid", "--fork", "true"]);
-        let missing = if !is_root {
+        let missing = if !is_root() {
             "only root can run a node"
         } else if !try_out.output().is_ok_and(|output| output.status.success()) {
             "a node needs namespaces of its own, which cannot be made here"
