@@ -113,21 +113,29 @@ fn f1_more_at_once_than_there_is_room_for_is_had_again() {
     let Some(cluster) = Cluster::shared() else { return };
     let keeper = Keeper::new(cluster);
     let operator = keeper.start();
+    let dropped = || operator.metric("kube9_operator_events_dropped_total");
+    let failures = || {
+        let (_, metrics) = operator.page("/metrics");
+        let failures = metrics.lines().filter(|line| line.starts_with("kube9_operator_events_errors_total{"));
+        failures.map(str::to_owned).collect::<Vec<_>>()
+    };
     keeper.happen(0..1);
     keeper.wait_for(1);
 
-    keeper.stop_between_writes(&operator);
-    keeper.happen(1..1500);
-    let busy = keeper.keep_busy();
-    operator.signal("CONT");
-    let dropped = || operator.metric("kube9_operator_events_dropped_total");
-    until_true("some find no room", seconds(10), || dropped() > 0.0);
-    drop(busy);
+    let shown = (0..4).any(|round| {
+        let before = (dropped(), failures());
+        keeper.stop_between_writes(&operator);
+        keeper.happen(round * 1500 + 1..round * 1500 + 1501);
+        let busy = keeper.keep_busy();
+        operator.signal("CONT");
+        until_true("some find no room", seconds(10), || dropped() > before.0);
+        drop(busy);
+        keeper.wait_for(u64::from(round) * 1500 + 1501);
+        // Where the machine is so slow that the store ran out of patience, that failure had all of them listed anew.
+        failures() == before.1
+    });
 
-    keeper.wait_for(1500);
-    // Nor was it a failure that had them listed anew.
-    let (_, metrics) = operator.page("/metrics");
-    assert!(!metrics.contains("kube9_operator_events_errors_total{reason="), "{metrics}");
+    assert!(shown, "the store failed in every round: {:?}", failures());
 }
 
 #[test]
