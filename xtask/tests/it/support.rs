@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -90,6 +90,12 @@ impl Demo {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = xtask();
         command.current_dir(self.root()).args(arguments);
+        if !links_for_linux() {
+            let folder = &*PRETENDED;
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let path = std::iter::once(folder.clone()).chain(std::env::split_paths(&path));
+            command.env("PATH", std::env::join_paths(path).unwrap()).env("CARGO", folder.join("cargo"));
+        }
         command
     }
 
@@ -358,22 +364,45 @@ fn all_on_path(name: &str) -> Vec<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(name)).filter(|path| path.exists()).collect()
 }
 
+/// Whether a rehearsal can be compiled on this machine. Where it cannot, as on macOS, what is put into images is pretended, and tests of
+/// the compiling itself are skipped. `TEST_WITHOUT_LINKER=1` shows on Linux what the tests do there.
+fn links_for_linux() -> bool {
+    cfg!(target_os = "linux") && std::env::var_os("TEST_WITHOUT_LINKER").is_none()
+}
+
+/// The programs for all tests of a machine that cannot link for Linux.
+static PRETENDED: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pretended");
+    pretend_within(&folder);
+    folder
+});
+
 /// What a build for two platforms needs, in a folder, with one compiler: the first on PATH that can build for both, so that
-/// no test spends its time on asking others. Where there is none (said once a test), the first one.
-pub fn build_programs() -> TempDir {
+/// no test spends its time on asking others. Where there is none (said once a test), the first one; nothing (said, too) where nothing
+/// can be built.
+pub fn build_programs() -> Option<TempDir> {
+    if !links_for_linux() {
+        skipped("nothing here can link for Linux");
+        return None;
+    }
     let folder = programs(&["aarch64-linux-gnu-gcc", "as", "cc", "gcc", "git", "ld"]);
     let rustc = cross_rustc().or_else(|| on_path("rustc")).unwrap();
     std::os::unix::fs::symlink(rustc, folder.path().join("rustc")).unwrap();
-    folder
+    Some(folder)
 }
 
 /// A cargo and a rustc that answer at once, and git. The "binary" they make for a platform is the crate's sources, so that it is
 /// another one where those are; all that the tool itself does is as in any other build.
 pub fn pretended_programs() -> TempDir {
     let folder = programs(&["cat", "git", "mkdir"]);
-    let root = folder.path().display();
+    pretend_within(folder.path());
+    folder
+}
+
+fn pretend_within(folder: &Path) {
+    let root = folder.display();
     for triple in ["aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"] {
-        let library = folder.path().join("sysroot/lib/rustlib").join(triple).join("lib");
+        let library = folder.join("sysroot/lib/rustlib").join(triple).join("lib");
         std::fs::create_dir_all(&library).unwrap();
         std::fs::write(library.join("libstd-0.rlib"), "").unwrap();
     }
@@ -384,9 +413,8 @@ pub fn pretended_programs() -> TempDir {
     let cargo = "while [ $# -gt 0 ]; do\n[ \"$1\" != --target ] || {\nout=$CARGO_TARGET_DIR/$2/release\nmkdir -p \"$out\"\n\
                  { echo \"$2\"; cat operator/Cargo.toml operator/src/*; } >\"$out/demo\"\n}\nshift\ndone\n";
     for (name, text) in [("rustc", rustc.as_str()), ("cargo", cargo), ("cc", ""), ("aarch64-linux-gnu-gcc", "")] {
-        script(&folder.path().join(name), text);
+        script(&folder.join(name), text);
     }
-    folder
 }
 
 /// Writes a program that a shell runs.

@@ -530,9 +530,14 @@ fn ci_keeps_its_tools_even_where_a_check_fails_and_nothing_that_says_it_was_well
     let mut runner = Runner::alone(origin.path());
     runner.ci_ends_with = 1;
     let outcome = runner.run("ci.yml", &Event::push());
-    let (tools, others): (Vec<_>, Vec<_>) = outcome.jobs.iter().partition(|(job, _)| *job == "tools");
-    assert_eq!(tools[0].1, &Ended::Well);
-    assert!(others.iter().all(|(_, ended)| matches!(ended, Ended::Badly(..))), "{others:?}");
+    for (job, ended) in &outcome.jobs {
+        let as_it_should = match job.as_str() {
+            "tools" => *ended == Ended::Well,
+            "macos" => matches!(ended, Ended::Forgiven(..)),
+            _ => matches!(ended, Ended::Badly(..)),
+        };
+        assert!(as_it_should, "{:?}", outcome.jobs);
+    }
     let kept = runner.caches.kept_keys();
     assert!(kept.len() == 1 && kept[0].1.starts_with("test-tools-"), "{kept:?}");
 }
