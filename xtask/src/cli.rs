@@ -238,6 +238,9 @@ pub struct Verify {
     /// The newest stable version that users see listed, whatever the tree says; what a daily look asks for
     #[arg(long, conflicts_with = "version")]
     pub newest: bool,
+    /// Look again for so long until all is right: caches and tags follow a release a little later
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub wait: u64,
     /// Where
     #[command(flatten)]
     pub place: PlaceArgs,

@@ -84,8 +84,10 @@ fn verify(here: &Path, arguments: &Verify) -> Result<()> {
         ui::note("Unreleased", "users see no stable version listed yet");
         return print_json(arguments.place.json, &serde_json::Value::Null);
     };
-    let proof = road.verify(&version, Duration::ZERO)?;
+    let proof = road.verify(&version, Duration::from_secs(arguments.wait))?;
     ui::status("Verified", release::verify::shown(&proof));
+    let title = format!("Users get {version} from {}", road.release.target.repository);
+    ui::summary(&release::verify::page(&title, &[], &proof));
     print_json(arguments.place.json, &proof)
 }
 

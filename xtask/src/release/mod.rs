@@ -106,15 +106,16 @@ pub fn run(root: &Path, order: &Order) -> Result<Report> {
     let (digest, built) = ui::step("the image", || image(&road))?;
     let (digest, published) = ui::step("the chart", || chart(&road, digest))?;
     let patience = ui::step("the caches", || road.refresh())?;
-    ui::step("the public index", || road.wait_until_listed(patience))?;
+    let version = &road.release.version;
+    ui::step("the public index", || road.wait_until_listed(&[version.clone()].into(), patience))?;
     let promoted = road.promote()?;
-    let proof = ui::step("the proof from outside", || road.verify(&road.release.version, patience))?;
+    let proof = ui::step("the proof from outside", || road.verify(version, patience))?;
     let tagged = road.tag_commit()?;
     let changed = built || published || promoted || tagged;
     let missing = road.missing_platforms(&digest)?;
     summarise(&road, &proof, changed, &missing);
     Ok(Report {
-        version: road.release.version.to_string(),
+        version: version.to_string(),
         revision: road.release.revision.clone(),
         target: target.name.clone(),
         digest,
@@ -221,12 +222,6 @@ fn summary_page(road: &Road, proof: &Proof, changed: bool) -> String {
         ("outcome", if changed { "released".into() } else { "was released before, nothing changed".into() }),
         ("target", format!("`{}`", target.name)),
         ("commit", format!("`{revision}`")),
-        ("chart", format!("`{}`", proof.chart)),
-        ("sha256", format!("`{}`", proof.sha256)),
-        ("image", format!("`{}`", proof.image)),
-        ("platforms", proof.platforms.join(", ")),
-        ("tags", proof.tags.join(", ")),
     ];
-    let rows: String = rows.iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
-    format!("### {} {version}\n\n| | |\n|---|---|\n{rows}", road.chart.name)
+    verify::page(&format!("{} {version}", road.chart.name), &rows, proof)
 }

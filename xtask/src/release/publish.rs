@@ -1,5 +1,6 @@
 //! The chart's part of the road: package, publish, list, promote; and taking a version out of the list again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use semver::Version;
@@ -73,14 +74,15 @@ impl Road {
         Ok(Published::Ours(changed))
     }
 
-    /// The chart alone, for an image that was chosen before.
+    /// The chart alone, for an image that was chosen before. It is done when users see it listed.
     ///
     /// # Errors
-    /// As `publish`; the same release was published for another image.
+    /// As `publish`; the same release was published for another image; users do not see it in time.
     pub fn publish_only(&self, digest: &Digest) -> Result<bool> {
         match self.publish(digest)? {
             Published::Ours(changed) => {
-                self.refresh()?;
+                let patience = self.refresh()?;
+                self.wait_until_listed(&[self.release.version.clone()].into(), patience)?;
                 Ok(changed)
             }
             Published::Met(other) => Err(Error::new(Exit::Conflict, "the chart is published for another image")
@@ -114,44 +116,45 @@ impl Road {
                 self.patience()
             }
             Err(error) => {
-                ui::warn(format_args!(
-                    "{error}\n  users may see the old {FILE} for up to {} s more; this run waits for as long",
-                    STALE_FOR.as_secs()
-                ));
+                let meanwhile = format!("users may see the old {FILE} for up to {} s more", STALE_FOR.as_secs());
+                ui::warn(format_args!("{error}\n  {meanwhile}; this run waits for as long"));
+                ui::summary(&format!("> [!WARNING]\n> The caches could not be told of the new {FILE}: {meanwhile}.\n"));
                 STALE_FOR
             }
         }
     }
 
-    /// Waits until users see the release listed. Floating tags follow what they see, and not what the bucket holds: where no cache
-    /// could be told, that is later.
+    /// Waits until users see these versions listed. Floating tags follow what they see, and not what the bucket holds: where no
+    /// cache could be told, that is later.
     ///
     /// # Errors
-    /// They do not see it in time.
-    pub fn wait_until_listed(&self, patience: Duration) -> Result<()> {
+    /// They do not see them in time.
+    pub fn wait_until_listed(&self, versions: &BTreeSet<Version>, patience: Duration) -> Result<()> {
         if self.place.cdn.is_none() {
             return Ok(());
         }
-        let Release { target, version, .. } = &self.release;
-        verify::index(target, &self.chart.name, version, patience)
+        verify::index(&self.release.target, &self.chart.name, versions, patience)
     }
 
     /// Points the floating tags at the highest listed versions. True where one moved.
     ///
     /// # Errors
-    /// The index or the registry cannot be read or written to.
+    /// The index or the registry cannot be read or written to; users do not see the index in time.
     pub fn promote(&self) -> Result<bool> {
         promote::run(&*self.place.registry, &|| self.shown(), &self.workspace.first_version)
     }
 
-    /// The listed versions, once caches were told: another run may have listed one a moment ago, and no tag may lead to a
-    /// version before users find it in the index.
+    /// The listed versions, once users see those that tags will lead to: another run may have listed one a moment ago, and no tag may
+    /// lead to a version before users find it in the index.
     fn shown(&self) -> Result<Vec<Version>> {
         let snapshot = self.place.look()?;
+        let listed = snapshot.index()?.versions(&self.chart.name);
         if self.announced.borrow().as_deref() != Some(snapshot.version()) {
-            self.refresh_to(snapshot.version());
+            let patience = self.refresh_to(snapshot.version());
+            let leaders = version::floating_tags(&listed, &self.workspace.first_version).into_values().collect();
+            self.wait_until_listed(&leaders, patience)?;
         }
-        Ok(snapshot.index()?.versions(&self.chart.name))
+        Ok(listed)
     }
 
     /// Fetches a version as an anonymous user would.
@@ -189,7 +192,8 @@ impl Road {
     pub fn unyank(&self, version: &Version) -> Result<bool> {
         let (chart, text) = (&self.chart.name, version.to_string());
         let changed = repository::update(&*self.place.store, &|index| index.unyank(chart, &text))?;
-        self.refresh()?;
+        let patience = self.refresh()?;
+        self.wait_until_listed(&[version.clone()].into(), patience)?;
         self.promote()?;
         Ok(changed)
     }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here looks at a folder, a store or a registry's inside; only at URLs.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use semver::Version;
@@ -67,16 +68,15 @@ pub fn archive(target: &Target, name: &str, sha256: &str, patience: Duration) ->
     })
 }
 
-/// Fetches the index through the public URL until it lists a version.
+/// Fetches the index through the public URL until it lists these versions.
 ///
 /// # Errors
 /// It does not in time.
-pub fn index(target: &Target, chart: &str, wanted: &Version, patience: Duration) -> Result<()> {
+pub fn index(target: &Target, chart: &str, wanted: &BTreeSet<Version>, patience: Duration) -> Result<()> {
     patiently(patience, || {
-        if listed(target, chart, &wanted.to_string())?.is_some() {
-            return Ok(());
-        }
-        Err(Error::new(Exit::Verify, format!("{} does not list {chart} {wanted} yet", target.repository))
+        let listed = public_index(target, |index| Some(index.versions(chart)))?.unwrap_or_default();
+        let Some(missing) = wanted.iter().find(|version| !listed.contains(version)) else { return Ok(()) };
+        Err(Error::new(Exit::Verify, format!("{} does not list {chart} {missing} yet", target.repository))
             .remedy("run the same words again: caches follow within minutes, and the floating tags after them"))
     })
 }
@@ -302,4 +302,17 @@ pub fn shown(proof: &Proof) -> String {
         plan::list(&platforms),
         proof.tags.join(" ")
     )
+}
+
+/// A proof, after rows of what else is to be said, as the page of a CI job shows it.
+pub fn page(title: &str, rows: &[(&str, String)], proof: &Proof) -> String {
+    let proven = [
+        ("chart", format!("`{}`", proof.chart)),
+        ("sha256", format!("`{}`", proof.sha256)),
+        ("image", format!("`{}`", proof.image)),
+        ("platforms", proof.platforms.join(", ")),
+        ("tags", proof.tags.join(", ")),
+    ];
+    let rows: String = rows.iter().chain(&proven).map(|(name, value)| format!("| {name} | {value} |\n")).collect();
+    format!("### {title}\n\n| | |\n|---|---|\n{rows}")
 }

@@ -24,8 +24,8 @@ pub use runner::processor_time;
 use runner::{Ended, Event, Runner};
 use scanning::CodeScanning;
 
-use crate::servers::{Account, STACK, Whole};
-use crate::support::{copy_tree, git, root};
+use crate::servers::{Account, Fault, STACK, When, Whole};
+use crate::support::{copy_tree, git, root, wait_until};
 
 const STABLE: [&str; 5] = ["1", "1.0", "1.0.0", "latest", "v1.0.0"];
 
@@ -144,6 +144,35 @@ fn x3_i12_by_hand_the_image_and_then_the_chart_are_released_from_main() {
     assert_eq!(tags(&whole), STABLE);
     assert_eq!(whole.production.versions(1), ["1.0.0"]);
     runner.used.lock().unwrap().assert_whole("publish", |line| line.contains("@refs/heads/main"));
+}
+
+#[test]
+fn x4_h7_i7_where_no_cache_can_be_told_every_tag_waits_for_what_users_see_and_the_page_says_so() {
+    let Some(whole) = world() else { return };
+    let production = &whole.production;
+    let runner = Runner::new(&whole);
+    order(&whole, "v1.0.0");
+    assert!(production.versions(0).is_empty(), "the cache keeps the index that users have");
+    let invalidations = When::asked("POST", "").test(|asked| asked.path.ends_with("/invalidation"));
+    production.cloudfront.proxy.faults().inject(invalidations, Fault::Status(403));
+    std::thread::scope(|scope| {
+        let users = scope.spawn(|| {
+            let in_bucket = || String::from_utf8_lossy(&production.objects()["index.yaml"]).contains("demo-1.0.0.tgz");
+            assert!(wait_until(Duration::from_secs(240), in_bucket));
+            // Long enough for all that a run does which does not wait.
+            std::thread::sleep(Duration::from_secs(5));
+            assert_eq!(tags(&whole), ["1.0.0", "v1.0.0"], "no user finds the version yet");
+            assert!(production.versions(0).is_empty());
+            production.edge.advance(Duration::from_secs(301));
+        });
+        runner.run("release.yml", &Event::tag("v1.0.0")).well("release.yml");
+        users.join().unwrap();
+    });
+    assert_eq!(tags(&whole), STABLE);
+    let page = runner.summary.lock().unwrap().clone();
+    for part in ["The caches could not be told of the new index.yaml", "### Users get 1.0.0 from", "| image | `"] {
+        assert!(page.contains(part), "{part} is not on the page:\n{page}");
+    }
 }
 
 #[test]

@@ -306,6 +306,8 @@ pub struct Runner<'w> {
     pub attested: Mutex<Vec<String>>,
     /// What the programs were told that stand in for others.
     pub told: Mutex<String>,
+    /// What the pages of all jobs show.
+    pub summary: Mutex<String>,
     /// What was asked of AWS, and by which jobs.
     pub used: Mutex<Used>,
     /// What `cargo xtask ci` ends with, where it is not run.
@@ -409,6 +411,7 @@ impl<'w> Runner<'w> {
             caches: Caches::new(),
             attested: Mutex::default(),
             told: Mutex::default(),
+            summary: Mutex::default(),
             used: Mutex::default(),
             ci_ends_with: 0,
             times: Mutex::default(),
@@ -934,6 +937,7 @@ impl<'r> Machine<'r> {
             text
         };
         let (outputs, paths, variables) = (take("output"), take("path"), take("env"));
+        self.runner.summary.lock().unwrap().push_str(&take("summary.md"));
         let pairs = |text: &str| -> Vec<(String, String)> {
             assert!(!text.contains("<<"), "the tests know values of one line");
             text.lines()
