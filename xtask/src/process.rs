@@ -1,7 +1,8 @@
 //! The one door to child processes: argv only, never a shell string.
 //!
-//! Short calls give their output; long ones, which people watch and which may hang, have a time limit. Standard input is always empty. A
-//! failed call says what was run, ready to paste, and what it printed; variables are passed to the child and never shown.
+//! Short calls give their output; long ones are watched by people. Every call has a deadline: one that hangs (a remote that never answers
+//! git) would hold the folder's lock, on which later runs wait. Standard input is always empty. A failed call says what was run, ready
+//! to paste, and what it printed; variables are passed to the child and never shown.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -15,6 +16,12 @@ use crate::error::{Context, Error, Exit, Result};
 
 /// How often a long call is asked whether it has ended.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Longer than any short call takes that still does something, such as a push over a slow line.
+const SHORT_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// How a call that ran out of time ended.
+const TOO_LONG: &str = "did not finish in time and was ended";
 
 /// A call of another program, to be run by one of its methods.
 #[derive(Clone, Debug)]
@@ -105,7 +112,7 @@ impl Call {
     /// Runs a short call to its end, whatever its exit code.
     ///
     /// # Errors
-    /// The program cannot be started.
+    /// The program cannot be started; it takes longer than five minutes (it is then ended).
     pub fn output(&self) -> Result<Output> {
         self.begin()?.answer()
     }
@@ -278,9 +285,18 @@ impl Begun {
     /// Waits for its end, whatever its exit code.
     ///
     /// # Errors
-    /// It cannot be waited for.
+    /// It cannot be waited for; it takes longer than five minutes (it is then ended).
     pub fn answer(self) -> Result<Output> {
-        let output = self.handle.wait().context(Exit::Failure, || format!("cannot wait for `{}`", self.call))?;
+        self.answer_within(SHORT_LIMIT)
+    }
+
+    fn answer_within(self, limit: Duration) -> Result<Output> {
+        let finished = self.handle.wait_timeout(limit);
+        let finished = finished.context(Exit::Failure, || format!("cannot wait for `{}`", self.call))?;
+        let Some(output) = finished else {
+            self.handle.kill().ok();
+            return Err(self.call.failed(TOO_LONG, ""));
+        };
         Ok(Output {
             code: output.status.code(),
             stdout: output.stdout.clone(),
@@ -333,7 +349,7 @@ fn cut_short(deadline: Instant, stop: &AtomicBool) -> Option<&'static str> {
     if stop.load(Ordering::SeqCst) {
         Some("was stopped, since something else failed")
     } else {
-        (Instant::now() >= deadline).then_some("did not finish in time and was ended")
+        (Instant::now() >= deadline).then_some(TOO_LONG)
     }
 }
 
@@ -396,6 +412,15 @@ mod tests {
     fn a_missing_program_is_an_environment_error_with_a_remedy() {
         let error = Call::new("no-such-program-here").read().unwrap_err();
         assert_eq!((error.exit, error.remedies.len()), (Exit::Environment, 1));
+    }
+
+    #[test]
+    fn a_short_call_that_hangs_is_ended() {
+        let started = Instant::now();
+        let begun = Call::new("sleep").args(["30"]).begin().unwrap();
+        let error = begun.answer_within(Duration::from_millis(50)).unwrap_err();
+        assert!(error.what.contains("`sleep 30` did not finish in time"), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(10));
     }
 
     #[test]
