@@ -370,6 +370,15 @@ fn links_for_linux() -> bool {
     cfg!(target_os = "linux") && std::env::var_os("TEST_WITHOUT_LINKER").is_none()
 }
 
+/// Whether a test of compiling proves anything on this machine; where it does not, that is said.
+pub fn can_compile() -> bool {
+    let can = links_for_linux();
+    if !can {
+        skipped("nothing here can link for Linux");
+    }
+    can
+}
+
 /// The programs for all tests of a machine that cannot link for Linux.
 static PRETENDED: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pretended");
@@ -381,8 +390,7 @@ static PRETENDED: LazyLock<PathBuf> = LazyLock::new(|| {
 /// no test spends its time on asking others. Where there is none (said once a test), the first one; nothing (said, too) where nothing
 /// can be built.
 pub fn build_programs() -> Option<TempDir> {
-    if !links_for_linux() {
-        skipped("nothing here can link for Linux");
+    if !can_compile() {
         return None;
     }
     let folder = programs(&["aarch64-linux-gnu-gcc", "as", "cc", "gcc", "git", "ld"]);
