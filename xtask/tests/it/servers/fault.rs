@@ -26,6 +26,11 @@ impl Faults {
         Faults { dialect, rules: Mutex::default() }
     }
 
+    /// Of the server behind.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Does that to requests from now on; of several faults for one request, the first that was injected is done. It has to be done
     /// at least once.
     pub fn inject(&self, when: When, fault: Fault) -> Arc<Met> {

@@ -14,6 +14,7 @@ use xtask::release::version;
 
 use super::client::{Ask, Reply};
 use super::edge::{Edge, Visitor};
+use super::proxy::Changes;
 use super::registry::Registry;
 
 /// The header by which proxies know an observer: nothing is done to its requests, and they are not recorded.
@@ -27,6 +28,8 @@ pub struct Publication<'p> {
     /// The image's name within the registry.
     pub image: &'p str,
     pub chart: &'p str,
+    /// Of every server through which releases change what users get; nothing where it is changed in other ways, too.
+    pub changes: Vec<Changes>,
 }
 
 /// A running observer.
@@ -58,8 +61,11 @@ pub struct Vanished {
 }
 
 impl Observer {
+    /// Looks as soon as anything changed, and now and then where nothing did: caches change by themselves.
     pub fn start(publication: &Publication) -> Self {
-        const PAUSE: Duration = Duration::from_millis(30);
+        const LOOKS: Duration = Duration::from_millis(3);
+        let pause = Duration::from_millis(if publication.changes.is_empty() { 30 } else { 250 });
+        let changes = publication.changes.clone();
         let stop = Arc::new(AtomicBool::new(false));
         let mut watch = Watch {
             visitor: publication.edge.visitor(publication.location),
@@ -77,8 +83,11 @@ impl Observer {
         let thread = std::thread::spawn(move || {
             // One last look after the end: what was published then is judged, too.
             while !stopped.load(Ordering::SeqCst) {
+                let (counted, looked) = (count(&changes), Instant::now());
                 watch.look();
-                std::thread::sleep(PAUSE);
+                while count(&changes) == counted && looked.elapsed() < pause && !stopped.load(Ordering::SeqCst) {
+                    std::thread::sleep(LOOKS);
+                }
             }
             watch.look();
             watch.observed
@@ -91,6 +100,10 @@ impl Observer {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.take().unwrap().join().unwrap()
     }
+}
+
+fn count(changes: &[Changes]) -> usize {
+    changes.iter().map(Changes::count).sum()
 }
 
 impl Drop for Observer {

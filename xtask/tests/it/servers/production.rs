@@ -129,7 +129,8 @@ impl Production {
     /// A user who looks all the time, through the location that `release` does not use.
     pub fn observe(&self) -> Observer {
         let (edge, registry) = (&self.edge, &self.registry);
-        Observer::start(&Publication { edge, location: 1, registry, image: IMAGE, chart: "demo" })
+        let changes = [&self.s3, &registry.proxy, &self.cloudfront.proxy].map(Proxy::changes).to_vec();
+        Observer::start(&Publication { edge, location: 1, registry, image: IMAGE, chart: "demo", changes })
     }
 
     /// The public index through a location of the edge.

@@ -1,5 +1,6 @@
 //! A reverse proxy that records every request, and does to chosen ones what networks and busy servers do.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::fault::{Dialect, Fault, Faults, Met, When};
@@ -35,6 +36,17 @@ struct Shared {
     route: Box<Route>,
     after: Box<After>,
     seen: Mutex<Vec<Seen>>,
+    changes: Changes,
+}
+
+/// How many requests went through a proxy that may have changed what users get.
+#[derive(Clone, Default)]
+pub struct Changes(Arc<AtomicUsize>);
+
+impl Changes {
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 /// A running proxy.
@@ -58,7 +70,8 @@ impl Proxy {
         after: impl Fn(&Asked, Answer) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let (route, after) = (Box::new(route), Box::new(after));
-        let shared = Arc::new(Shared { faults: Faults::of(dialect), route, after, seen: Mutex::default() });
+        let faults = Faults::of(dialect);
+        let shared = Arc::new(Shared { faults, route, after, seen: Mutex::default(), changes: Changes::default() });
         let state = Arc::clone(&shared);
         let handler = handler(move |asked| serve(Arc::clone(&state), asked));
         let sites = loopback(port).into_iter().map(|address| (address, Arc::clone(&handler))).collect();
@@ -83,6 +96,11 @@ impl Proxy {
     #[track_caller]
     pub fn heal(&self) {
         self.shared.faults.heal();
+    }
+
+    /// What changes from now on.
+    pub fn changes(&self) -> Changes {
+        self.shared.changes.clone()
     }
 
     /// Every request so far, in order.
@@ -132,6 +150,10 @@ impl Shared {
             },
         };
         self.note(number, |seen| seen.answered = Some(answer.status));
+        // AWS's other services change caches while they are asked how far they are.
+        if self.faults.dialect() == Dialect::Aws || !matches!(asked.method.as_str(), "GET" | "HEAD") {
+            self.changes.0.fetch_add(1, Ordering::SeqCst);
+        }
         answer
     }
 }
