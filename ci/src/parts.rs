@@ -134,7 +134,7 @@ pub(crate) fn named(parts: Vec<Part>, names: &[String]) -> Result<Vec<Part>> {
 fn quick() -> Vec<Part> {
     let skip = [&REAL[..], &[TIMED, NIGHTLY]].concat();
     let mut parts = front();
-    parts.push(tests("quick tests", Programs::Integration("xtask"), &[], &skip, 6, Stage::Front));
+    parts.push(tests("quick tests", Programs::Integration("xtask"), &[], &skip, 8, Stage::Front));
     parts
 }
 
@@ -155,7 +155,7 @@ fn thorough() -> Vec<Part> {
         tests("operator timed", operator, &[TIMED], &[NIGHTLY], 1, Alone),
         tests("xtask timed", xtask, &[TIMED], &[NIGHTLY], 1, Alone),
         tests("operator", operator, &[], &[TIMED, NIGHTLY], 4, Stage::Lane(Lane::Clusters)),
-        tests("xtask", xtask, &[], &elsewhere, 6, Stage::Lane(Lane::Releases)),
+        tests("xtask", xtask, &[], &elsewhere, 8, Stage::Lane(Lane::Releases)),
         tests("node", xtask, &REAL, &[TIMED, NIGHTLY], 2, Stage::Lane(Lane::Clusters)),
     ]);
     parts

@@ -608,7 +608,14 @@ impl Town {
 
     fn watch(&self) -> Observer {
         let (edge, registry) = (&self.edge, &self.registry);
-        Observer::start(&Publication { edge, location: 1, registry, image: "team/demo", chart: "demo", changes: Vec::new() })
+        Observer::start(&Publication {
+            edge,
+            location: 1,
+            registry,
+            image: "team/demo",
+            chart: "demo",
+            changes: Vec::new(),
+        })
     }
 
     /// A chart that names the image its version has, whether that is there or not.
