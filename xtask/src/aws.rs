@@ -4,6 +4,7 @@
 //! is needed, so that a plan can be made without an account and says what it could not see.
 
 use std::cell::OnceCell;
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -11,10 +12,11 @@ use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::interceptors::InterceptorContext;
 use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use crate::config::Remote;
@@ -155,7 +157,7 @@ impl Aws {
 
     fn credentials(&self) -> Result<SharedCredentialsProvider> {
         self.config().credentials_provider().ok_or_else(|| {
-            let (exit, remedies) = cure("", "no providers in chain");
+            let (exit, remedies) = Cause::NoCredentials(String::new()).cure();
             remedies
                 .iter()
                 .fold(Error::new(exit, "there are no AWS credentials"), |error, remedy| error.remedy(*remedy))
@@ -192,50 +194,125 @@ impl Aws {
     }
 }
 
-/// An error of the SDK in our words: the status and code that the server gave, and what to do about the known ones.
-pub fn explain<E, R>(what: &str, error: &SdkError<E, R>) -> Error
+/// An error of the SDK in our words: what the server said, or why there was no answer, and what to do about it.
+pub fn explain<E>(what: &str, error: &SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
 {
-    let code = error.code().unwrap_or_default();
-    let why = match (code, error.message()) {
-        ("", _) => DisplayErrorContext(error).to_string(),
-        (code, message) => format!("{code}: {}", message.unwrap_or("(no message)")),
-    };
-    let (exit, remedies) = cure(code, &why);
-    remedies.iter().fold(Error::new(exit, what).because(why), |error, remedy| error.remedy(*remedy))
+    let cause = Cause::of(error);
+    let (exit, remedies) = cause.cure();
+    remedies.iter().fold(Error::new(exit, what).because(&cause), |error, remedy| error.remedy(*remedy))
 }
 
-/// The kind of a known error, and the ways out. Codes: S3's "Error responses", and the "Common errors" of the other services.
-fn cure(code: &str, why: &str) -> (Exit, &'static [&'static str]) {
-    match code {
-        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => (
-            Exit::Environment,
-            &["the credentials have expired: aws sso login, or get new ones; then the same words again"],
-        ),
-        "InvalidAccessKeyId" | "InvalidClientTokenId" | "SignatureDoesNotMatch" | "UnrecognizedClientException" => (
-            Exit::Environment,
-            &["the credentials are not valid here: check AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"],
-        ),
-        "AccessDenied" | "AccessDeniedException" => (
-            Exit::Repository,
-            &["these credentials may not do that: use the publisher role that cargo xtask deploy-infra made"],
-        ),
-        "NoSuchBucket" => (
-            Exit::Repository,
-            &["the stack's bucket is gone: cargo xtask deploy-infra says what is left, and repairs it"],
-        ),
-        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
-            (Exit::Workspace, &["the bucket is in another region: correct `region` of the target in Cargo.toml"])
+/// Why AWS did not do what it was asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Cause {
+    /// It refused, with this code, in these words.
+    Refused { code: String, message: String },
+    /// No answer came in time.
+    Silent,
+    /// It cannot be reached; the reason that the machine gives.
+    Unreachable(String),
+    /// Nobody's credentials were found where AWS's tools look; the reason of the last place.
+    NoCredentials(String),
+    /// Something else went wrong on the way.
+    Other(String),
+}
+
+impl Cause {
+    fn of<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let refused = |code: &str, message: &str| Cause::Refused { code: code.into(), message: message.into() };
+        if let Some(code) = error.code() {
+            return refused(code, error.message().unwrap_or("(no message)"));
         }
-        "RequestTimeTooSkewed" => (Exit::Environment, &["this machine's clock is wrong: set it"]),
-        "" if why.contains("no providers in chain") || why.contains("CredentialsNotLoaded") => (
-            Exit::Environment,
-            &["there are no AWS credentials: aws sso login, or set AWS_PROFILE; in CI give the job its role"],
-        ),
-        _ => (Exit::Repository, &["run the same words again: nothing was lost, and nothing is done twice"]),
+        // An answer without a body, to HEAD above all, has no code but its status.
+        if let Some(status) = error.raw_response().map(|response| response.status().as_u16()) {
+            return match status {
+                301 => refused("PermanentRedirect", "the answer was a redirect (301)"),
+                403 => refused("AccessDenied", "the answer was 403"),
+                _ => Cause::Other(format!("the answer was {status}")),
+            };
+        }
+        let reasons = reasons(error);
+        let last = reasons.last().cloned().unwrap_or_default();
+        match error {
+            SdkError::TimeoutError(_) => Cause::Silent,
+            _ if reasons
+                .iter()
+                .any(|reason| reason.contains("credential") || reason.contains("no providers in chain")) =>
+            {
+                Cause::NoCredentials(last)
+            }
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => Cause::Silent,
+            SdkError::DispatchFailure(failure) if failure.is_io() => Cause::Unreachable(last),
+            _ => Cause::Other(last),
+        }
     }
+
+    /// The kind of error, and the ways out. Codes: S3's "Error responses", and the "Common errors" of the other services.
+    fn cure(&self) -> (Exit, &'static [&'static str]) {
+        const AGAIN: &[&str] = &["retry the command: nothing was lost, and nothing is done twice"];
+        match self {
+            Cause::NoCredentials(_) => (
+                Exit::Environment,
+                &["there are no AWS credentials: aws sso login, or set AWS_PROFILE; in CI give the job its role"],
+            ),
+            Cause::Silent | Cause::Unreachable(_) => (
+                Exit::Repository,
+                &["check this machine's network (DNS, proxy, VPN); where AWS itself is down, retry the command later"],
+            ),
+            Cause::Other(_) => (Exit::Repository, AGAIN),
+            Cause::Refused { code, .. } => match code.as_str() {
+                "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => (
+                    Exit::Environment,
+                    &["the credentials have expired: aws sso login, or get new ones; then retry the command"],
+                ),
+                "InvalidAccessKeyId"
+                | "InvalidClientTokenId"
+                | "SignatureDoesNotMatch"
+                | "UnrecognizedClientException" => (
+                    Exit::Environment,
+                    &[
+                        "the credentials are not valid here: check AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+                    ],
+                ),
+                "AccessDenied" | "AccessDeniedException" => (
+                    Exit::Repository,
+                    &["these credentials may not do that: use the publisher role that cargo xtask deploy-infra made"],
+                ),
+                "NoSuchBucket" => (
+                    Exit::Repository,
+                    &["the stack's bucket is gone: cargo xtask deploy-infra says what is left, and repairs it"],
+                ),
+                "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => (
+                    Exit::Workspace,
+                    &["the bucket is in another region: correct `region` of the target in Cargo.toml"],
+                ),
+                "RequestTimeTooSkewed" => (Exit::Environment, &["this machine's clock is wrong: set it"]),
+                _ => (Exit::Repository, AGAIN),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Refused { code, message } => write!(out, "{code}: {message}"),
+            Cause::Silent => out.write_str("no answer came in time"),
+            Cause::Unreachable(reason) => write!(out, "AWS cannot be reached: {reason}"),
+            Cause::NoCredentials(reason) => write!(out, "no credentials were found: {reason}"),
+            Cause::Other(reason) => out.write_str(reason),
+        }
+    }
+}
+
+/// What an error says, and what its sources say, from the outermost to the one that knows why.
+fn reasons(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
 }
 
 #[cfg(test)]
@@ -251,7 +328,7 @@ mod tests {
             ("PermanentRedirect", Exit::Workspace),
             ("SlowDown", Exit::Repository),
         ] {
-            let (found, remedies) = cure(code, "");
+            let (found, remedies) = Cause::Refused { code: code.into(), message: String::new() }.cure();
             assert_eq!((found, remedies.len()), (exit, 1), "{code}");
         }
     }

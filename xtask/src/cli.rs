@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::image::layout::Digest;
-use crate::release::version::{self, Word};
+use crate::release::version::{self, Bump};
 
 /// Releases this workspace: image, chart, and the places they are published to.
 #[derive(Debug, Parser)]
@@ -67,17 +67,17 @@ impl Command {
     }
 }
 
-impl Stretch {
+impl Stage {
     fn place(&self) -> &PlaceArgs {
         match self {
-            Stretch::Bump(order)
-            | Stretch::Build { order, .. }
-            | Stretch::Scan { order, .. }
-            | Stretch::Push(order)
-            | Stretch::Tag { order, .. }
-            | Stretch::Chart { order, .. }
-            | Stretch::Promote(order) => &order.place,
-            Stretch::Yank { place, .. } | Stretch::Unyank { place, .. } => place,
+            Stage::Bump(order)
+            | Stage::Build { order, .. }
+            | Stage::Scan { order, .. }
+            | Stage::Push(order)
+            | Stage::Tag { order, .. }
+            | Stage::Chart { order, .. }
+            | Stage::Promote(order) => &order.place,
+            Stage::Yank { place, .. } | Stage::Unyank { place, .. } => place,
         }
     }
 }
@@ -97,7 +97,7 @@ Examples:
 pub struct Release {
     /// One stretch of the road, or a repair
     #[command(subcommand)]
-    pub stretch: Option<Stretch>,
+    pub stretch: Option<Stage>,
     /// The order
     #[command(flatten)]
     pub order: OrderArgs,
@@ -138,7 +138,7 @@ pub struct WaiversArgs {
 #[derive(Clone, Debug, Args)]
 pub struct OrderArgs {
     /// patch, minor, major or X.Y.Z; the version in the tree where nothing is said
-    pub word: Option<Word>,
+    pub word: Option<Bump>,
     /// What the stretch is told beside the word
     #[command(flatten)]
     pub place: PlaceArgs,
@@ -160,7 +160,7 @@ pub struct PlaceArgs {
 
 /// The stretches of the road, which CI calls one by one.
 #[derive(Debug, Subcommand)]
-pub enum Stretch {
+pub enum Stage {
     /// Make a staging copy of the sources at the version
     Bump(OrderArgs),
     /// Make the image's OCI layout, or fetch the one that is published

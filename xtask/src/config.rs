@@ -76,7 +76,7 @@ pub struct Target {
     /// Where the image's registry answers, without a slash at the end.
     pub registry: String,
     /// What is published into.
-    pub place: Place,
+    pub place: Location,
     /// Who assembles the image.
     pub builder: Builder,
     /// Whether the image is scanned.
@@ -85,7 +85,7 @@ pub struct Target {
 
 /// What a target publishes into.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum Location {
     /// A folder on this machine, relative to the root or absolute.
     Folder(PathBuf),
     /// A bucket behind a CDN, and a registry.
@@ -179,8 +179,8 @@ impl Workspace {
     /// The folder that a target publishes into, absolute, where it is one.
     pub fn directory(&self, target: &Target) -> Option<PathBuf> {
         match &target.place {
-            Place::Folder(folder) => Some(self.root.join(folder)),
-            Place::Remote(_) => None,
+            Location::Folder(folder) => Some(self.root.join(folder)),
+            Location::Remote(_) => None,
         }
     }
 
@@ -335,9 +335,9 @@ impl TargetTable {
         let (place, plain) = match (&self.directory, &self.stack) {
             (Some(folder), None) => {
                 self.check_folder(repository, host).map_err(|(key, why)| wrong(key, why))?;
-                (Place::Folder(folder.clone()), true)
+                (Location::Folder(folder.clone()), true)
             }
-            (None, Some(stack)) => (Place::Remote(self.remote(stack).map_err(|(key, why)| wrong(key, why))?), false),
+            (None, Some(stack)) => (Location::Remote(self.remote(stack).map_err(|(key, why)| wrong(key, why))?), false),
             _ => return Err(wrong("directory", "a target has either a `directory` or a `stack`")),
         };
         if !plain && !repository.starts_with("https://") {
@@ -388,7 +388,7 @@ impl Target {
 
     /// Whether it is beyond this machine: what is published there never changes.
     pub fn is_remote(&self) -> bool {
-        matches!(self.place, Place::Remote(_))
+        matches!(self.place, Location::Remote(_))
     }
 
     /// The error of whoever wants to deploy the infrastructure of a target that is a folder.
@@ -400,8 +400,8 @@ impl Target {
     /// How long one request may take.
     pub fn timeout(&self) -> Duration {
         match &self.place {
-            Place::Folder(_) => TIMEOUT,
-            Place::Remote(remote) => remote.timeout,
+            Location::Folder(_) => TIMEOUT,
+            Location::Remote(remote) => remote.timeout,
         }
     }
 

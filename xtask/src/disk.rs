@@ -210,6 +210,12 @@ fn temporary_beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.new"))
 }
 
+/// Whether a file is one that `replace` or `create_new` writes before they put it in its place.
+pub fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') && name.ends_with(".new")
+}
+
 fn cleaned_up<T>(result: io::Result<T>, temporary: &Path) -> io::Result<T> {
     result.inspect_err(|_| {
         fs::remove_file(temporary).ok();

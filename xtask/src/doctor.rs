@@ -11,8 +11,8 @@ use crate::error::{Error, Exit, Result};
 use crate::image::compile;
 use crate::image::scan::Scanner;
 use crate::process::Call;
-use crate::release::place::Place;
-use crate::serve::Outside;
+use crate::release::destination::Destination;
+use crate::serve::LocalServer;
 use crate::source::Source;
 use crate::store::Store;
 use crate::{tools, ui};
@@ -79,10 +79,10 @@ fn look(workspace: &Workspace, target: &Target) -> Result<Vec<Finding>> {
     }
     findings.extend(builder(target));
     findings.extend(scanner(target));
-    let place = Place::open(&workspace.root, target)?;
+    let place = Destination::open(workspace, &target.name)?;
     match workspace.directory(target) {
         Some(folder) => {
-            let reached = Outside::reach(&folder, target);
+            let reached = LocalServer::reach(&folder, target);
             findings.push(checked("port", reached.map(|_| format!("{} can be served", target.repository))));
         }
         None => {

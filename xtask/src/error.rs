@@ -57,7 +57,7 @@ impl Exit {
 }
 
 /// An error for people: one sentence on what failed, the reason below it, and the ways out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error {
     /// The kind, as a process exit code.
     pub exit: Exit,
@@ -90,6 +90,36 @@ impl Error {
     }
 }
 
+impl Error {
+    /// One error of many, each told once. What only a person can decide comes first, and gives the exit code.
+    pub fn all(what: &str, problems: Vec<Error>) -> Self {
+        let mut distinct: Vec<Error> = Vec::new();
+        for problem in problems {
+            if !distinct.iter().any(|known| (&known.what, &known.why) == (&problem.what, &problem.why)) {
+                distinct.push(problem);
+            }
+        }
+        distinct.sort_by_key(|problem| problem.exit != Exit::Conflict);
+        if distinct.len() == 1 {
+            return distinct.remove(0);
+        }
+        let exit = distinct.first().map_or(Exit::Failure, |problem| problem.exit);
+        let line = |Error { what, why, .. }: &Error| match why {
+            Some(why) => format!("- {what}:\n  {}", why.trim_end().replace('\n', "\n  ")),
+            None => format!("- {what}"),
+        };
+        let lines: Vec<String> = distinct.iter().map(line).collect();
+        let error = Error::new(exit, what).because(lines.join("\n"));
+        let mut remedies: Vec<String> = Vec::new();
+        for remedy in distinct.into_iter().flat_map(|problem| problem.remedies) {
+            if !remedies.contains(&remedy) {
+                remedies.push(remedy);
+            }
+        }
+        Error { remedies, ..error }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.what)?;
@@ -104,6 +134,13 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// As the text that people read.
+impl serde::Serialize for Error {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
 
 /// Turns somebody else's error into ours, at the place that knows what was being done.
 pub trait Context<T> {

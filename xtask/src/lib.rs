@@ -19,6 +19,7 @@ pub mod disk;
 pub mod doctor;
 pub mod effect;
 pub mod error;
+pub mod git;
 pub mod http;
 pub mod image;
 pub mod moment;

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
-use xtask::cli::{Cli, Command, DeployInfra, OrderArgs, PlaceArgs, Release, Stretch, Verify};
+use xtask::cli::{Cli, Command, DeployInfra, OrderArgs, PlaceArgs, Release, Stage, Verify};
 use xtask::config::Workspace;
 use xtask::error::{Context, Error, Exit, Result};
 use xtask::image::layout;
 use xtask::process::Call;
-use xtask::release::road::Road;
-use xtask::release::version::Word;
-use xtask::release::{self, Order};
+use xtask::release::destination::Destination;
+use xtask::release::pipeline::Pipeline;
+use xtask::release::{self, Options};
 use xtask::serve;
 use xtask::{doctor, tools, ui};
 
@@ -75,18 +75,21 @@ fn run(command: Command) -> Result<()> {
 }
 
 fn verify(here: &Path, arguments: &Verify) -> Result<()> {
-    let word = arguments.version.clone().map(Word::Exact);
-    let order = order(OrderArgs { word, place: arguments.place.clone() });
-    let road = Road::open(here, &Order { looking: true, ..order })?;
-    let _outside = road.outside()?;
-    let version = if arguments.newest { road.newest()? } else { Some(road.release.version.clone()) };
+    let workspace = Workspace::find(here)?;
+    let destination = Destination::open(&workspace, &arguments.place.target)?;
+    let _served = destination.serve()?;
+    let version = match &arguments.version {
+        _ if arguments.newest => destination.newest()?,
+        Some(version) => Some(version.clone()),
+        None => Some(workspace.package.version),
+    };
     let Some(version) = version else {
         ui::note("Unreleased", "users see no stable version listed yet");
         return print_json(arguments.place.json, &serde_json::Value::Null);
     };
-    let proof = road.verify(&version, Duration::from_secs(arguments.wait))?;
+    let proof = destination.verify(&version, Duration::from_secs(arguments.wait))?;
     ui::status("Verified", release::verify::shown(&proof));
-    let title = format!("Users get {version} from {}", road.release.target.repository);
+    let title = format!("Users get {version} from {}", destination.target.repository);
     ui::summary(&release::verify::page(&title, &[], &proof));
     print_json(arguments.place.json, &proof)
 }
@@ -106,90 +109,78 @@ fn run_release(here: &Path, arguments: Release) -> Result<()> {
     let json = arguments.order.place.json;
     let root = &Workspace::find(here)?.root;
     match arguments.stretch {
-        Some(stretch) => run_stretch(root, stretch),
+        Some(stage) => run_stage(root, stage),
         None if arguments.plan => {
-            let road = Road::open(root, &order(arguments.order))?;
-            let steps = road.plan()?;
+            let options =
+                Options { push: arguments.push, builder: arguments.builder.builder, ..options(arguments.order) };
+            let plan = Pipeline::open(root, &options)?.plan();
             if !json {
-                ui::plan(&steps);
+                ui::plan(&plan);
             }
-            print_json(json, &steps)
+            print_json(json, &plan)
         }
         None => {
             let (builder, waivers) = (arguments.builder.builder, arguments.waivers.waivers);
             let (init, push) = (arguments.init, arguments.push);
-            let order = Order { init, push, builder, waivers, ..order(arguments.order) };
-            print_json(json, &release::run(root, &order)?)
+            let options = Options { init, push, builder, waivers, ..options(arguments.order) };
+            print_json(json, &release::apply::run(root, &options)?)
         }
     }
 }
 
-fn run_stretch(root: &Path, stretch: Stretch) -> Result<()> {
+fn run_stage(root: &Path, stage: Stage) -> Result<()> {
     let _turn = release::take_turn(root)?;
     // Whoever publishes needs a commit that others can have.
-    let publish = |arguments: &OrderArgs| {
-        let order = order(arguments.clone());
-        Road::open(root, &order)?.settle(&order)
-    };
-    let look = |word: Option<Word>, place: &PlaceArgs| {
-        Road::open(root, &Order { looking: true, ..order(OrderArgs { word, place: place.clone() }) })
-    };
-    match stretch {
-        Stretch::Bump(arguments) => {
-            let road = publish(&arguments)?;
-            let folder = road.stage()?;
-            ui::status("Staged", format_args!("{} in {}", road.release.version, folder.display()));
-            print_json(
-                arguments.place.json,
-                &serde_json::json!({"version": road.release.version.to_string(), "folder": folder}),
-            )
+    let bumped = |arguments: &OrderArgs| Pipeline::open(root, &options(arguments.clone()))?.bump();
+    let destination = |place: &PlaceArgs| Destination::open(&Workspace::find(root)?, &place.target);
+    match stage {
+        Stage::Bump(arguments) => {
+            let pipeline = bumped(&arguments)?;
+            let (folder, version) = (pipeline.stage()?, &pipeline.release.version);
+            ui::status("Staged", format_args!("{version} in {}", folder.display()));
+            print_json(arguments.place.json, &serde_json::json!({"version": version.to_string(), "folder": folder}))
         }
-        Stretch::Build { order: arguments, builder } => {
+        Stage::Build { order: arguments, builder } => {
             let json = arguments.place.json;
-            let order = Order { builder: builder.builder, ..order(arguments) };
-            let road = Road::open(root, &order)?;
-            road.check_order()?;
-            let digest = road.build()?;
-            print_json(json, &serde_json::json!({"digest": digest}))
+            let options = Options { builder: builder.builder, ..options(arguments) };
+            let pipeline = Pipeline::open(root, &options)?;
+            pipeline.check_order()?;
+            print_json(json, &serde_json::json!({"digest": pipeline.build()?}))
         }
-        Stretch::Scan { order: arguments, waivers } => {
+        Stage::Scan { order: arguments, waivers } => {
             let json = arguments.place.json;
-            let order = Order { waivers: waivers.waivers, ..order(arguments) };
-            print_json(json, &Road::open(root, &order)?.scan()?)
+            let options = Options { waivers: waivers.waivers, ..options(arguments) };
+            print_json(json, &Pipeline::open(root, &options)?.scan()?)
         }
-        Stretch::Push(arguments) => {
-            let digest = publish(&arguments)?.push()?;
+        Stage::Push(arguments) => {
+            let digest = bumped(&arguments)?.push()?;
             print_json(arguments.place.json, &serde_json::json!({"digest": digest}))
         }
-        Stretch::Tag { order, digest } => {
-            let road = publish(&order)?;
-            let digest = match digest {
-                Some(digest) => digest,
-                None => layout::Layout::read(&root.join("target/xtask/image"))?.digest,
-            };
-            told(road.tag(&digest)?, order.place.json)
+        Stage::Tag { order, digest } => {
+            let pipeline = bumped(&order)?;
+            let built = || Ok(layout::Layout::read(&root.join("target/xtask/image"))?.digest);
+            told(pipeline.tag(&digest.map_or_else(built, Ok)?)?, order.place.json)
         }
-        Stretch::Chart { order, digest } => {
-            let road = publish(&order)?;
-            let _outside = road.outside()?;
-            let digest = digest.map_or_else(|| road.tagged(), Ok)?;
-            told(road.publish_only(&digest)?, order.place.json)
+        Stage::Chart { order, digest } => {
+            let pipeline = bumped(&order)?;
+            let _served = pipeline.destination.serve()?;
+            let digest = digest.map_or_else(|| pipeline.tagged(), Ok)?;
+            told(pipeline.publish_only(&digest)?, order.place.json)
         }
-        Stretch::Promote(arguments) => told(look(arguments.word, &arguments.place)?.promote()?, arguments.place.json),
-        Stretch::Yank { version, reason, place } => told(look(None, &place)?.yank(&version, &reason)?, place.json),
-        Stretch::Unyank { version, reason, place } => {
-            let road = look(None, &place)?;
+        Stage::Promote(arguments) => told(destination(&arguments.place)?.promote()?, arguments.place.json),
+        Stage::Yank { version, reason, place } => told(destination(&place)?.yank(&version, &reason)?, place.json),
+        Stage::Unyank { version, reason, place } => {
             if let Some(reason) = reason {
                 ui::note("Reason", reason);
             }
-            told(road.unyank(&version)?, place.json)
+            told(destination(&place)?.unyank(&version)?, place.json)
         }
     }
 }
 
-fn order(arguments: OrderArgs) -> Order {
+fn options(arguments: OrderArgs) -> Options {
     let PlaceArgs { target, strict, .. } = arguments.place;
-    Order { word: arguments.word, target, strict, ..Order::default() }
+    Options { bump: arguments.word, target, strict, ..Options::default() }
 }
 
 fn told(changed: bool, json: bool) -> Result<()> {

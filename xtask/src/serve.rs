@@ -28,19 +28,19 @@ use crate::error::{Context, Error, Exit, Result};
 use crate::http::{Anonymous, runtime};
 use crate::image::layout::{self, Digest, sha256_hex};
 use crate::image::registry::Registry;
-use crate::release::place;
+use crate::release::destination;
 use crate::ui;
 
 /// The header by which one `serve` knows another that serves the same folder.
 const FOLDER_HEADER: &str = "x-served-folder";
 
 /// A way to reach a folder target from outside: a server of our own for as long as this value lives, or one that runs already.
-pub struct Outside {
+pub struct LocalServer {
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-impl Outside {
+impl LocalServer {
     /// Serves `folder` at the target's port, unless somebody does already.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl Outside {
         let listeners = match listen(target.port()) {
             Ok(listeners) => listeners,
             Err(error) if error.kind() == ErrorKind::AddrInUse && is_served(&site, target) => {
-                return Ok(Outside { stop: None, thread: None });
+                return Ok(LocalServer { stop: None, thread: None });
             }
             Err(error) => return Err(port_error(target.port(), &error)),
         };
@@ -63,11 +63,11 @@ impl Outside {
                 stopped.await.ok();
             });
         });
-        Ok(Outside { stop: Some(stop), thread: Some(thread) })
+        Ok(LocalServer { stop: Some(stop), thread: Some(thread) })
     }
 }
 
-impl Drop for Outside {
+impl Drop for LocalServer {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
             // The thread may have ended by itself.
@@ -246,8 +246,8 @@ impl Site {
     }
 
     fn find_image_part(&self, rest: &str) -> Result<Option<Found>> {
-        let registry = place::registry(&self.folder);
-        let blob = |digest: &Digest| layout::find_blob(&place::image_folder(&self.folder), digest);
+        let registry = destination::registry(&self.folder);
+        let blob = |digest: &Digest| layout::find_blob(&destination::image_folder(&self.folder), digest);
         if rest == "tags/list" {
             let tags = registry.tags()?;
             let list = serde_json::json!({"name": self.image_path, "tags": tags});

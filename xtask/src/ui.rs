@@ -15,7 +15,7 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::error::{Context, Error, Exit, Result};
-use crate::release::plan::{State, Step};
+use crate::release::step::{Planned, State};
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const NEUTRAL: Style = AnsiColor::Cyan.on_default().bold();
@@ -41,7 +41,7 @@ pub fn warn(what: impl Display) {
 
 /// The end of a run that failed.
 pub fn error(error: &Error) {
-    eprintln!("{BAD}error:{BAD:#} {error}");
+    eprintln!("{BAD}error:{BAD:#} {}", Harmless(error));
     annotate("error", error);
 }
 
@@ -99,6 +99,26 @@ pub fn summary(markdown: &str) {
     file.and_then(|mut file| writeln!(file, "{markdown}")).ok();
 }
 
+/// A text, some of which may come from elsewhere, as it is shown in a job's log: the runner takes a line that begins with `::`, or has
+/// `##[` in it, for a command of ours.
+struct Harmless<T>(T);
+
+impl<T: Display> Display for Harmless<T> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if in_actions() { out.write_str(&harmless(&self.0.to_string())) } else { self.0.fmt(out) }
+    }
+}
+
+fn harmless(text: &str) -> String {
+    let line = |line: &str| {
+        // The runner looks past white space.
+        let (space, rest) = line.split_at(line.len() - line.trim_start().len());
+        let rest = rest.replace("##[", "## [");
+        if rest.starts_with("::") { format!("{space}: {}", &rest[1..]) } else { format!("{space}{rest}") }
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
 fn in_actions() -> bool {
     std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
 }
@@ -117,7 +137,7 @@ pub fn result(text: impl Display) {
 
 /// A text of several lines that is no result, for people alone.
 pub fn aside(text: impl Display) {
-    eprintln!("{text}");
+    eprintln!("{}", Harmless(text));
 }
 
 /// Asks the person at the terminal.
@@ -138,18 +158,32 @@ pub fn confirm(question: &str) -> Result<bool> {
 }
 
 /// A plan: one line for each step, on standard output.
-pub fn plan(steps: &[Step]) {
-    for Step { step, state } in steps {
+pub fn plan(steps: &[Planned]) {
+    for Planned { step, state } in steps {
         let (style, word, detail) = match state {
-            State::Done(detail) => (NEUTRAL, "done", detail),
-            State::ToDo(detail) => (GOOD, "to do", detail),
-            State::Conflict(detail) => (BAD, "conflict", detail),
-            State::Unknown(detail) => (WARNING, "unknown", detail),
+            State::Done(detail) => (NEUTRAL, "done", detail.clone()),
+            State::ToDo(detail) => (GOOD, "to do", detail.clone()),
+            State::Conflict(error) => (BAD, "conflict", error.to_string()),
+            State::Unknown(error) => (WARNING, "unknown", error.to_string()),
         };
         println!("{step:<10} {style}{word:<8}{style:#} {}", detail.replace('\n', "\n                    "));
     }
 }
 
 fn line(style: Style, verb: &str, what: &dyn Display) {
-    eprintln!("{style}{verb:>12}{style:#} {what}");
+    eprintln!("{style}{verb:>12}{style:#} {}", Harmless(what));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i5_no_line_of_a_remote_text_is_a_command_for_githubs_runner() {
+        let remote = "denied\n::set-env name=PATH::/tmp\n  ::add-path::/tmp\r\nsee ##[error]this\na::b";
+        let shown = harmless(remote);
+        let is_command = |line: &str| line.trim_start().starts_with("::") || line.contains("##[");
+        assert!(!shown.lines().any(is_command), "{shown}");
+        assert!(shown.contains(": :set-env name=PATH::/tmp") && shown.ends_with("a::b"), "{shown}");
+    }
 }

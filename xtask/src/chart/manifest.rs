@@ -1,12 +1,27 @@
 //! `Chart.yaml` as data: the fields that Helm knows, in Helm's order, as they appear in an index entry.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::chart::yaml;
+use crate::disk;
 use crate::error::{Error, Exit, Result};
+
+/// The name of the chart in a folder, whatever else is wrong there.
+///
+/// # Errors
+/// There is no `Chart.yaml` that gives a name.
+pub fn name_in(folder: &Path) -> Result<String> {
+    let path = folder.join("Chart.yaml");
+    let unnamed = || Error::new(Exit::Workspace, format!("{} does not give the chart's name", path.display()));
+    let bytes = disk::read(&path)?.ok_or_else(unnamed)?;
+    ChartManifest::parse(&String::from_utf8_lossy(&bytes))
+        .map_err(|error| unnamed().because(error))
+        .map(|chart| chart.name)
+}
 
 /// A chart's own description. Fields that Helm does not know are dropped, as Helm drops them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -76,7 +76,7 @@ impl Report {
 pub fn run(here: &Path, arguments: &DeployInfra) -> Result<Report> {
     let workspace = Workspace::find(here)?;
     let target = workspace.target(&arguments.target)?;
-    let config::Place::Remote(remote) = &target.place else { return Err(target.no_infrastructure()) };
+    let config::Location::Remote(remote) = &target.place else { return Err(target.no_infrastructure()) };
     let _turn = release::take_turn(&workspace.root)?;
     let deployment = Deployment::new(&workspace.root, &target, remote, arguments)?;
     if arguments.plan && !deployment.aws.has_credentials() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_acm::types::CertificateStatus;
 use aws_sdk_route53::types::HostedZoneConfig;
+use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use serde_json::Value;
 
@@ -251,10 +252,9 @@ fn resolves(url: &str) -> bool {
 }
 
 /// What the SDK says, for somebody who deploys: the publisher's role, which others are pointed to, is not enough here.
-fn refused<E, R>(what: &str, error: &SdkError<E, R>) -> Error
+fn refused<E>(what: &str, error: &SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
-    R: std::fmt::Debug,
 {
     let told = explain(what, error);
     match error.code() {

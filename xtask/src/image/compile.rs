@@ -14,9 +14,8 @@ use semver::Version;
 use crate::config::Workspace;
 use crate::disk;
 use crate::error::{Error, Exit, Result};
-use crate::image::layout::Platform;
+use crate::image::layout::{self, Platform};
 use crate::process::{Begun, Call};
-use crate::release::plan;
 use crate::tools;
 use crate::ui;
 
@@ -142,7 +141,7 @@ pub fn compile(
     for (number, group) in groups.into_values().enumerate() {
         let platforms: Vec<Platform> = group.iter().map(|(platform, _)| (*platform).clone()).collect();
         let (name, version) = (&workspace.package.name, &group[0].1.version);
-        ui::status("Compiling", format_args!("{name} for {} with {version}", plan::list(&platforms)));
+        ui::status("Compiling", format_args!("{name} for {} with {version}", layout::list(&platforms)));
         let target_folder = build_folder.join(number.to_string());
         let mut call = cargo_call(workspace, source, &target_folder, &group, auditable);
         if !alone {

@@ -114,6 +114,11 @@ impl fmt::Display for Platform {
     }
 }
 
+/// Platforms as people read them.
+pub fn list(platforms: &[Platform]) -> String {
+    platforms.iter().map(Platform::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// A platform as a descriptor holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlatformFields {

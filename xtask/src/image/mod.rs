@@ -3,6 +3,7 @@
 pub mod buildx;
 pub mod compile;
 pub mod embedded;
+pub mod labels;
 pub mod layout;
 pub mod pull;
 pub mod recipe;

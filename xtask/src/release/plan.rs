@@ -1,95 +1,106 @@
-//! What is done, what is to do, and what must not be done: decided from what the world holds, with no state kept. Pure.
+//! The plan of a release: which steps are done, which are to do, and which must not be done, decided from what was observed. Pure.
+//!
+//! No state is kept anywhere: whoever observes the same world makes the same plan, and a plan of a finished release is empty but for
+//! the proof. `observe.rs` makes the `World`, and `apply.rs` does what the plan says.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use semver::Version;
-use serde::Serialize;
 
-use crate::error::{Error, Exit};
-use crate::image::layout::{Digest, Platform, PlatformImage};
-use crate::release::version::{self, Word};
+use crate::chart::index::FILE;
+use crate::error::{Error, Exit, Result};
+use crate::git::Standing;
+use crate::image::labels::ImageFacts;
+use crate::image::layout::{self, Digest, Platform, sha256_hex};
+use crate::release::promote;
+use crate::release::step::{Planned, State, Step};
+use crate::release::version::{self, Bump};
 
-/// The label that holds the version.
-pub const VERSION_LABEL: &str = "org.opencontainers.image.version";
-/// The label that holds the commit.
-pub const REVISION_LABEL: &str = "org.opencontainers.image.revision";
-/// The label of an image whose binaries carry their dependency list.
-pub const AUDITABLE_LABEL: &str = "cargo-auditable";
-
-/// How a step stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", content = "detail", rename_all = "kebab-case")]
-pub enum State {
-    /// Nothing is left to do.
-    Done(String),
-    /// It will be done.
-    ToDo(String),
-    /// It must not be done, and why.
-    Conflict(String),
-    /// It could not be seen, and why.
-    Unknown(String),
+/// What was observed of the world. Each answer is known, or unknown for the reason that its error gives.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// Where the checked-out commit stands; nothing for a folder, which anything may be released to.
+    pub commit: Result<Option<Standing>>,
+    /// The image that the version's tag points at.
+    pub tagged: Result<Option<ImageFacts>>,
+    /// The chart's archive.
+    pub archive: Result<Option<Archive>>,
+    /// What the index says.
+    pub listing: Result<Listing>,
+    /// The tags of this version, of the versions that lead a line, and every floating one.
+    pub tags: Result<BTreeMap<String, Digest>>,
+    /// The archive's SHA-256 in the index that users see.
+    pub shown: Result<Option<String>>,
+    /// The images that have a verdict which still holds.
+    pub scanned: BTreeSet<Digest>,
 }
 
-/// One line of a plan.
-#[derive(Clone, Debug, Serialize)]
-pub struct Step {
-    /// The step's name.
-    pub step: &'static str,
-    /// How it stands.
-    #[serde(flatten)]
-    pub state: State,
-}
-
-/// What a published image says of itself.
+/// A published archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageFacts {
-    /// Its digest.
-    pub digest: Digest,
-    /// Its platforms, in their order.
-    pub platforms: Vec<Platform>,
-    /// The version that every platform's labels give; nothing where they differ.
-    pub version: Option<String>,
-    /// The commit that every platform's labels give; nothing where they differ.
-    pub revision: Option<String>,
-    /// Whether the binaries carry their dependency list.
-    pub auditable: bool,
+pub struct Archive {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The image that it names, where the registry has it.
+    pub image: Option<ImageFacts>,
 }
 
-impl ImageFacts {
-    /// Reads the labels of an image's platforms.
-    pub fn of(digest: Digest, parts: &[PlatformImage]) -> Self {
-        let agreed = |name: &str| {
-            let mut values = parts.iter().map(|part| part.config.config.labels.get(name));
-            let first = values.next()??;
-            values.all(|value| value == Some(first)).then(|| first.clone())
-        };
-        ImageFacts {
-            digest,
-            platforms: parts.iter().map(|part| part.platform.clone()).collect(),
-            version: agreed(VERSION_LABEL),
-            revision: agreed(REVISION_LABEL),
-            auditable: agreed(AUDITABLE_LABEL).is_some(),
-        }
-    }
+/// What the index says of a release.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The version's entry: the SHA-256 that it gives for the archive, where it gives one.
+    pub entry: Option<Option<String>>,
+    /// Why the version was yanked, where it was.
+    pub yanked: Option<String>,
+    /// All versions.
+    pub versions: Vec<Version>,
 }
 
-/// What the image of a release must be.
+/// What is wanted, and what this machine could do about it.
 pub struct Wanted<'a> {
     /// The version.
-    pub version: &'a str,
+    pub version: &'a Version,
+    /// The version that the tree says.
+    pub tree: &'a Version,
+    /// The first version that floating tags may lead to.
+    pub first: &'a Version,
     /// The source state.
     pub revision: &'a str,
-    /// The platforms that it is to have.
+    /// The platforms that the image is to have.
     pub platforms: &'a [Platform],
+    /// The archive's file name.
+    pub archive: &'a str,
+    /// The chart repository's URL.
+    pub repository: &'a str,
     /// Whether a published version may never be made again.
     pub strict: bool,
-    /// The platforms that this machine can build. Asked only where it matters: finding out takes a moment.
-    pub buildable: &'a dyn Fn() -> Result<Vec<Platform>, Error>,
+    /// Whether the target is beyond this machine: git counts, and there are caches.
+    pub remote: bool,
+    /// Whether a commit that the remote lacks is pushed.
+    pub push: bool,
+    /// Whether the run was ordered by the version's own git tag.
+    pub ordered_by_tag: bool,
     /// Whether binaries built now would carry their dependency list.
     pub auditable: bool,
+    /// What this machine can compile. Asked only where it matters: finding out takes a moment.
+    pub compilers: &'a dyn Fn() -> Result<Compilers>,
+    /// The scanner for an image whose binaries carry their dependency list or do not; or why it is left out where that is allowed.
+    pub scanner: &'a dyn Fn(bool) -> Result<Result<String, String>>,
+    /// The chart's archive, for that image.
+    pub pack: &'a dyn Fn(&ImageFacts) -> Result<Vec<u8>>,
+}
+
+/// What a machine can compile for.
+#[derive(Clone, Debug, Default)]
+pub struct Compilers {
+    /// The platforms.
+    pub platforms: Vec<Platform>,
+    /// With what, and what is left out, as people read it.
+    pub detail: String,
 }
 
 /// What a published image is to a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Judgement {
+pub enum Trust {
     /// It is the image of this release.
     Ours,
     /// It is, but this machine can make a better one, and the target allows that.
@@ -99,7 +110,7 @@ pub enum Judgement {
 }
 
 /// What is to be done about the image.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum ImagePlan {
     /// There is none.
     Build,
@@ -109,148 +120,332 @@ pub enum ImagePlan {
     Replace(String),
     /// There is one of something else.
     Conflict(Error),
+    /// It could not be seen.
+    Unknown(Error),
 }
 
-/// Judges a published image. Its digest does not matter: another compiler makes another digest of the same sources.
+/// Plans a release: every step in its order.
+pub fn plan(world: &World, wanted: &Wanted<'_>) -> Vec<Planned> {
+    let planner = Planner { world, wanted, image: image(world, wanted) };
+    let [compile, build, scan] = planner.image_steps();
+    let steps = [
+        (Step::Bump, planner.bump()),
+        (Step::Compile, compile),
+        (Step::Build, build),
+        (Step::Scan, scan),
+        (Step::Push, planner.push()),
+        (Step::Package, planner.package()),
+        (Step::Publish, planner.publish()),
+        (Step::Invalidate, planner.invalidate()),
+        (Step::Promote, planner.promote()),
+        (Step::Verify, State::ToDo(format!("fetch all of it from {}", wanted.repository))),
+        (Step::GitTag, planner.git_tag()),
+    ];
+    let is_local = |step| step != Step::Invalidate && step != Step::GitTag;
+    let here = steps.into_iter().filter(|(step, _)| wanted.remote || is_local(*step));
+    here.map(|(step, state)| Planned { step, state }).collect()
+}
+
+/// Refuses a plan with a step that must not be done, or that depends on what could not be seen. Whatever users see, caches can be told and
+/// everything can be fetched.
+///
+/// # Errors
+/// All that is in the way, at once.
+pub fn check(steps: &[Planned]) -> Result<()> {
+    let stops = |planned: &Planned| match &planned.state {
+        State::Conflict(error) => Some(error.clone()),
+        State::Unknown(error) if planned.step != Step::Invalidate => Some(error.clone()),
+        _ => None,
+    };
+    let problems: Vec<Error> = steps.iter().filter_map(stops).collect();
+    if problems.is_empty() { Ok(()) } else { Err(Error::all("this cannot be released as it is", problems)) }
+}
+
+/// Which image is the release's: what the published archive names, since archives never change, or else what the version's tag points at.
+pub fn image(world: &World, wanted: &Wanted<'_>) -> ImagePlan {
+    let known = || -> Result<ImagePlan> {
+        if let Ok(Some(Archive { bytes, image: Some(facts) })) = &world.archive
+            && trusted(facts, wanted)? == Trust::Ours
+            && (wanted.pack)(facts)? == *bytes
+        {
+            return Ok(ImagePlan::Adopt(facts.clone()));
+        }
+        let Some(facts) = world.tagged.clone()? else { return Ok(ImagePlan::Build) };
+        Ok(match trusted(&facts, wanted)? {
+            Trust::Ours => ImagePlan::Adopt(facts),
+            Trust::Outdated(why) => ImagePlan::Replace(why),
+            Trust::Foreign(why) if !wanted.strict => ImagePlan::Replace(why),
+            Trust::Foreign(why) => ImagePlan::Conflict(taken(wanted, &facts, &why)),
+        })
+    };
+    known().unwrap_or_else(ImagePlan::Unknown)
+}
+
+/// Whether a published image may be taken over: the one place that decides it. Its digest does not matter, since another compiler
+/// makes another digest of the same sources.
 ///
 /// # Errors
 /// It cannot be found out what this machine can build.
-pub fn judge(facts: &ImageFacts, wanted: &Wanted<'_>) -> Result<Judgement, Error> {
+pub fn trusted(facts: &ImageFacts, wanted: &Wanted<'_>) -> Result<Trust> {
     let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "not said".into());
-    if facts.version.as_deref() != Some(wanted.version) {
-        return Ok(Judgement::Foreign(format!("its version is {}", said(&facts.version))));
+    if facts.version.as_ref() != Some(&wanted.version.to_string()) {
+        return Ok(Trust::Foreign(format!("its version is {}", said(&facts.version))));
     }
     if facts.revision.as_deref() != Some(wanted.revision) {
-        return Ok(Judgement::Foreign(format!("it was made of {}", said(&facts.revision))));
+        return Ok(Trust::Foreign(format!("it was made of {}", said(&facts.revision))));
     }
     if facts.platforms != wanted.platforms {
         let known = facts.platforms.iter().all(|platform| wanted.platforms.contains(platform));
         if wanted.strict || !known {
-            return Ok(Judgement::Foreign(format!("its platforms are {}", list(&facts.platforms))));
+            return Ok(Trust::Foreign(format!("its platforms are {}", layout::list(&facts.platforms))));
         }
-        let buildable = (wanted.buildable)()?;
-        let gained: Vec<Platform> =
-            buildable.into_iter().filter(|platform| !facts.platforms.contains(platform)).collect();
+        let gained = (wanted.compilers)()?.platforms;
+        let gained: Vec<Platform> = gained.into_iter().filter(|one| !facts.platforms.contains(one)).collect();
         if !gained.is_empty() {
-            return Ok(Judgement::Outdated(format!("{} can be built now", list(&gained))));
+            return Ok(Trust::Outdated(format!("{} can be built now", layout::list(&gained))));
         }
     }
     if wanted.auditable && !facts.auditable && !wanted.strict {
-        return Ok(Judgement::Outdated("its binaries carry no dependency list, and could now".into()));
+        return Ok(Trust::Outdated("its binaries carry no dependency list, and could now".into()));
     }
-    Ok(Judgement::Ours)
-}
-
-/// Decides what is to be done about the image that the version's tag points at.
-///
-/// # Errors
-/// It cannot be found out what this machine can build.
-pub fn image(facts: Option<ImageFacts>, wanted: &Wanted<'_>) -> Result<ImagePlan, Error> {
-    let Some(facts) = facts else { return Ok(ImagePlan::Build) };
-    Ok(match judge(&facts, wanted)? {
-        Judgement::Ours => ImagePlan::Adopt(facts),
-        Judgement::Outdated(why) => ImagePlan::Replace(why),
-        Judgement::Foreign(why) if !wanted.strict => ImagePlan::Replace(why),
-        Judgement::Foreign(why) => ImagePlan::Conflict(taken(wanted, &facts, &why)),
-    })
+    Ok(Trust::Ours)
 }
 
 fn taken(wanted: &Wanted<'_>, facts: &ImageFacts, why: &str) -> Error {
-    let error =
-        Error::new(Exit::Conflict, format!("the tag v{} belongs to another image", wanted.version)).because(why);
+    let [tag, _] = version::version_tags(wanted.version);
+    let error = Error::new(Exit::Conflict, format!("the tag {tag} belongs to another image")).because(why);
     let error = match &facts.revision {
         Some(revision) if !revision.contains("-dirty-") => {
-            error.remedy(format!("finish that release: git checkout {revision}, then the same words"))
+            error.remedy(format!("finish that release: git checkout {revision}, and run the same command there"))
         }
         _ => error,
     };
-    // Said exactly: a word would count from a version that the index does not list, and stay where it is.
-    let next = Version::parse(wanted.version).map(|version| version::next(&version, &Word::Patch));
-    let next = next.map_or_else(|_| "patch".into(), |version| version.to_string());
+    // Said exactly: a bump would count from a version that the index does not list, and stay where it is.
+    let next = version::next(wanted.version, &Bump::Patch);
     error.remedy(format!("or take the next version: cargo xtask release {next}"))
 }
 
-/// Platforms as people read them.
-pub fn list(platforms: &[Platform]) -> String {
-    platforms.iter().map(Platform::to_string).collect::<Vec<_>>().join(", ")
+struct Planner<'p> {
+    world: &'p World,
+    wanted: &'p Wanted<'p>,
+    image: ImagePlan,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn platform(text: &str) -> Platform {
-        text.to_owned().try_into().unwrap()
-    }
-
-    fn facts(platforms: &[&str]) -> ImageFacts {
-        ImageFacts {
-            digest: Digest::of(b""),
-            platforms: platforms.iter().map(|text| platform(text)).collect(),
-            version: Some("3.0.0".into()),
-            revision: Some("commit".into()),
-            auditable: false,
+impl Planner<'_> {
+    fn bump(&self) -> State {
+        let Wanted { version, tree, remote, push, .. } = *self.wanted;
+        let standing = match &self.world.commit {
+            Ok(standing) => standing.as_ref(),
+            // What cannot be asked is told from what is wrong.
+            Err(error) if error.exit == Exit::Environment => return State::Unknown(error.clone()),
+            Err(error) => return State::Conflict(error.clone()),
+        };
+        if remote && let Err(error) = &self.world.listing {
+            return State::Unknown(error.clone());
+        }
+        match standing {
+            _ if version != tree => State::ToDo(match (remote, push) {
+                (false, _) => format!("{tree} becomes {version}, in a staging copy"),
+                (true, true) => format!("{tree} becomes {version}, committed and pushed"),
+                (true, false) => {
+                    format!("{tree} becomes {version}, and is committed; without --push, pushing that is left to you")
+                }
+            }),
+            Some(standing) if !standing.pushed && !push => State::Conflict(standing.not_pushed(version)),
+            Some(Standing { remote, branch, pushed: false, .. }) => {
+                State::ToDo(format!("its commit is pushed to {remote}/{branch}"))
+            }
+            _ => State::Done(format!("{version} is the tree's version")),
         }
     }
 
-    const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
-
-    fn judged(facts: &ImageFacts, strict: bool, auditable: bool, buildable: &[&str]) -> Judgement {
-        let buildable: Vec<Platform> = buildable.iter().map(|text| platform(text)).collect();
-        let wanted = Wanted {
-            version: "3.0.0",
-            revision: "commit",
-            platforms: &BOTH.map(platform),
-            strict,
-            buildable: &|| Ok(buildable.clone()),
-            auditable,
+    fn image_steps(&self) -> [State; 3] {
+        let why = match &self.image {
+            ImagePlan::Adopt(facts) => {
+                let done = State::Done(format!("image {} is of this source state", facts.digest));
+                let scan = if self.world.scanned.contains(&facts.digest) {
+                    done.clone()
+                } else {
+                    self.scan(facts.auditable || self.wanted.auditable, "")
+                };
+                return [done.clone(), done, scan];
+            }
+            ImagePlan::Conflict(error) => return [(); 3].map(|()| State::Conflict(error.clone())),
+            ImagePlan::Replace(why) => format!(", again: {why}"),
+            ImagePlan::Build => String::new(),
+            ImagePlan::Unknown(_) => ", unless the image is there".into(),
         };
-        judge(facts, &wanted).unwrap()
-    }
-
-    #[test]
-    fn x3_an_image_of_our_version_and_commit_is_ours_whatever_its_digest() {
-        assert_eq!(judged(&facts(&BOTH), true, true, &BOTH), Judgement::Ours);
-        assert_eq!(judged(&facts(&BOTH), false, false, &[]), Judgement::Ours);
-    }
-
-    #[test]
-    fn an_image_of_another_commit_or_version_is_not_ours() {
-        let other = ImageFacts { revision: Some("other".into()), ..facts(&BOTH) };
-        assert!(matches!(judged(&other, false, false, &BOTH), Judgement::Foreign(_)));
-        let other = ImageFacts { version: None, ..facts(&BOTH) };
-        assert!(matches!(judged(&other, false, false, &BOTH), Judgement::Foreign(_)));
-    }
-
-    #[test]
-    fn a_rehearsal_with_fewer_platforms_is_made_again_once_more_can_be_built() {
-        let one = facts(&BOTH[..1]);
-        assert_eq!(judged(&one, false, false, &BOTH[..1]), Judgement::Ours);
-        assert_eq!(judged(&one, false, false, &BOTH), Judgement::Outdated("linux/arm64 can be built now".into()));
-        assert!(matches!(judged(&one, true, false, &BOTH), Judgement::Foreign(_)), "what is public is whole");
-    }
-
-    #[test]
-    fn a_rehearsal_without_dependency_list_is_made_again_once_it_can_have_one() {
-        assert!(matches!(judged(&facts(&BOTH), false, true, &BOTH), Judgement::Outdated(_)));
-        let listed = ImageFacts { auditable: true, ..facts(&BOTH) };
-        assert_eq!(judged(&listed, false, true, &BOTH), Judgement::Ours);
-    }
-
-    #[test]
-    fn a_taken_tag_names_both_ways_out() {
-        let revision = "0123456789abcdef0123456789abcdef01234567";
-        let other = ImageFacts { revision: Some(revision.into()), ..facts(&BOTH) };
-        let wanted = Wanted {
-            version: "3.0.0",
-            revision: "commit",
-            platforms: &BOTH.map(platform),
-            strict: true,
-            buildable: &|| Ok(Vec::new()),
-            auditable: false,
+        let scan = self.scan(self.wanted.auditable, if self.unseen().is_some() { &why } else { "" });
+        let build = match (self.wanted.compilers)() {
+            Ok(compilers) => [
+                State::ToDo(format!("{}{why}", compilers.detail)),
+                State::ToDo(format!("an image for {}{why}", layout::list(&compilers.platforms))),
+            ],
+            Err(error) => [(); 2].map(|()| State::Conflict(error.clone())),
         };
-        let ImagePlan::Conflict(error) = image(Some(other), &wanted).unwrap() else { panic!("no conflict") };
-        let text = error.to_string();
-        assert!(text.contains(&format!("git checkout {revision}")) && text.contains("release 3.0.1"), "{text}");
+        let [compile, build] = build;
+        [compile, build, scan]
+    }
+
+    fn scan(&self, auditable: bool, more: &str) -> State {
+        match (self.wanted.scanner)(auditable) {
+            Ok(Ok(scanner)) => State::ToDo(format!("{scanner}{more}")),
+            Ok(Err(reason)) => State::ToDo(format!("left out: {reason}")),
+            Err(error) => State::Conflict(error),
+        }
+    }
+
+    fn push(&self) -> State {
+        let names = version::version_tags(self.wanted.version);
+        let text = names.join(" ");
+        match (&self.image, &self.world.tags) {
+            (ImagePlan::Conflict(error), _) => State::Conflict(error.clone()),
+            (ImagePlan::Unknown(error), _) | (_, Err(error)) => State::Unknown(error.clone()),
+            (ImagePlan::Adopt(facts), Ok(tags)) if names.iter().all(|name| tags.get(name) == Some(&facts.digest)) => {
+                State::Done(text)
+            }
+            _ => State::ToDo(text),
+        }
+    }
+
+    fn package(&self) -> State {
+        let name = self.wanted.archive;
+        match (&self.world.archive, &self.packed()) {
+            (Err(error), _) | (_, Err(error)) => State::Unknown(error.clone()),
+            (Ok(None), _) => State::ToDo(name.into()),
+            (Ok(Some(there)), Ok(Some(packed))) if there.bytes == *packed => State::Done(name.into()),
+            _ => self.other_content(name),
+        }
+    }
+
+    fn publish(&self) -> State {
+        let version = self.wanted.version;
+        let listing = match (&self.world.listing, &self.image) {
+            (Err(error), _) => return State::Unknown(error.clone()),
+            (Ok(listing), ImagePlan::Unknown(error)) if listing.entry.is_some() => {
+                return State::Unknown(error.clone());
+            }
+            (Ok(listing), _) => listing,
+        };
+        match (&listing.yanked, &listing.entry) {
+            (Some(reason), _) => State::Conflict(yanked(version, reason)),
+            (None, None) => State::ToDo(format!("list {version} in {FILE}")),
+            (None, Some(entry)) if self.sha256().as_ref() == entry.as_ref() => {
+                State::Done(format!("{version} is listed in {FILE}"))
+            }
+            _ => self.other_content(FILE),
+        }
+    }
+
+    /// Caches have been told where users see the entry and something has been done that is only done afterwards: they ask one cache of
+    /// many, and telling all of them again costs nothing.
+    fn invalidate(&self) -> State {
+        let followed = || {
+            let tagged = matches!(&self.world.commit, Ok(Some(standing)) if standing.tagged);
+            (tagged && !self.wanted.ordered_by_tag) || self.led().is_some_and(|led| !led.is_empty())
+        };
+        match &self.world.shown {
+            Err(error) => State::Unknown(error.clone()),
+            Ok(Some(sha256)) if self.sha256().as_ref() == Some(sha256) && followed() => {
+                State::Done("users see this index".into())
+            }
+            Ok(_) => State::ToDo(format!("/{FILE} in every cache")),
+        }
+    }
+
+    fn promote(&self) -> State {
+        let (listing, tags) = match (&self.world.listing, &self.world.tags) {
+            (Ok(listing), Ok(tags)) => (listing, tags),
+            (Err(error), _) | (_, Err(error)) => return State::Unknown(error.clone()),
+        };
+        if let ImagePlan::Unknown(error) = &self.image {
+            return State::Unknown(error.clone());
+        }
+        let after = self.tags_after(tags);
+        let listed: Vec<Version> = listing.versions.iter().chain([self.wanted.version]).cloned().collect();
+        let moves = promote::moves(&after, &listed, self.wanted.first).set;
+        let names = |names: Vec<String>| if names.is_empty() { "none".into() } else { names.join(" ") };
+        if moves.is_empty() {
+            State::Done(names(self.leads(&listed)))
+        } else {
+            State::ToDo(names(moves.into_iter().map(|(tag, _)| tag).collect()))
+        }
+    }
+
+    fn git_tag(&self) -> State {
+        let [name, _] = version::version_tags(self.wanted.version);
+        match &self.world.commit {
+            _ if self.wanted.ordered_by_tag => State::Done(format!("this run was ordered by {name}")),
+            Ok(Some(standing)) if standing.tagged => State::Done(format!("{name} names this commit")),
+            Ok(_) => State::ToDo(name),
+            Err(error) => State::Unknown(error.clone()),
+        }
+    }
+
+    /// The archive that belongs to an image that is there; nothing where one is built first.
+    fn packed(&self) -> Result<Option<Vec<u8>>> {
+        match &self.image {
+            ImagePlan::Adopt(facts) => (self.wanted.pack)(facts).map(Some),
+            ImagePlan::Unknown(error) => Err(error.clone()),
+            _ => Ok(None),
+        }
+    }
+
+    fn sha256(&self) -> Option<String> {
+        Some(sha256_hex(&self.packed().ok()??))
+    }
+
+    fn unseen(&self) -> Option<&Error> {
+        if let ImagePlan::Unknown(error) = &self.image { Some(error) } else { None }
+    }
+
+    /// The tags as they are once the version's own point at its image.
+    fn tags_after(&self, tags: &BTreeMap<String, Digest>) -> BTreeMap<String, Digest> {
+        // An image that is not there yet has a digest that no tag can have.
+        let digest = self.adopted().map_or_else(|| Digest::of(b"not built yet"), |facts| facts.digest.clone());
+        let own = version::version_tags(self.wanted.version).map(|name| (name, digest.clone()));
+        tags.clone().into_iter().chain(own).collect()
+    }
+
+    /// The floating tags that this version leads once it is listed.
+    fn leads(&self, listed: &[Version]) -> Vec<String> {
+        let leaders = version::floating_tags(listed, self.wanted.first).into_iter();
+        leaders.filter(|(_, leader)| leader == self.wanted.version).map(|(tag, _)| tag).collect()
+    }
+
+    /// Those of them that point at its image already; nothing where that is not known.
+    fn led(&self) -> Option<Vec<String>> {
+        let (listing, tags) = (self.world.listing.as_ref().ok()?, self.world.tags.as_ref().ok()?);
+        let digest = &self.adopted()?.digest;
+        let leads = self.leads(&listing.versions).into_iter();
+        Some(leads.filter(|tag| tags.get(tag) == Some(digest)).collect())
+    }
+
+    fn adopted(&self) -> Option<&ImageFacts> {
+        if let ImagePlan::Adopt(facts) = &self.image { Some(facts) } else { None }
+    }
+
+    fn other_content(&self, what: &str) -> State {
+        match &self.image {
+            _ if !self.wanted.strict => {
+                State::ToDo(format!("{what}, again: its sources changed since it was rehearsed"))
+            }
+            // Whether the same image comes out again is seen when it is built.
+            ImagePlan::Build => State::ToDo(format!("{what} is there, and must come out the same")),
+            _ => State::Conflict(
+                Error::new(Exit::Conflict, format!("{what} is already published with other content"))
+                    .remedy("take the next version: a published one never changes"),
+            ),
+        }
     }
 }
+
+/// The error for a version that was taken out of the index.
+pub fn yanked(version: &Version, reason: &str) -> Error {
+    Error::new(Exit::Conflict, format!("{version} was yanked: {reason}"))
+        .remedy(format!("put it back: cargo xtask release unyank {version}"))
+        .remedy("or take the next version: cargo xtask release patch")
+}
+
+#[cfg(test)]
+mod tests;

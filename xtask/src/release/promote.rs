@@ -48,7 +48,7 @@ pub fn run(registry: &dyn Registry, listed: &dyn Fn() -> Result<Vec<Version>>, f
     let mut moved = false;
     for round in 0..ROUNDS {
         let listed = listed()?;
-        let moves = moves(&pointers(registry, &listed, first)?, &listed, first);
+        let moves = moves(&pointers(registry, &listed, first, &[])?, &listed, first);
         if round == 0 {
             moves.warnings.iter().for_each(ui::warn);
         }
@@ -63,11 +63,19 @@ pub fn run(registry: &dyn Registry, listed: &dyn Fn() -> Result<Vec<Version>>, f
     Ok(moved)
 }
 
-/// The floating tags, those that are wished for and those that are there, and the tags of the versions that lead.
-fn pointers(registry: &dyn Registry, listed: &[Version], first: &Version) -> Result<BTreeMap<String, Digest>> {
+/// The floating tags, those that are wanted and those that are there, the tags of the versions that lead, and `more`.
+///
+/// # Errors
+/// The registry cannot be read.
+pub fn pointers(
+    registry: &dyn Registry,
+    listed: &[Version],
+    first: &Version,
+    more: &[String],
+) -> Result<BTreeMap<String, Digest>> {
     let wanted = version::floating_tags(listed, first);
     let leaders = wanted.values().map(|leader| version::version_tags(leader)[0].clone());
-    let mut names: BTreeSet<String> = leaders.chain(wanted.keys().cloned()).collect();
+    let mut names: BTreeSet<String> = leaders.chain(wanted.keys().cloned()).chain(more.iter().cloned()).collect();
     names.extend(registry.tags()?.into_iter().filter(|tag| version::is_floating(tag)));
     let mut pointers = BTreeMap::new();
     for name in names {

@@ -16,7 +16,6 @@ use crate::error::{Error, Exit, Result};
 use crate::http::{Anonymous, Answer};
 use crate::image::layout::{self, Digest, PlatformImage, sha256_hex};
 use crate::image::pull::Puller;
-use crate::release::plan;
 use crate::release::version;
 use crate::ui;
 
@@ -299,7 +298,7 @@ pub fn shown(proof: &Proof) -> String {
         proof.chart,
         &proof.sha256[..12],
         proof.image,
-        plan::list(&platforms),
+        layout::list(&platforms),
         proof.tags.join(" ")
     )
 }

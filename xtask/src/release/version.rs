@@ -10,7 +10,7 @@ use crate::error::{Error, Exit, Result};
 
 /// What the user asks the next version to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Word {
+pub enum Bump {
     /// The next fix: 1.2.3 becomes 1.2.4; a pre-release of 1.2.4 becomes 1.2.4.
     Patch,
     /// The next feature release: 1.2.3 becomes 1.3.0.
@@ -21,26 +21,26 @@ pub enum Word {
     Exact(Version),
 }
 
-impl FromStr for Word {
+impl FromStr for Bump {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
-            "patch" => Ok(Word::Patch),
-            "minor" => Ok(Word::Minor),
-            "major" => Ok(Word::Major),
-            _ => parse(text).map(Word::Exact).map_err(|error| format!("{error}: say patch, minor, major or X.Y.Z")),
+            "patch" => Ok(Bump::Patch),
+            "minor" => Ok(Bump::Minor),
+            "major" => Ok(Bump::Major),
+            _ => parse(text).map(Bump::Exact).map_err(|error| format!("{error}: say patch, minor, major or X.Y.Z")),
         }
     }
 }
 
-impl fmt::Display for Word {
+impl fmt::Display for Bump {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Word::Patch => out.write_str("patch"),
-            Word::Minor => out.write_str("minor"),
-            Word::Major => out.write_str("major"),
-            Word::Exact(version) => version.fmt(out),
+            Bump::Patch => out.write_str("patch"),
+            Bump::Minor => out.write_str("minor"),
+            Bump::Major => out.write_str("major"),
+            Bump::Exact(version) => version.fmt(out),
         }
     }
 }
@@ -54,17 +54,17 @@ pub fn parse(text: &str) -> Result<Version, String> {
 }
 
 /// The version that `word` makes of `current`.
-pub fn next(current: &Version, word: &Word) -> Version {
+pub fn next(current: &Version, word: &Bump) -> Version {
     let (major, minor, patch) = (current.major, current.minor, current.patch);
     let pre_release = !current.pre.is_empty();
     match word {
-        Word::Exact(version) => version.clone(),
-        Word::Patch if pre_release => Version::new(major, minor, patch),
-        Word::Patch => Version::new(major, minor, patch + 1),
-        Word::Minor if pre_release && patch == 0 => Version::new(major, minor, 0),
-        Word::Minor => Version::new(major, minor + 1, 0),
-        Word::Major if pre_release && minor == 0 && patch == 0 => Version::new(major, 0, 0),
-        Word::Major => Version::new(major + 1, 0, 0),
+        Bump::Exact(version) => version.clone(),
+        Bump::Patch if pre_release => Version::new(major, minor, patch),
+        Bump::Patch => Version::new(major, minor, patch + 1),
+        Bump::Minor if pre_release && patch == 0 => Version::new(major, minor, 0),
+        Bump::Minor => Version::new(major, minor + 1, 0),
+        Bump::Major if pre_release && minor == 0 && patch == 0 => Version::new(major, 0, 0),
+        Bump::Major => Version::new(major + 1, 0, 0),
     }
 }
 
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_word_that_is_no_version_is_refused_with_what_to_say() {
-        let error = "1.2".parse::<Word>().unwrap_err();
+        let error = "1.2".parse::<Bump>().unwrap_err();
         assert!(error.contains("not semver") && error.contains("patch, minor, major"), "{error}");
     }
 
@@ -226,7 +226,7 @@ mod tests {
         #[test]
         fn a_word_never_goes_back(major in 0u64..9, minor in 0u64..9, patch in 0u64..9, pre in "(rc\\.[1-9])?") {
             let current = version(&format!("{major}.{minor}.{patch}{}{pre}", if pre.is_empty() { "" } else { "-" }));
-            for word in [Word::Patch, Word::Minor, Word::Major] {
+            for word in [Bump::Patch, Bump::Minor, Bump::Major] {
                 prop_assert!(next(&current, &word) > current);
             }
         }

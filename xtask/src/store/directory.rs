@@ -22,6 +22,15 @@ impl Directory {
     }
 }
 
+impl Directory {
+    /// Removes what writers that were killed left beside the files that they wrote. Nobody else writes meanwhile.
+    fn sweep(&self) -> Result<()> {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut left = entries.map(|entry| entry.path()).filter(|path| disk::is_temporary(path));
+        left.try_for_each(|path| disk::remove(&path))
+    }
+}
+
 /// What cannot be read here is the repository, whatever the reason.
 fn of_the_repository(error: Error) -> Error {
     Error { exit: Exit::Repository, ..error }
@@ -62,6 +71,7 @@ impl Store for Directory {
         match self.get(name)? {
             Some(current) if current.revision == *seen => {
                 disk::replace(&self.folder.join(name), bytes)?;
+                self.sweep()?;
                 Ok(Write::Done)
             }
             _ => Ok(Write::Refused),
@@ -98,6 +108,18 @@ mod tests {
         assert_eq!(store.replace("index.yaml", &seen, b"three").unwrap(), Write::Refused);
         assert_eq!(store.get("index.yaml").unwrap().unwrap().bytes, b"two");
         assert_eq!(store.replace("missing", &seen, b"x").unwrap(), Write::Refused);
+    }
+
+    #[test]
+    fn x3_what_a_killed_writer_left_goes_with_the_next_change_of_the_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        assert_eq!(store.put_new("index.yaml", b"one").unwrap(), Write::Done);
+        let left = folder.path().join("charts/.a.tgz.new");
+        disk::replace(&left, b"half").unwrap();
+        let seen = store.get("index.yaml").unwrap().unwrap().revision;
+        assert_eq!(store.replace("index.yaml", &seen, b"two").unwrap(), Write::Done);
+        assert!(!left.exists());
     }
 
     #[test]

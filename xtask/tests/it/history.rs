@@ -11,7 +11,7 @@ use std::time::Duration;
 use semver::Version;
 use tempfile::TempDir;
 use xtask::error::{Error, Exit, Result};
-use xtask::release::history::{self, Purpose, Standing, Tagged};
+use xtask::git::{self, Purpose, Standing, Tagged};
 
 use crate::kill::effects_in;
 use crate::support::{Run, files_below, git, script, wait_until};
@@ -93,11 +93,11 @@ impl Scene {
     }
 
     fn publishable(&self, push: bool) -> Result<Standing> {
-        history::publishable(&self.root(), &VERSION, push)
+        git::publishable(&self.root(), &VERSION, push)
     }
 
     fn bumpable(&self) -> Result<Standing> {
-        history::preflight(&self.root(), &VERSION, Purpose::Bump)
+        git::preflight(&self.root(), &VERSION, Purpose::Bump)
     }
 
     /// The error of a state that is not to be published from. Nothing is changed by finding out.
@@ -109,11 +109,11 @@ impl Scene {
     }
 
     fn bump(&self) -> Result<String> {
-        history::commit_bump(&self.root(), &edits(), &VERSION)
+        git::commit_bump(&self.root(), &edits(), &VERSION)
     }
 
     fn tag(&self, commit: &str) -> Result<Tagged> {
-        history::tag(&self.root(), &VERSION, commit, "origin")
+        git::tag(&self.root(), &VERSION, commit, "origin")
     }
 
     fn status(&self) -> String {
@@ -167,7 +167,7 @@ fn x1_a_bump_works_in_a_folder_of_a_repository_on_a_detached_head_and_keeps_mode
     scene.commit("deeper");
     scene.git(&["checkout", "--quiet", "--detach"]);
     let edits = BTreeMap::from([("run.sh".to_owned(), b"#!/bin/sh\necho 1.1.0\n".to_vec())]);
-    let commit = history::commit_bump(&scene.root().join("deep"), &edits, &VERSION).unwrap();
+    let commit = git::commit_bump(&scene.root().join("deep"), &edits, &VERSION).unwrap();
     assert_eq!(scene.git(&["rev-parse", "HEAD"]), commit);
     assert_eq!(
         scene.git(&["diff", "--raw", "--abbrev=1", "HEAD^", "HEAD"]).split(' ').take(2).collect::<String>(),
@@ -362,10 +362,10 @@ fn a_shallow_clone_is_refused_with_the_way_to_make_it_whole() {
     let shallow = scene.folder.path().join("shallow");
     let url = format!("file://{}", scene.folder.path().join("remote").display());
     git(scene.folder.path(), &["clone", "--quiet", "--depth=1", &url, "shallow"]);
-    let error = history::publishable(&shallow, &VERSION, false).unwrap_err();
+    let error = git::publishable(&shallow, &VERSION, false).unwrap_err();
     says(&error, Exit::Environment, &["shallow", "git fetch --unshallow", "fetch-depth: 0"]);
     git(&shallow, &["fetch", "--quiet", "--unshallow"]);
-    history::publishable(&shallow, &VERSION, false).unwrap();
+    git::publishable(&shallow, &VERSION, false).unwrap();
 }
 
 #[test]
@@ -462,11 +462,11 @@ fn a_tag_that_the_remote_refuses_leaves_none_here() {
 fn release(root: &Path) -> Result<()> {
     let text = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
     if !text.contains("1.1.0") {
-        history::preflight(root, &VERSION, Purpose::Bump)?;
-        history::commit_bump(root, &edits(), &VERSION)?;
+        git::preflight(root, &VERSION, Purpose::Bump)?;
+        git::commit_bump(root, &edits(), &VERSION)?;
     }
-    let standing = history::publishable(root, &VERSION, true)?;
-    history::tag(root, &VERSION, &standing.commit, &standing.remote).map(drop)
+    let standing = git::publishable(root, &VERSION, true)?;
+    git::tag(root, &VERSION, &standing.commit, &standing.remote).map(drop)
 }
 
 const CHILD: &str = "HISTORY_CHILD";

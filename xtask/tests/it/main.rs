@@ -13,6 +13,8 @@ mod crowd;
 #[cfg(feature = "remote")]
 mod deploy;
 #[cfg(feature = "remote")]
+mod doctor;
+#[cfg(feature = "remote")]
 mod faults;
 mod foreign;
 mod helms;
@@ -26,6 +28,7 @@ mod macos;
 #[cfg(target_os = "linux")]
 mod node;
 mod packaging;
+mod pipeline;
 mod power_loss;
 mod product;
 #[cfg(feature = "remote")]
@@ -34,7 +37,6 @@ mod readme;
 mod real;
 mod rehearsals;
 mod reproducible;
-mod road;
 #[cfg(feature = "remote")]
 mod runbook;
 mod scan;

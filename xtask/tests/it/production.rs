@@ -251,7 +251,7 @@ fn i7_in_github_actions_parts_are_groups_errors_are_annotations_and_the_page_has
         Run::of(command)
     };
     let run = in_actions(&["release", "--to", "production"]).ok();
-    for line in ["::group::the image\n", "::group::the chart\n", "::endgroup::\n"] {
+    for line in ["::group::build\n", "::group::publish\n", "::endgroup::\n"] {
         assert!(run.stderr.contains(line), "`{line}` is not in:\n{}", run.stderr);
     }
     let summary = std::fs::read_to_string(&page).unwrap();

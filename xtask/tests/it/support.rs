@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -289,10 +289,10 @@ pub fn free_port() -> u16 {
         _held: File,
     }
     static BLOCKS: Mutex<Vec<Block>> = Mutex::new(Vec::new());
-    let free = |port: &u16| {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()
-            && TcpListener::bind((Ipv6Addr::LOCALHOST, *port)).is_ok()
-    };
+    // Asked by a client: a listener of ours would live on for a moment in every child that is started just now.
+    let refused = |address: SocketAddr| TcpStream::connect(address).is_err();
+    let free =
+        |port: &u16| refused((Ipv4Addr::LOCALHOST, *port).into()) && refused((Ipv6Addr::LOCALHOST, *port).into());
     let mut blocks = BLOCKS.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         if let Some(port) = blocks.last_mut().and_then(|block| block.left.find(free)) {

@@ -85,7 +85,7 @@ impl Front {
         let thread = std::thread::spawn(move || {
             runtime.block_on(async move {
                 for (address, handler) in sites {
-                    let listener = TcpListener::bind(address).await.unwrap();
+                    let listener = listen(address).await;
                     let (refused, told, tls) = (Mutex::default(), Notify::new(), tls.clone());
                     tokio::spawn(accept(listener, Arc::new(Site { handler, refused, told, tls })));
                 }
@@ -118,7 +118,21 @@ pub fn handler<F: Future<Output = Outcome> + Send + 'static>(
 /// Both loopback addresses, as far as the machine has them.
 pub fn loopback(port: u16) -> Vec<SocketAddr> {
     let both = [SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], port))];
-    both.into_iter().filter(|address| std::net::TcpListener::bind(address).is_ok()).collect()
+    both.into_iter().filter(|address| std::net::TcpListener::bind((address.ip(), 0)).is_ok()).collect()
+}
+
+/// A child that is being started has what this process had open, and gives it up a moment later.
+async fn listen(address: SocketAddr) -> TcpListener {
+    const ATTEMPTS: usize = 100;
+    for _ in 0..ATTEMPTS {
+        match TcpListener::bind(address).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            listening => return listening.unwrap(),
+        }
+    }
+    panic!("{address} stays in use")
 }
 
 struct Site {
@@ -141,7 +155,7 @@ async fn accept(mut listener: TcpListener, site: Arc<Site>) {
                 let pause = site.refused.lock().unwrap().take().unwrap_or_default();
                 drop(listener);
                 tokio::time::sleep(pause).await;
-                listener = TcpListener::bind(address).await.unwrap();
+                listener = listen(address).await;
             }
         }
     }

@@ -76,6 +76,8 @@ pub struct Standing {
     pub branch: String,
     /// Whether that branch has it.
     pub pushed: bool,
+    /// Whether the version's tag names it, there and in this clone.
+    pub tagged: bool,
 }
 
 /// Asks whether the checked-out commit can be published from as `version`, or bumped to it. A commit that only waits to be
@@ -99,8 +101,7 @@ pub fn publishable(root: &Path, version: &Version, push: bool) -> Result<Standin
     }
     let reference = format!("{}:refs/heads/{}", standing.commit, standing.branch);
     if !push {
-        return Err(unpushed(&standing, version, "pushing is left to you unless --push is said")
-            .remedy(format!("git push {} {reference}, or say --push", standing.remote)));
+        return Err(standing.not_pushed(version));
     }
     let pushed = git(root).args(["push", "--quiet", "--no-follow-tags", &standing.remote, &reference]).output()?;
     if pushed.code != Some(0) {
@@ -111,6 +112,15 @@ pub fn publishable(root: &Path, version: &Version, push: bool) -> Result<Standin
         };
     }
     Ok(Standing { pushed: true, ..standing })
+}
+
+impl Standing {
+    /// The error where only the push is left to do, and was not asked for.
+    pub fn not_pushed(&self, version: &Version) -> Error {
+        let Standing { commit, remote, branch, .. } = self;
+        unpushed(self, version, "pushing is left to you unless --push is said")
+            .remedy(format!("git push {remote} {commit}:refs/heads/{branch}, or say --push"))
+    }
 }
 
 fn unpushed(standing: &Standing, version: &Version, why: &str) -> Error {
@@ -286,6 +296,8 @@ pub fn judge(facts: Facts, version: &Version, purpose: Purpose) -> Result<Standi
         );
     }
     let remote = facts.remote.map_err(|error| problems.push(error)).ok();
+    let names_head = |tag: Option<&String>| tag == Some(&facts.head);
+    let tagged = names_head(facts.tag.as_ref()) && names_head(remote.as_ref().and_then(|remote| remote.tag.as_ref()));
     let there = remote.as_ref().and_then(|remote| Some((remote.name.as_str(), remote.tag.as_deref()?)));
     // A commit that is still to be made has no tag yet.
     let wanted = (purpose == Purpose::Publish).then_some(facts.head.as_str());
@@ -296,27 +308,15 @@ pub fn judge(facts: Facts, version: &Version, purpose: Purpose) -> Result<Standi
     });
     match place {
         Some(Ok((remote, branch, pushed))) if problems.is_empty() => {
-            Ok(Standing { commit: facts.head, remote, branch, pushed })
+            Ok(Standing { commit: facts.head, remote, branch, pushed, tagged })
         }
         Some(Err(error)) => Err(all(problems.into_iter().chain([error]).collect(), version)),
         _ => Err(all(problems, version)),
     }
 }
 
-/// One error of many. What only a person can decide comes first, and gives the exit code.
-fn all(mut problems: Vec<Error>, version: &Version) -> Error {
-    problems.sort_by_key(|problem| problem.exit != Exit::Conflict);
-    if problems.len() == 1 {
-        return problems.remove(0);
-    }
-    let exit = problems.first().map_or(Exit::Failure, |problem| problem.exit);
-    let lines = problems.iter().map(|Error { what, why, .. }| match why {
-        Some(why) => format!("- {what}:\n  {}", why.trim_end().replace('\n', "\n  ")),
-        None => format!("- {what}"),
-    });
-    let lines: Vec<String> = lines.collect();
-    let error = Error::new(exit, format!("{version} cannot be released from this state")).because(lines.join("\n"));
-    problems.into_iter().flat_map(|problem| problem.remedies).fold(error, Error::remedy)
+fn all(problems: Vec<Error>, version: &Version) -> Error {
+    Error::all(&format!("{version} cannot be released from this state"), problems)
 }
 
 /// The branch of the remote that has the commit, or that it can be pushed to, and which of the two.

@@ -1,4 +1,4 @@
-//! The image's part of the road: compile, assemble, scan, push, and tag by version.
+//! The image's steps: compile, assemble, scan, push, and tag by version.
 
 use std::path::PathBuf;
 
@@ -8,33 +8,35 @@ use crate::error::{Error, Exit, Result};
 use crate::image::buildx::{self, Buildx};
 use crate::image::compile::{self, Toolchains};
 use crate::image::embedded::{self, BuildContext, Stamp};
+use crate::image::labels::{self, ImageFacts};
 use crate::image::layout::{self, Annotations, Digest, Layout, Platform};
 use crate::image::recipe::Recipe;
 use crate::image::scan::{Scanner, Verdict};
 use crate::image::waivers::{self, Waivers};
 use crate::moment::rfc3339;
-use crate::release::plan::{self, ImageFacts, ImagePlan};
-use crate::release::road::{Road, auditable};
+use crate::release::pipeline::{Pipeline, auditable};
+use crate::release::plan::ImagePlan;
 use crate::release::version;
 use crate::tools;
 use crate::ui;
 
-impl Road {
+impl Pipeline {
     /// Makes the image's layout, without publishing it: the one that is published already, or a new one. Gives its digest.
     ///
     /// # Errors
     /// The image cannot be built, or the version's tag belongs to something else.
     pub fn build(&self) -> Result<Digest> {
         self.refuse_yanked()?;
-        let layout = match self.look()?.image {
-            ImagePlan::Conflict(error) => return Err(error),
+        let layout = match self.image_plan() {
+            ImagePlan::Conflict(error) | ImagePlan::Unknown(error) => return Err(error),
             ImagePlan::Adopt(facts) => {
                 ui::note("Adopted", format_args!("image {}", facts.digest));
-                layout::collect(&facts.digest, &|part, digest| self.place.registry.fetch(part, digest))?
+                let layout = self.fetch(&facts.digest)?;
+                layout.write(&self.work("image"))?;
+                layout
             }
-            ImagePlan::Build | ImagePlan::Replace(_) => return self.build_new().map(|layout| layout.digest),
+            ImagePlan::Build | ImagePlan::Replace(_) => self.assemble(&self.compile()?)?,
         };
-        layout.write(&self.work("image"))?;
         Ok(layout.digest)
     }
 
@@ -52,15 +54,21 @@ impl Road {
     /// There is no layout, no verdict for its digest, or it is of another release.
     pub fn push(&self) -> Result<Digest> {
         let layout = Layout::read(&self.work("image"))?;
+        self.push_layout(&layout)?;
+        Ok(layout.digest)
+    }
+
+    /// The same for a layout at hand.
+    pub(super) fn push_layout(&self, layout: &Layout) -> Result<()> {
         if self.verdict(&layout.digest)?.is_none() {
             return Err(Error::new(Exit::Scanner, format!("{} has no verdict", layout.digest))
                 .because("only what went through the scan is pushed")
                 .remedy("cargo xtask release scan"));
         }
         self.check_ours(&ImageFacts::of(layout.digest.clone(), &layout.platforms()?))?;
-        self.place.registry.push(&layout)?;
-        ui::status("Pushed", format_args!("{}@{}", self.release.target.image, layout.digest));
-        Ok(layout.digest)
+        self.destination.registry.push(layout)?;
+        ui::status("Pushed", format_args!("{}@{}", self.target().image, layout.digest));
+        Ok(())
     }
 
     /// Points the version's tags at a pushed image. True where one moved.
@@ -68,10 +76,16 @@ impl Road {
     /// # Errors
     /// The image is not there, or is of another release; a tag belongs to something else and may not move.
     pub fn tag(&self, digest: &Digest) -> Result<bool> {
-        self.check_ours(&ImageFacts::of(digest.clone(), &self.place.registry.platforms(digest)?))?;
+        self.check_ours(&self.facts(digest)?)?;
+        self.set_tags(digest)
+    }
+
+    /// The same for an image that is known to be there, and to be of this release.
+    pub(super) fn set_tags(&self, digest: &Digest) -> Result<bool> {
+        let registry = &*self.destination.registry;
         let (mut moving, mut taken) = (Vec::new(), false);
         for name in version::version_tags(&self.release.version) {
-            let there = self.place.registry.resolve(&name)?;
+            let there = registry.resolve(&name)?;
             if there.as_ref() != Some(digest) {
                 taken |= there.is_some();
                 moving.push((name, digest.clone()));
@@ -81,16 +95,16 @@ impl Road {
             return Ok(false);
         }
         if taken {
-            let found = self.look()?;
-            if let ImagePlan::Conflict(error) = found.image {
+            if let ImagePlan::Conflict(error) | ImagePlan::Unknown(error) = self.image_plan() {
                 return Err(error);
             }
-            let named = found.archive.and_then(|bytes| self.named_image(&bytes));
+            let archive = self.destination.store.get(&self.chart.archive_name())?;
+            let named = archive.and_then(|object| self.named_image(&object.bytes));
             if named.is_some_and(|facts| facts.digest != *digest) {
                 self.withdraw()?;
             }
         }
-        self.place.registry.tag(&moving)?;
+        registry.tag(&moving)?;
         ui::status("Tagged", moving.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "));
         Ok(true)
     }
@@ -101,8 +115,8 @@ impl Road {
     /// There is no such tag.
     pub fn tagged(&self) -> Result<Digest> {
         let tag = &version::version_tags(&self.release.version)[0];
-        self.place.registry.resolve(tag)?.ok_or_else(|| {
-            Error::new(Exit::Usage, format!("there is no image {}:{tag}", self.release.target.image))
+        self.destination.registry.resolve(tag)?.ok_or_else(|| {
+            Error::new(Exit::Usage, format!("there is no image {}:{tag}", self.target().image))
                 .remedy("cargo xtask release build, scan, push and tag come first")
         })
     }
@@ -117,48 +131,60 @@ impl Road {
         Ok(folder)
     }
 
-    pub(super) fn make_image(&self) -> Result<Digest> {
-        // Read before the build, which takes long: a mistake in the file should not wait for it.
-        let waivers = self.read_waivers()?;
-        let layout = self.build_new()?;
-        self.scan_layout(&layout, &waivers)?;
-        self.push()
-    }
-
-    fn build_new(&self) -> Result<Layout> {
+    /// Compiles a static binary for each platform that this machine can compile for.
+    pub(super) fn compile(&self) -> Result<BuildContext> {
         let toolchains = self.toolchains()?;
         toolchains.require_any()?;
-        if self.strict {
+        if self.is_strict() {
             toolchains.require_all()?;
         }
         compile::tell_missing(toolchains);
-        let buildx = match self.release.target.builder {
-            Builder::Embedded if self.builder.is_some() => {
-                return Err(Error::new(Exit::Usage, "--builder names a builder of buildx")
-                    .because(format!("the target `{}` does not build with buildx", self.release.target.name)));
-            }
-            Builder::Embedded => None,
-            Builder::Buildx => Some(Buildx::find(self.builder.clone(), self.work("buildx"))?),
-        };
+        self.buildx()?;
         let source = self.stage()?;
-        let auditable = auditable();
         let name = &self.workspace.package.name;
-        let binaries = compile::compile(&self.workspace, &source, &self.work("build"), toolchains, auditable)?;
-        let context: BuildContext =
-            binaries.into_iter().map(|(platform, binary)| (format!("{platform}/{name}"), binary)).collect();
+        let binaries = compile::compile(&self.workspace, &source, &self.work("build"), toolchains, auditable())?;
+        Ok(binaries.into_iter().map(|(platform, binary)| (format!("{platform}/{name}"), binary)).collect())
+    }
+
+    /// Makes the image's layout of those binaries, and keeps it on disk.
+    pub(super) fn assemble(&self, context: &BuildContext) -> Result<Layout> {
+        let toolchains = self.toolchains()?;
         let dockerfile = format!("{}/Dockerfile", self.workspace.package.folder);
         let recipe = self.source.text(&dockerfile)?.ok_or_else(|| {
             Error::new(Exit::Workspace, format!("{dockerfile} is missing")).because("it says what is in the image")
         })?;
         let platforms: Vec<Platform> = toolchains.found.keys().cloned().collect();
-        let stamp = Stamp { labels: self.labels(toolchains, auditable)?, time: self.release.time };
-        let layout = match buildx {
-            None => embedded::assemble(&Recipe::parse(&recipe)?, &platforms, &context, &stamp)?,
-            Some(buildx) => buildx::assemble(&recipe, &platforms, &context, &stamp, &buildx)?,
+        let stamp = Stamp { labels: self.labels(toolchains, auditable())?, time: self.release.time };
+        let layout = match self.buildx()? {
+            None => embedded::assemble(&Recipe::parse(&recipe)?, &platforms, context, &stamp)?,
+            Some(buildx) => buildx::assemble(&recipe, &platforms, context, &stamp, &buildx)?,
         };
         layout.write(&self.work("image"))?;
-        ui::status("Built", format_args!("image {} for {}", layout.digest, plan::list(&platforms)));
+        ui::status("Built", format_args!("image {} for {}", layout.digest, layout::list(&platforms)));
         Ok(layout)
+    }
+
+    /// The builder of the target, where that is not the embedded one.
+    pub(super) fn buildx(&self) -> Result<Option<Buildx>> {
+        let named = &self.options.builder;
+        match self.target().builder {
+            Builder::Embedded if named.is_some() => Err(Error::new(Exit::Usage, "--builder names a builder of buildx")
+                .because(format!("the target `{}` does not build with buildx", self.target().name))),
+            Builder::Embedded => Ok(None),
+            Builder::Buildx => Buildx::find(named.clone(), self.work("buildx")).map(Some),
+        }
+    }
+
+    /// What a pushed image says of itself.
+    ///
+    /// # Errors
+    /// The registry does not have it.
+    pub(super) fn facts(&self, digest: &Digest) -> Result<ImageFacts> {
+        Ok(ImageFacts::of(digest.clone(), &self.destination.registry.platforms(digest)?))
+    }
+
+    fn fetch(&self, digest: &Digest) -> Result<Layout> {
+        layout::collect(digest, &|part, digest| self.destination.registry.fetch(part, digest))
     }
 
     /// The labels of I8, and what else can be read from the image: the compilers, and whether it can be scanned.
@@ -182,14 +208,14 @@ impl Road {
         }
         labels.insert("rustc".into(), toolchains.label());
         if auditable {
-            labels.insert(plan::AUDITABLE_LABEL.into(), "true".into());
+            labels.insert(labels::AUDITABLE.into(), "true".into());
         }
         Ok(labels)
     }
 
     /// The waivers that hold for this release: an option may name those of a later commit.
-    fn read_waivers(&self) -> Result<Waivers> {
-        let named = self.waivers.clone();
+    pub(super) fn read_waivers(&self) -> Result<Waivers> {
+        let named = self.options.waivers.clone();
         let path = named.clone().unwrap_or_else(|| self.workspace.root.join(waivers::FILE));
         match disk::read(&path)? {
             Some(bytes) => Waivers::parse(&path.display().to_string(), &bytes, waivers::today()),
@@ -198,7 +224,7 @@ impl Road {
         }
     }
 
-    fn scan_layout(&self, layout: &Layout, waivers: &Waivers) -> Result<Verdict> {
+    pub(super) fn scan_layout(&self, layout: &Layout, waivers: &Waivers) -> Result<Verdict> {
         // It may have been built on another machine, with other tools than this one has.
         let auditable = auditable() || ImageFacts::of(layout.digest.clone(), &layout.platforms()?).auditable;
         let verdict = match self.scanner(auditable)? {
@@ -215,29 +241,26 @@ impl Road {
         Ok(verdict)
     }
 
-    /// An adopted image was pushed by somebody else, perhaps unscanned: it is scanned here unless it was.
-    pub(super) fn scan_adopted(&self, digest: &Digest) -> Result<()> {
-        let known = self.verdict(digest)?;
-        let waivers = self.read_waivers()?;
-        let could_be_scanned = tools::on_path("trivy").is_some();
-        // What other waivers let pass may be what these do not.
-        let same_waivers = |verdict: &Verdict| verdict.waived.is_empty() || verdict.waivers == waivers.digest;
-        let stands = |verdict: Verdict| match verdict.scanner {
-            Some(_) => same_waivers(&verdict),
-            None => !could_be_scanned,
-        };
-        if known.is_some_and(stands) {
-            return Ok(());
-        }
-        let layout = layout::collect(digest, &|part, digest| self.place.registry.fetch(part, digest))?;
-        self.scan_layout(&layout, &waivers).map(drop)
+    /// Scans an adopted image, which was pushed by somebody else, perhaps unscanned.
+    pub(super) fn scan_adopted(&self, digest: &Digest, waivers: &Waivers) -> Result<()> {
+        self.scan_layout(&self.fetch(digest)?, waivers).map(drop)
+    }
+
+    /// Whether an image has a verdict that still holds.
+    pub(super) fn has_verdict(&self, digest: &Digest) -> Result<bool> {
+        let Some(verdict) = self.verdict(digest)? else { return Ok(false) };
+        Ok(match verdict.scanner {
+            // What other waivers let pass may be what these do not.
+            Some(_) => verdict.waived.is_empty() || verdict.waivers == self.read_waivers()?.digest,
+            None => tools::on_path("trivy").is_none(),
+        })
     }
 
     /// What was found out about an image, where that is enough for the target: one that insists on a scan takes no excuse.
     fn verdict(&self, digest: &Digest) -> Result<Option<Verdict>> {
         let kept = disk::read(&self.verdict_file(digest))?;
         let verdict = kept.and_then(|bytes| serde_json::from_slice::<Verdict>(&bytes).ok());
-        let excuse_allowed = self.release.target.scan == Scan::IfInstalled;
+        let excuse_allowed = self.target().scan == Scan::IfInstalled;
         let enough = |verdict: &Verdict| verdict.scanner.is_some() || excuse_allowed;
         Ok(verdict.filter(|verdict| verdict.digest == *digest && enough(verdict) && !verdict.is_over()))
     }
@@ -254,7 +277,7 @@ impl Road {
             Err(error) if error.exit == Exit::Scanner => return Err(error),
             Err(error) => error,
         };
-        match self.release.target.scan {
+        match self.target().scan {
             Scan::Required => Err(reason),
             Scan::IfInstalled => Ok(Err(match reason.why {
                 Some(why) => format!("{} ({why})", reason.what),

@@ -7,7 +7,7 @@ use semver::Version;
 
 use super::short;
 use crate::error::{Error, Exit, Result};
-use crate::release::version::{Word, next};
+use crate::release::version::{Bump, next};
 
 /// What the index says of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,16 +39,16 @@ pub enum Decision {
 /// There is nothing to release under that version: it belongs to another commit, or was yanked; so does what the word makes of it; the
 /// word goes back. The index's own error.
 pub fn decide(
-    word: Option<&Word>,
+    word: Option<&Bump>,
     tree: &Version,
     listed: &dyn Fn(&Version) -> Result<Listed>,
     head: &str,
 ) -> Result<Decision> {
     match word {
-        Some(Word::Exact(version)) if version < tree => Err(backwards(version, tree)),
+        Some(Bump::Exact(version)) if version < tree => Err(backwards(version, tree)),
         // Said exactly, a version other than the tree's was not applied yet, whatever the index holds.
-        Some(Word::Exact(version)) if version != tree => bump(version.clone(), tree, &listed(version)?),
-        Some(Word::Exact(_)) | None => as_is(tree, &listed(tree)?, head),
+        Some(Bump::Exact(version)) if version != tree => bump(version.clone(), tree, &listed(version)?),
+        Some(Bump::Exact(_)) | None => as_is(tree, &listed(tree)?, head),
         Some(word) => match listed(tree)? {
             Listed::Not => Ok(Decision::AsIs),
             Listed::From(Some(commit)) if commit == head => Ok(Decision::AsIs),
@@ -135,7 +135,7 @@ mod tests {
 
     /// The decision for a tree that says 3.1.0 and is at the commit `here`.
     fn decided(word: &str, index: &Index) -> Result<Decision> {
-        let word: Option<Word> = (!word.is_empty()).then(|| word.parse().unwrap());
+        let word: Option<Bump> = (!word.is_empty()).then(|| word.parse().unwrap());
         let listed = |version: &Version| Ok(index.get(version).cloned().unwrap_or(Listed::Not));
         decide(word.as_ref(), &version("3.1.0"), &listed, "here")
     }
@@ -219,16 +219,16 @@ mod tests {
         assert_eq!(decided("minor", &index).unwrap(), Decision::Unknown(Some(version("3.2.0"))));
     }
 
-    fn words() -> impl Strategy<Value = Option<Word>> {
+    fn words() -> impl Strategy<Value = Option<Bump>> {
         let exact = (0u64..4, 0u64..4, 0u64..4, any::<bool>()).prop_map(|(major, minor, patch, candidate)| {
             let pre = if candidate { "-rc.1" } else { "" };
-            Word::Exact(version(&format!("{major}.{minor}.{patch}{pre}")))
+            Bump::Exact(version(&format!("{major}.{minor}.{patch}{pre}")))
         });
         prop_oneof![
             Just(None),
-            Just(Some(Word::Patch)),
-            Just(Some(Word::Minor)),
-            Just(Some(Word::Major)),
+            Just(Some(Bump::Patch)),
+            Just(Some(Bump::Minor)),
+            Just(Some(Bump::Major)),
             exact.prop_map(Some),
         ]
     }

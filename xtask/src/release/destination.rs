@@ -1,0 +1,181 @@
+//! Where a target keeps things, behind the seams: a registry for images, a store for charts, and a CDN before the store.
+//!
+//! A folder has charts and index at the top and the image as an OCI layout beside them. A target beyond this machine has a
+//! bucket, a distribution and a registry. Whoever only looks at what is published, or moves what users follow, needs no more than this,
+//! and no tree that is in order.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use semver::Version;
+
+use crate::cdn::Cdn;
+use crate::chart::index::FILE;
+use crate::chart::manifest;
+use crate::chart::repository::{self, Snapshot};
+use crate::config::{self, Target, Workspace};
+use crate::error::Result;
+use crate::git::Listed;
+use crate::image::labels::ImageFacts;
+use crate::image::registry::{LayoutFolder, Registry};
+use crate::release::version;
+use crate::serve::LocalServer;
+use crate::store::Store;
+use crate::store::directory::Directory;
+
+/// Everything that a target publishes into, for one chart.
+pub struct Destination {
+    /// The target.
+    pub target: Target,
+    /// The chart's name.
+    pub chart: String,
+    /// The first version that floating tags may lead to.
+    pub first: Version,
+    /// The image's repository.
+    pub registry: Box<dyn Registry>,
+    /// The chart repository's files.
+    pub store: Box<dyn Store>,
+    /// The caches before them, where there are any.
+    pub cdn: Option<Box<dyn Cdn>>,
+    root: PathBuf,
+    seen: RefCell<Option<Rc<Snapshot>>>,
+    /// The writing of the index that users are known to see, or to see soon.
+    pub(super) announced: RefCell<Option<String>>,
+}
+
+impl Destination {
+    /// The target of that name, for the workspace's chart. Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// There is no such target, or no chart; the machine cannot start what is needed to ask.
+    pub fn open(workspace: &Workspace, target: &str) -> Result<Self> {
+        let target = workspace.target(target)?;
+        let chart = manifest::name_in(&workspace.root.join(&workspace.chart))?;
+        let (registry, store, cdn) = match &target.place {
+            config::Location::Folder(folder) => {
+                let folder = workspace.root.join(folder);
+                (Box::new(registry(&folder)) as Box<dyn Registry>, Box::new(store(&folder)) as Box<dyn Store>, None)
+            }
+            config::Location::Remote(remote) => open_remote(remote, &target)?,
+        };
+        Ok(Destination {
+            target,
+            chart,
+            first: workspace.first_version.clone(),
+            registry,
+            store,
+            cdn,
+            root: workspace.root.clone(),
+            seen: RefCell::default(),
+            announced: RefCell::default(),
+        })
+    }
+
+    /// Makes what is published reachable from outside for as long as the value lives: a folder has to be served.
+    ///
+    /// # Errors
+    /// The folder's port is in use by something else.
+    pub fn serve(&self) -> Result<Option<LocalServer>> {
+        let config::Location::Folder(folder) = &self.target.place else { return Ok(None) };
+        LocalServer::reach(&self.root.join(folder), &self.target).map(Some)
+    }
+
+    /// How long the outside may need to show what was just written.
+    pub(super) fn patience(&self) -> Duration {
+        if self.target.is_remote() { 2 * self.target.timeout() } else { Duration::ZERO }
+    }
+
+    /// The index as a run last saw it: what a run decides at its start rests on one look.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn seen(&self) -> Result<Rc<Snapshot>> {
+        let seen = self.seen.borrow().clone();
+        seen.map_or_else(|| self.look_again(), Ok)
+    }
+
+    /// The index as it is now. It may be large, so one that was not written since is not fetched again.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn look(&self) -> Result<Rc<Snapshot>> {
+        let seen = self.seen.borrow().clone();
+        match seen.filter(|seen| seen.is_there()) {
+            Some(seen) if self.store.version(FILE)?.as_deref() == Some(seen.version()) => Ok(seen),
+            _ => self.look_again(),
+        }
+    }
+
+    fn look_again(&self) -> Result<Rc<Snapshot>> {
+        let now = Rc::new(repository::read(&*self.store)?);
+        self.seen.replace(Some(Rc::clone(&now)));
+        Ok(now)
+    }
+
+    /// What the index says of a version. An index that cannot be read is told from one without it.
+    pub fn listed(&self, version: &Version) -> Listed {
+        let text = version.to_string();
+        let read = self.seen().and_then(|snapshot| {
+            let index = snapshot.index()?;
+            Ok((index.find(&self.chart, &text).is_some(), index.yanked(&self.chart, &text)?))
+        });
+        match read {
+            Err(_) => Listed::Unknown,
+            Ok((_, Some(yanked))) => Listed::Yanked(yanked.reason),
+            Ok((false, None)) => Listed::Not,
+            Ok((true, None)) => self
+                .tagged(version)
+                .map_or(Listed::Unknown, |facts| Listed::From(facts.and_then(|facts| facts.revision))),
+        }
+    }
+
+    /// The image that a version's tag points at.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub fn tagged(&self, version: &Version) -> Result<Option<ImageFacts>> {
+        let Some(digest) = self.registry.resolve(&version::version_tags(version)[0])? else { return Ok(None) };
+        Ok(Some(ImageFacts::of(digest.clone(), &self.registry.platforms(&digest)?)))
+    }
+}
+
+/// A registry, a store, and what is before it.
+type Seams = (Box<dyn Registry>, Box<dyn Store>, Option<Box<dyn Cdn>>);
+
+#[cfg(feature = "remote")]
+fn open_remote(remote: &config::Remote, target: &Target) -> Result<Seams> {
+    let aws = Rc::new(crate::aws::Aws::new(remote)?);
+    let registry = Box::new(crate::image::remote::Remote::new(target)?);
+    let store = Box::new(crate::store::s3::Bucket::new(Rc::clone(&aws)));
+    Ok((registry, store, Some(Box::new(crate::cdn::cloudfront::Distribution::new(aws)))))
+}
+
+#[cfg(not(feature = "remote"))]
+fn open_remote(_: &config::Remote, target: &Target) -> Result<Seams> {
+    use crate::error::{Error, Exit};
+    Err(Error::new(Exit::Failure, format!("this build of xtask cannot reach target `{}`", target.name))
+        .because("it was compiled without the feature `remote`")
+        .remedy("cargo run --package xtask --features remote -- followed by the same words"))
+}
+
+/// The image's layout within a published folder.
+pub fn image_folder(folder: &Path) -> PathBuf {
+    folder.join("image")
+}
+
+/// The lock by which writers of a published folder take turns.
+pub fn lock_file(folder: &Path) -> PathBuf {
+    folder.join(".lock")
+}
+
+/// The registry of a published folder.
+pub fn registry(folder: &Path) -> LayoutFolder {
+    LayoutFolder::new(image_folder(folder), lock_file(folder))
+}
+
+/// The chart store of a published folder.
+pub fn store(folder: &Path) -> Directory {
+    Directory::new(folder.to_owned(), lock_file(folder))
+}

@@ -1,0 +1,273 @@
+//! A release: what it is made of, and where it goes. Decided once, when it is opened, from the tree, the options and the index.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::chart::manifest::ChartManifest;
+use crate::chart::package::{self, ChartFiles};
+use crate::config::{self, Target, Workspace};
+use crate::error::{Error, Exit, Result};
+use crate::git::{self, Decision, Purpose, Standing, Tagged};
+use crate::image::compile::{self, Toolchains};
+use crate::image::labels::ImageFacts;
+use crate::image::layout::Platform;
+use crate::release::destination::Destination;
+use crate::release::plan::{self, Compilers, Trust, Wanted};
+use crate::release::{Options, Release, bump, github, version};
+use crate::source::Source;
+use crate::tools;
+use crate::ui;
+
+/// A release, and everything it is made of and published to.
+pub struct Pipeline {
+    /// The release.
+    pub release: Release,
+    /// Where it goes.
+    pub destination: Destination,
+    pub(super) options: Options,
+    pub(super) workspace: Workspace,
+    pub(super) source: Source,
+    pub(super) chart: ChartManifest,
+    files: ChartFiles,
+    /// What the version changes in the tree.
+    edits: BTreeMap<String, Vec<u8>>,
+    /// Where the commit stands, once it is known to be where others can have it.
+    pub(super) standing: Option<Standing>,
+    toolchains: OnceCell<Toolchains>,
+}
+
+impl Pipeline {
+    /// Reads the sources and decides what the release is. Changes nothing.
+    ///
+    /// # Errors
+    /// A file of the workspace is malformed, files disagree, or the version can never be released.
+    pub fn open(root: &Path, options: &Options) -> Result<Self> {
+        let workspace = Workspace::find(root)?;
+        let destination = Destination::open(&workspace, &options.target)?;
+        let source = Source::read(&workspace.root)?;
+        check_ignored(&source, &destination.target)?;
+        let tree_files = chart_files(&workspace, &source)?;
+        bump::check_agreement(&workspace, &package::manifest(&tree_files)?)?;
+        let current = &workspace.package.version;
+        let version = match &options.bump {
+            bump if destination.target.is_remote() => {
+                let listed = |version: &semver::Version| Ok(destination.listed(version));
+                match git::decide(bump.as_ref(), current, &listed, &source.revision())? {
+                    Decision::AsIs | Decision::Unknown(None) => current.clone(),
+                    Decision::Bump(version) | Decision::Unknown(Some(version)) => version,
+                }
+            }
+            Some(bump) => version::next(current, bump),
+            None => current.clone(),
+        };
+        version::check(&version, &workspace.first_version)?;
+        let edits = bump::edits(&workspace, &source, &version)?;
+        let release = Release { version, revision: source.revision(), time: source.commit_time };
+        let source = source.with_edits(edits.clone());
+        let files = chart_files(&workspace, &source)?;
+        Ok(Pipeline {
+            chart: package::manifest(&files)?,
+            destination,
+            edits,
+            options: options.clone(),
+            standing: None,
+            toolchains: OnceCell::new(),
+            release,
+            workspace,
+            source,
+            files,
+        })
+    }
+
+    /// In a workflow of GitHub, for a target beyond this machine: makes sure that what was ordered is the tree's version.
+    ///
+    /// # Errors
+    /// The tag, or the tick of GitHub's release, says something else; GitHub cannot be asked.
+    pub fn check_order(&self) -> Result<()> {
+        if !self.target().is_remote() {
+            return Ok(());
+        }
+        github::check(&self.workspace.package.version, &|name| std::env::var(name).ok())
+    }
+
+    /// For a target beyond this machine: commits the version where the tree does not say it yet, and makes sure that others can have
+    /// the commit before anything of it is public. Elsewhere the tree is left alone.
+    ///
+    /// # Errors
+    /// The index cannot be read; git refuses; the commit is not on the remote.
+    pub fn bump(self) -> Result<Self> {
+        if !self.target().is_remote() {
+            return Ok(self);
+        }
+        self.check_order()?;
+        // The decision which version this is rests on it.
+        self.destination.seen()?.index()?;
+        let (root, version) = (&self.workspace.root, &self.release.version);
+        let pipeline = if self.edits.is_empty() {
+            self
+        } else {
+            git::preflight(root, version, Purpose::Bump)?;
+            let commit = git::commit_bump(root, &self.edits, version)?;
+            ui::status("Committed", format_args!("{version} as {}", &commit[..12]));
+            Pipeline::open(root, &self.options)?
+        };
+        let (root, version) = (&pipeline.workspace.root, &pipeline.release.version);
+        let standing = git::publishable(root, version, pipeline.options.push)?;
+        ui::note("Publishing", format_args!("{} of {}/{}", &standing.commit[..12], standing.remote, standing.branch));
+        Ok(Pipeline { standing: Some(standing), ..pipeline })
+    }
+
+    /// Where the checked-out commit stands; nothing for a folder, which anything may be released to. Changes nothing.
+    ///
+    /// # Errors
+    /// Everything that is in the way, at once.
+    pub(super) fn standing(&self) -> Result<Option<Standing>> {
+        if !self.target().is_remote() || self.standing.is_some() {
+            return Ok(self.standing.clone());
+        }
+        self.check_order()?;
+        let purpose = if self.edits.is_empty() { Purpose::Publish } else { Purpose::Bump };
+        git::preflight(&self.workspace.root, &self.release.version, purpose).map(Some)
+    }
+
+    /// Names the commit of what is published by the tag of its version. True where that was left to do.
+    ///
+    /// # Errors
+    /// The tag names another commit, or the remote refuses it.
+    pub(super) fn tag_commit(&self) -> Result<bool> {
+        let Some(Standing { remote, .. }) = &self.standing else { return Ok(false) };
+        let Release { version, revision, .. } = &self.release;
+        let tagged = git::tag(&self.workspace.root, version, revision, remote)? == Tagged::Now;
+        if tagged {
+            ui::status("Tagged", format_args!("{} as v{version} on {remote}", &revision[..12]));
+        }
+        Ok(tagged)
+    }
+
+    /// Whether a published version may never be made again.
+    pub(super) fn is_strict(&self) -> bool {
+        self.options.strict || self.target().is_remote()
+    }
+
+    /// Where the release goes.
+    pub(super) fn target(&self) -> &Target {
+        &self.destination.target
+    }
+
+    /// Asks a question of the plan, with all that it may want to know of this machine and of the release.
+    pub(super) fn with_wanted<T>(&self, decide: impl FnOnce(&Wanted<'_>) -> T) -> T {
+        let platforms: Vec<Platform> = self.workspace.platforms.keys().cloned().collect();
+        let Release { version, revision, .. } = &self.release;
+        decide(&Wanted {
+            version,
+            tree: &self.workspace.package.version,
+            first: &self.workspace.first_version,
+            revision,
+            platforms: &platforms,
+            archive: &self.chart.archive_name(),
+            repository: &self.target().repository,
+            strict: self.is_strict(),
+            remote: self.target().is_remote(),
+            push: self.options.push,
+            ordered_by_tag: git::is_ordered_by_tag(&|name| std::env::var(name).ok(), version),
+            auditable: auditable(),
+            compilers: &|| self.compilers(),
+            scanner: &|auditable| Ok(self.scanner(auditable)?.map(|scanner| scanner.label)),
+            pack: &|facts| Ok(self.pack(facts)?.1),
+        })
+    }
+
+    fn compilers(&self) -> Result<Compilers> {
+        let toolchains = self.toolchains()?;
+        toolchains.require_any()?;
+        if self.is_strict() {
+            toolchains.require_all()?;
+        }
+        self.buildx()?;
+        let found = toolchains.found.iter();
+        let found: Vec<String> =
+            found.map(|(platform, toolchain)| format!("{platform} with {}", toolchain.version)).collect();
+        let missing = toolchains.missing.iter();
+        let missing: String =
+            missing.map(|(platform, missing)| format!("; {platform} is left out: {}", missing.why)).collect();
+        let detail = format!("{}{missing}", found.join(", "));
+        Ok(Compilers { platforms: toolchains.found.keys().cloned().collect(), detail })
+    }
+
+    /// Refuses an image that is not of this release.
+    pub(super) fn check_ours(&self, facts: &ImageFacts) -> Result<()> {
+        match self.with_wanted(|wanted| plan::trusted(facts, wanted))? {
+            Trust::Foreign(why) => Err(Error::new(
+                Exit::Conflict,
+                format!("{} is not the image of {}", facts.digest, self.release.version),
+            )
+            .because(why)
+            .remedy("cargo xtask release build makes the right one")),
+            Trust::Ours | Trust::Outdated(_) => Ok(()),
+        }
+    }
+
+    /// The image that an archive names, where it is of this release and the archive is what we would make for it.
+    pub(super) fn same_release(&self, archive: &[u8]) -> Result<Option<ImageFacts>> {
+        let Some(facts) = self.named_image(archive) else { return Ok(None) };
+        let ours = self.with_wanted(|wanted| plan::trusted(&facts, wanted))? == Trust::Ours;
+        Ok((ours && self.pack(&facts)?.1 == archive).then_some(facts))
+    }
+
+    /// The chart as it is released with an image: its manifest and its archive.
+    pub(super) fn pack(&self, image: &ImageFacts) -> Result<(ChartManifest, Vec<u8>)> {
+        let target = self.target();
+        let stamp = package::Stamp {
+            image: format!("{}:{}@{}", target.image, self.release.version, image.digest),
+            platforms: image.platforms.clone(),
+            repository: target.repository.clone(),
+        };
+        let (files, manifest) = package::stage(self.files.clone(), &stamp)?;
+        Ok((manifest, package::pack(&files, self.release.time)?))
+    }
+
+    /// What this machine can build: looked for once, and only where it matters.
+    pub(super) fn toolchains(&self) -> Result<&Toolchains> {
+        if let Some(known) = self.toolchains.get() {
+            return Ok(known);
+        }
+        let found = compile::toolchains(&self.workspace)?;
+        Ok(self.toolchains.get_or_init(|| found))
+    }
+
+    /// The platforms that an image lacks.
+    pub(super) fn missing_platforms(&self, there: &[Platform]) -> Vec<Platform> {
+        self.workspace.platforms.keys().filter(|platform| !there.contains(platform)).cloned().collect()
+    }
+
+    /// A folder for what is made on the way.
+    pub(super) fn work(&self, name: &str) -> PathBuf {
+        self.workspace.root.join("target/xtask").join(name)
+    }
+}
+
+/// What is published into must not be part of the sources.
+fn check_ignored(source: &Source, target: &Target) -> Result<()> {
+    let config::Location::Folder(folder) = &target.place else { return Ok(()) };
+    if source.ignores(folder)? {
+        return Ok(());
+    }
+    Err(Error::new(Exit::Workspace, format!("what is published would be part of the sources: {}", folder.display()))
+        .because("every release would change them, and none would ever be finished")
+        .remedy(format!("add a line `/{}/` to .gitignore", folder.display())))
+}
+
+fn chart_files(workspace: &Workspace, source: &Source) -> Result<ChartFiles> {
+    let items = source.below(&workspace.chart)?;
+    if items.is_empty() {
+        return Err(Error::new(Exit::Workspace, format!("there is no chart in {}", workspace.chart))
+            .because("[workspace.metadata.release] names that folder as `chart`"));
+    }
+    package::collect(&items)
+}
+
+/// Whether binaries built now would carry their dependency list.
+pub(super) fn auditable() -> bool {
+    tools::on_path("cargo-auditable").is_some()
+}

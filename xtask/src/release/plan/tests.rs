@@ -1,0 +1,337 @@
+//! What is decided about images, and a property: whatever world a release finds, its plan leads to one in which nothing is left to do.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const BOTH: [&str; 2] = ["linux/amd64", "linux/arm64"];
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn platforms(names: &[&str]) -> Vec<Platform> {
+    names.iter().map(|name| (*name).to_owned().try_into().unwrap()).collect()
+}
+
+fn ours(platforms_of: &[&str]) -> ImageFacts {
+    ImageFacts {
+        digest: Digest::of(b"ours"),
+        platforms: platforms(platforms_of),
+        version: Some("3.1.0".into()),
+        revision: Some(COMMIT.into()),
+        auditable: false,
+    }
+}
+
+/// What the tests want to vary.
+#[derive(Clone, Copy)]
+struct Machine<'m> {
+    strict: bool,
+    auditable: bool,
+    buildable: &'m [&'m str],
+}
+
+const PRODUCTION: Machine<'static> = Machine { strict: true, auditable: false, buildable: &BOTH };
+const REHEARSAL: Machine<'static> = Machine { strict: false, auditable: false, buildable: &BOTH };
+
+impl Machine<'_> {
+    fn decide<T>(self, decide: impl FnOnce(&Wanted<'_>) -> T) -> T {
+        decide(&Wanted {
+            version: &version(1),
+            tree: &version(1),
+            first: &version(0),
+            revision: COMMIT,
+            platforms: &platforms(&BOTH),
+            archive: "demo-3.1.0.tgz",
+            repository: "https://charts.example.com",
+            strict: self.strict,
+            remote: self.strict,
+            push: false,
+            ordered_by_tag: false,
+            auditable: self.auditable,
+            compilers: &|| Ok(Compilers { platforms: platforms(self.buildable), detail: String::new() }),
+            scanner: &|_| Ok(Ok("Trivy".into())),
+            pack: &|facts| Ok(packed(facts)),
+        })
+    }
+
+    fn trusts(self, facts: &ImageFacts) -> Trust {
+        self.decide(|wanted| trusted(facts, wanted)).unwrap()
+    }
+}
+
+fn version(minor: u64) -> Version {
+    Version::new(3, minor, 0)
+}
+
+fn packed(facts: &ImageFacts) -> Vec<u8> {
+    format!("chart of {}", facts.digest).into_bytes()
+}
+
+#[test]
+fn x3_an_image_of_our_version_and_commit_is_ours_whatever_its_digest() {
+    assert_eq!(Machine { auditable: true, ..PRODUCTION }.trusts(&ours(&BOTH)), Trust::Ours);
+    assert_eq!(Machine { buildable: &[], ..REHEARSAL }.trusts(&ours(&BOTH)), Trust::Ours);
+}
+
+#[test]
+fn an_image_of_another_commit_or_version_is_not_ours() {
+    let other = ImageFacts { revision: Some("other".into()), ..ours(&BOTH) };
+    assert!(matches!(REHEARSAL.trusts(&other), Trust::Foreign(_)));
+    let other = ImageFacts { version: None, ..ours(&BOTH) };
+    assert!(matches!(REHEARSAL.trusts(&other), Trust::Foreign(_)));
+}
+
+#[test]
+fn a_rehearsal_with_fewer_platforms_is_made_again_once_more_can_be_built() {
+    let one = ours(&BOTH[..1]);
+    assert_eq!(Machine { buildable: &BOTH[..1], ..REHEARSAL }.trusts(&one), Trust::Ours);
+    assert_eq!(REHEARSAL.trusts(&one), Trust::Outdated("linux/arm64 can be built now".into()));
+    assert!(matches!(PRODUCTION.trusts(&one), Trust::Foreign(_)), "what is public is whole");
+}
+
+#[test]
+fn a_rehearsal_without_dependency_list_is_made_again_once_it_can_have_one() {
+    let machine = Machine { auditable: true, ..REHEARSAL };
+    assert!(matches!(machine.trusts(&ours(&BOTH)), Trust::Outdated(_)));
+    assert_eq!(machine.trusts(&ImageFacts { auditable: true, ..ours(&BOTH) }), Trust::Ours);
+}
+
+#[test]
+fn a_taken_tag_names_both_ways_out() {
+    let revision = "f".repeat(40);
+    let world = World { tagged: Ok(Some(ImageFacts { revision: Some(revision.clone()), ..ours(&BOTH) })), ..nothing() };
+    let ImagePlan::Conflict(error) = PRODUCTION.decide(|wanted| image(&world, wanted)) else { panic!("no conflict") };
+    let text = error.to_string();
+    assert!(text.contains(&format!("git checkout {revision}")) && text.contains("release 3.1.1"), "{text}");
+}
+
+fn nothing() -> World {
+    World {
+        commit: Ok(None),
+        tagged: Ok(None),
+        archive: Ok(None),
+        listing: Ok(Listing::default()),
+        tags: Ok(BTreeMap::new()),
+        shown: Ok(None),
+        scanned: BTreeSet::new(),
+    }
+}
+
+/// A world as far as a release of 3.1.0 changes it. 3.0.0 may be there, too.
+#[derive(Clone, Debug)]
+struct Model {
+    strict: bool,
+    pushed: bool,
+    git_tag: bool,
+    /// By digest, what the registry has.
+    images: BTreeMap<Digest, ImageFacts>,
+    tags: BTreeMap<String, Digest>,
+    archive: Option<Vec<u8>>,
+    index: BTreeMap<Version, String>,
+    yanked: bool,
+    /// What users see of the index.
+    shown: BTreeMap<Version, String>,
+    scanned: BTreeSet<Digest>,
+}
+
+/// How far an earlier run came, and what of it the world shows.
+fn models() -> impl Strategy<Value = Model> {
+    let image = prop_oneof![Just(None), Just(Some(true)), Just(Some(false))];
+    (any::<bool>(), 0..7_usize, image, any::<bool>(), any::<bool>(), any::<[bool; 4]>()).prop_map(
+        |(strict, steps, image, older, stale, [pushed, scanned, toolchains, yanked])| {
+            let mut model = Model::with(strict, older);
+            model.pushed = pushed || steps > 0;
+            if let Some(is_ours) = image {
+                let built = if is_ours { b"another toolchain".as_slice() } else { b"other sources" };
+                let revision = if is_ours { COMMIT } else { "other" };
+                let facts = ImageFacts { digest: Digest::of(built), revision: Some(revision.into()), ..ours(&BOTH) };
+                model.run(&facts, steps);
+                if scanned {
+                    model.scanned.insert(facts.digest);
+                }
+                if toolchains && is_ours {
+                    // A second machine pushed its own image, and moved the tag to it.
+                    let other = ours(&BOTH);
+                    model.tags.insert("v3.1.0".into(), other.digest.clone());
+                    model.images.insert(other.digest.clone(), other);
+                }
+            }
+            if !stale {
+                model.shown.clone_from(&model.index);
+            }
+            model.yanked = yanked && model.index.remove(&version(1)).is_some();
+            model
+        },
+    )
+}
+
+impl Model {
+    fn with(strict: bool, older: bool) -> Self {
+        let mut model = Model {
+            strict,
+            pushed: false,
+            git_tag: false,
+            images: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            archive: None,
+            index: BTreeMap::new(),
+            yanked: false,
+            shown: BTreeMap::new(),
+            scanned: BTreeSet::new(),
+        };
+        if older {
+            let digest = Digest::of(b"3.0.0");
+            let names = ["v3.0.0", "3.0.0", "3.0", "3", "latest"];
+            model.tags.extend(names.map(|name| (name.to_owned(), digest.clone())));
+            model.index.insert(version(0), "3.0.0".into());
+            model.shown.clone_from(&model.index);
+        }
+        model
+    }
+
+    /// The first steps after the build, as an earlier run took them.
+    fn run(&mut self, image: &ImageFacts, steps: usize) {
+        const STEPS: [Step; 6] =
+            [Step::Push, Step::Package, Step::Publish, Step::Invalidate, Step::Promote, Step::GitTag];
+        STEPS.iter().take(steps).for_each(|step| self.apply(*step, image));
+    }
+
+    fn apply(&mut self, step: Step, image: &ImageFacts) {
+        match step {
+            Step::Push => {
+                let moved = self.tags.get("v3.1.0").is_some_and(|digest| *digest != image.digest);
+                if moved && !self.strict && self.archive.as_ref() != Some(&packed(image)) {
+                    self.index.remove(&version(1));
+                }
+                self.images.insert(image.digest.clone(), image.clone());
+                self.tags.extend(["v3.1.0", "3.1.0"].map(|name| (name.to_owned(), image.digest.clone())));
+            }
+            Step::Package => {
+                let archive = packed(image);
+                if self.archive.as_ref() != Some(&archive) {
+                    assert!(!self.strict || self.archive.is_none(), "a published archive never changes");
+                    self.index.remove(&version(1));
+                    self.archive = Some(archive);
+                }
+            }
+            Step::Publish => drop(self.index.insert(version(1), sha256_hex(&packed(image)))),
+            Step::Invalidate => self.shown.clone_from(&self.index),
+            Step::Promote => {
+                let listed: Vec<Version> = self.index.keys().cloned().collect();
+                self.tags.extend(promote::moves(&self.tags, &listed, &version(0)).set);
+            }
+            Step::GitTag => self.git_tag = true,
+            Step::Scan => drop(self.scanned.insert(image.digest.clone())),
+            Step::Bump | Step::Compile | Step::Build | Step::Verify => {}
+        }
+        if !self.strict {
+            self.shown.clone_from(&self.index);
+        }
+    }
+
+    fn world(&self) -> World {
+        let commit = self.strict.then(|| Standing {
+            commit: COMMIT.into(),
+            remote: "origin".into(),
+            branch: "main".into(),
+            pushed: self.pushed,
+            tagged: self.git_tag,
+        });
+        let named = |bytes: &Vec<u8>| self.images.values().find(|facts| packed(facts) == *bytes).cloned();
+        let archive = self.archive.clone().map(|bytes| Archive { image: named(&bytes), bytes });
+        let listing = Listing {
+            entry: self.index.get(&version(1)).cloned().map(Some),
+            yanked: self.yanked.then(|| "wrong".into()),
+            versions: self.index.keys().cloned().collect(),
+        };
+        let tagged = self.tags.get("v3.1.0").map(|digest| self.images[digest].clone());
+        let shown = self.shown.get(&version(1)).cloned().filter(|_| listing.entry.is_some());
+        let scanned = self.scanned.clone();
+        World {
+            commit: Ok(commit),
+            tagged: Ok(tagged),
+            archive: Ok(archive),
+            listing: Ok(listing),
+            tags: Ok(self.tags.clone()),
+            shown: Ok(shown),
+            scanned,
+        }
+    }
+
+    fn plan(&self) -> (ImagePlan, Vec<Planned>) {
+        let machine = if self.strict { PRODUCTION } else { REHEARSAL };
+        let world = self.world();
+        machine.decide(|wanted| (image(&world, wanted), plan(&world, wanted)))
+    }
+
+    /// What no user may ever meet.
+    fn check(&self) {
+        if let Some(listed) = self.index.get(&version(1)) {
+            assert_eq!(
+                self.archive.as_deref().map(sha256_hex).as_ref(),
+                Some(listed),
+                "the index leads to its archive"
+            );
+        }
+        if self.archive.is_some() && self.index.contains_key(&version(1)) {
+            assert!(
+                self.world().archive.unwrap().unwrap().image.is_some(),
+                "a listed chart names an image that is there"
+            );
+        }
+        if self.strict && self.tags.get("latest").is_some_and(|latest| Some(latest) == self.tags.get("3.1.0")) {
+            assert!(self.shown.contains_key(&version(1)), "a floating tag leads to what users see listed");
+        }
+    }
+}
+
+fn to_do(steps: &[Planned]) -> Vec<Step> {
+    let is_to_do = |planned: &&Planned| matches!(planned.state, State::ToDo(_));
+    steps.iter().filter(is_to_do).map(|planned| planned.step).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn x3_a_plan_leads_to_a_world_in_which_nothing_is_left_to_do_and_shows_nothing_too_early(start in models()) {
+        let (image, steps) = start.plan();
+        if check(&steps).is_err() {
+            let foreign = start.tags.get("v3.1.0").is_some_and(|digest| start.images[digest].revision.as_deref() != Some(COMMIT));
+            prop_assert!(start.yanked || (start.strict && (foreign || !start.pushed)), "{start:#?}\n{steps:#?}");
+            return Ok(());
+        }
+        let image = if let ImagePlan::Adopt(facts) = image { facts } else { ours(&BOTH) };
+        let printed = to_do(&steps);
+        let mut model = start.clone();
+        for (number, step) in printed.iter().enumerate() {
+            model.apply(*step, &image);
+            model.check();
+            if *step >= Step::Push {
+                // Whoever goes on from here, with a plan of their own, does what was printed; everybody verifies, and nobody can know
+                // that every cache was told until something followed.
+                let (_, now) = model.plan();
+                prop_assert!(check(&now).is_ok(), "after {step}: {now:#?}");
+                let left: BTreeSet<Step> = printed[number + 1..].iter().copied().chain([Step::Verify]).chain((*step == Step::Invalidate).then_some(*step)).collect();
+                prop_assert_eq!(to_do(&now), Vec::from_iter(left), "after {} of {:#?}", step, start);
+            }
+        }
+        prop_assert_eq!(to_do(&model.plan().1), [Step::Verify]);
+    }
+
+    #[test]
+    fn h6_a_plan_that_rests_on_what_could_not_be_seen_is_refused(model in models(), unseen in 0..5_usize) {
+        let unknown = || Error::new(Exit::Environment, "cannot be asked");
+        let mut world = model.world();
+        match unseen {
+            0 => world.tagged = Err(unknown()),
+            1 => world.archive = Err(unknown()),
+            2 => world.listing = Err(unknown()),
+            3 => world.tags = Err(unknown()),
+            _ => world.commit = Err(unknown()),
+        }
+        let machine = if model.strict { PRODUCTION } else { REHEARSAL };
+        let steps = machine.decide(|wanted| plan(&world, wanted));
+        let adopted_from_archive = unseen == 0 && matches!(&world.archive, Ok(Some(Archive { image: Some(_), .. })));
+        prop_assert!(check(&steps).is_err() || adopted_from_archive, "{steps:#?}");
+    }
+}

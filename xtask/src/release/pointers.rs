@@ -1,0 +1,122 @@
+//! What users follow: the index, the caches before it, and the floating tags. They move in this order, and each only once users see
+//! what the one before leads to.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use semver::Version;
+
+use crate::cdn::STALE_FOR;
+use crate::chart::index::FILE;
+use crate::chart::repository;
+use crate::error::Result;
+use crate::image::layout::sha256_hex;
+use crate::release::destination::Destination;
+use crate::release::verify::{self, Proof};
+use crate::release::{promote, version};
+use crate::ui;
+
+impl Destination {
+    /// Makes every cache drop the index and an archive, and waits until users see these versions listed. Floating tags follow what
+    /// users see, and not what the bucket holds: where no cache could be told, that is later. Gives how long the outside may go on
+    /// showing old copies.
+    ///
+    /// # Errors
+    /// The index cannot be read; users do not see it in time. A cache that cannot be told is a warning: old copies end by themselves.
+    pub fn announce(&self, archive: Option<&str>, listed: &BTreeSet<Version>) -> Result<Duration> {
+        if self.cdn.is_none() {
+            return Ok(Duration::ZERO);
+        }
+        let index = self.store.version(FILE)?.unwrap_or_default();
+        self.announce_writing(&index, archive, listed)
+    }
+
+    /// The same for one writing of the index.
+    fn announce_writing(&self, index: &str, archive: Option<&str>, listed: &BTreeSet<Version>) -> Result<Duration> {
+        let patience = self.invalidate(index, archive);
+        if !listed.is_empty() {
+            verify::index(&self.target, &self.chart, listed, patience)?;
+        }
+        self.announced.replace(Some(index.to_owned()));
+        Ok(patience)
+    }
+
+    fn invalidate(&self, index: &str, archive: Option<&str>) -> Duration {
+        let Some(cdn) = &self.cdn else { return Duration::ZERO };
+        let paths: Vec<String> = [FILE].into_iter().chain(archive).map(|name| format!("/{name}")).collect();
+        // One and the same request for one state of the index, whoever makes it and however often.
+        let reference = &sha256_hex(format!("{index} {}", paths.join(" ")).as_bytes())[..40];
+        match cdn.invalidate(&paths, reference) {
+            Ok(()) => {
+                ui::status("Invalidated", paths.join(" "));
+                self.patience()
+            }
+            Err(error) => {
+                let meanwhile = format!("users may see the old {FILE} for up to {} s more", STALE_FOR.as_secs());
+                ui::warn(format_args!("{error}\n  {meanwhile}; this run waits for as long"));
+                ui::summary(&format!("> [!WARNING]\n> The caches could not be told of the new {FILE}: {meanwhile}.\n"));
+                STALE_FOR
+            }
+        }
+    }
+
+    /// Points the floating tags at the highest listed versions. True where one moved.
+    ///
+    /// # Errors
+    /// The index or the registry cannot be read or written to; users do not see the index in time.
+    pub fn promote(&self) -> Result<bool> {
+        promote::run(&*self.registry, &|| self.shown(), &self.first)
+    }
+
+    /// The listed versions, once users see those that tags will lead to: another run may have listed one a moment ago, and no tag may
+    /// lead to a version before users find it in the index.
+    fn shown(&self) -> Result<Vec<Version>> {
+        let snapshot = self.look()?;
+        let listed = snapshot.index()?.versions(&self.chart);
+        if self.cdn.is_some() && self.announced.borrow().as_deref() != Some(snapshot.version()) {
+            let leaders = version::floating_tags(&listed, &self.first).into_values().collect();
+            self.announce_writing(snapshot.version(), None, &leaders)?;
+        }
+        Ok(listed)
+    }
+
+    /// Fetches a version as an anonymous user would.
+    ///
+    /// # Errors
+    /// Something is not there, or not what was published.
+    pub fn verify(&self, version: &Version, patience: Duration) -> Result<Proof> {
+        verify::run(&self.target, &self.chart, version, &self.first, patience)
+    }
+
+    /// The highest stable version that users see listed.
+    ///
+    /// # Errors
+    /// The public index cannot be read.
+    pub fn newest(&self) -> Result<Option<Version>> {
+        verify::newest(&self.target, &self.chart)
+    }
+
+    /// Takes a version out of the index, for a reason that is kept, and moves the floating tags. False where it was out before.
+    ///
+    /// # Errors
+    /// The version is not listed.
+    pub fn yank(&self, version: &Version, reason: &str) -> Result<bool> {
+        let (chart, text) = (&self.chart, version.to_string());
+        let changed = repository::update(&*self.store, &|index| index.yank(chart, &text, reason))?;
+        self.announce(None, &BTreeSet::new())?;
+        self.promote()?;
+        Ok(changed)
+    }
+
+    /// Puts a yanked version back as it was, and moves the floating tags. False where it was listed.
+    ///
+    /// # Errors
+    /// The version was never yanked.
+    pub fn unyank(&self, version: &Version) -> Result<bool> {
+        let (chart, text) = (&self.chart, version.to_string());
+        let changed = repository::update(&*self.store, &|index| index.unyank(chart, &text))?;
+        self.announce(None, &[version.clone()].into())?;
+        self.promote()?;
+        Ok(changed)
+    }
+}
