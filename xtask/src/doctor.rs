@@ -79,7 +79,7 @@ fn look(workspace: &Workspace, target: &Target) -> Result<Vec<Finding>> {
     }
     findings.extend(builder(target));
     findings.extend(scanner(target));
-    let place = Destination::open(workspace, &target.name)?;
+    let place = Destination::named(workspace, &target.name)?;
     match workspace.directory(target) {
         Some(folder) => {
             let reached = LocalServer::reach(&folder, target);

@@ -76,7 +76,7 @@ fn run(command: Command) -> Result<()> {
 
 fn verify(here: &Path, arguments: &Verify) -> Result<()> {
     let workspace = Workspace::find(here)?;
-    let destination = Destination::open(&workspace, &arguments.place.target)?;
+    let destination = Destination::named(&workspace, &arguments.place.target)?;
     let _served = destination.serve()?;
     let version = match &arguments.version {
         _ if arguments.newest => destination.newest()?,
@@ -132,7 +132,7 @@ fn run_stage(root: &Path, stage: Stage) -> Result<()> {
     let _turn = release::take_turn(root)?;
     // Whoever publishes needs a commit that others can have.
     let bumped = |arguments: &OrderArgs| Pipeline::open(root, &options(arguments.clone()))?.bump();
-    let destination = |place: &PlaceArgs| Destination::open(&Workspace::find(root)?, &place.target);
+    let destination = |place: &PlaceArgs| Destination::named(&Workspace::find(root)?, &place.target);
     match stage {
         Stage::Bump(arguments) => {
             let pipeline = bumped(&arguments)?;

@@ -46,13 +46,20 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// The target of that name, for the workspace's chart. Nothing is asked of it yet.
+    /// The target of that name, for the workspace's chart, whatever else is wrong with the tree. Nothing is asked of it yet.
     ///
     /// # Errors
     /// There is no such target, or no chart; the machine cannot start what is needed to ask.
-    pub fn open(workspace: &Workspace, target: &str) -> Result<Self> {
+    pub fn named(workspace: &Workspace, target: &str) -> Result<Self> {
         let target = workspace.target(target)?;
-        let chart = manifest::name_in(&workspace.root.join(&workspace.chart))?;
+        Self::open(workspace, target, manifest::name_in(&workspace.root.join(&workspace.chart))?)
+    }
+
+    /// A target, for the chart of that name.
+    ///
+    /// # Errors
+    /// The machine cannot start what is needed to ask.
+    pub fn open(workspace: &Workspace, target: Target, chart: String) -> Result<Self> {
         let (registry, store, cdn) = match &target.place {
             config::Location::Folder(folder) => {
                 let folder = workspace.root.join(folder);

@@ -44,11 +44,12 @@ impl Pipeline {
     /// A file of the workspace is malformed, files disagree, or the version can never be released.
     pub fn open(root: &Path, options: &Options) -> Result<Self> {
         let workspace = Workspace::find(root)?;
-        let destination = Destination::open(&workspace, &options.target)?;
+        let target = workspace.target(&options.target)?;
         let source = Source::read(&workspace.root)?;
-        check_ignored(&source, &destination.target)?;
-        let tree_files = chart_files(&workspace, &source)?;
-        bump::check_agreement(&workspace, &package::manifest(&tree_files)?)?;
+        check_ignored(&source, &target)?;
+        let chart = package::manifest(&chart_files(&workspace, &source)?)?;
+        bump::check_agreement(&workspace, &chart)?;
+        let destination = Destination::open(&workspace, target, chart.name)?;
         let current = &workspace.package.version;
         let version = match &options.bump {
             bump if destination.target.is_remote() => {

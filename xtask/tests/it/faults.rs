@@ -202,7 +202,8 @@ const IN_AWS: [Kind; 10] = [
         method: "PUT",
         is: |asked| asked.path.contains(".tgz"),
         named: ".tgz",
-        has_body: BOTH,
+        // Whoever finds the archive there puts none; the answer to one who is overtaken is as that for the index.
+        has_body: REQUEST,
     },
     PUT_INDEX,
     Kind {
