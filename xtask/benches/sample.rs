@@ -34,7 +34,7 @@ pub(crate) fn best_of_prepared<T>(runs: usize, mut prepare: impl FnMut(), mut wo
 }
 
 /// An entry of the size of our real ones.
-pub(crate) fn entry(chart: &str, version: &str) -> Entry<'static> {
+pub(crate) fn entry(chart: &str, version: &str) -> Entry {
     let text = include_str!("../../charts/kube9-operator/Chart.yaml");
     let mut manifest = ChartManifest::parse(text).unwrap();
     manifest.version = version.into();
@@ -63,7 +63,7 @@ pub(crate) fn ours(chart: &str, count: usize) -> String {
             .collect::<Vec<_>>()
             .join(",")
     );
-    Index::parse(&json).unwrap().write()
+    Index::from_bytes(json.as_bytes()).unwrap().write()
 }
 
 /// The same as YAML, in the layout of Helm's own.

@@ -15,7 +15,7 @@ use crate::release::version::{self, Bump};
     max_term_width = 120,
     after_help = "\
 Examples:
-  cargo xtask release              rehearse the whole road into target/release-local
+  cargo xtask release              rehearse a release into target/release-local
   cargo xtask release minor --plan what a minor release would do, without doing it
   cargo xtask serve                a chart repository and an image registry on one port
   cargo xtask ci                   every check that CI makes
@@ -31,7 +31,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Build, scan, publish and verify a version; or one stretch of that road
+    /// Build, scan, publish and verify a version, or take some of these steps
     Release(Box<Release>),
     /// Fetch a published version as an anonymous user would, and compare digests
     Verify(Verify),
@@ -121,7 +121,7 @@ pub struct Release {
 /// What the image's build is told.
 #[derive(Clone, Debug, Args)]
 pub struct BuilderArgs {
-    /// The builder instance that buildx uses, where the target builds with buildx
+    /// The builder instance that buildx uses, for targets that build with it
     #[arg(long, value_name = "NAME")]
     pub builder: Option<String>,
 }
@@ -129,17 +129,17 @@ pub struct BuilderArgs {
 /// What the image's scan is told.
 #[derive(Clone, Debug, Args)]
 pub struct WaiversArgs {
-    /// The file of waivers; waivers.toml in the workspace root, if there, where nothing is said
+    /// The file of waivers [default: waivers.toml in the workspace root, where there is one]
     #[arg(long, value_name = "FILE")]
     pub waivers: Option<PathBuf>,
 }
 
-/// What every stretch takes.
+/// What every such step takes.
 #[derive(Clone, Debug, Args)]
 pub struct OrderArgs {
-    /// patch, minor, major or X.Y.Z; the version in the tree where nothing is said
+    /// patch, minor, major or X.Y.Z [default: the version in Cargo.toml]
     pub word: Option<Bump>,
-    /// What the stretch is told beside the word
+    /// What the step is told beside the version
     #[command(flatten)]
     pub place: PlaceArgs,
 }
@@ -158,7 +158,7 @@ pub struct PlaceArgs {
     pub json: bool,
 }
 
-/// The stretches of the road, which CI calls one by one.
+/// The steps of a release that can be taken on their own, as the jobs of CI do.
 #[derive(Debug, Subcommand)]
 pub enum Stage {
     /// Make a staging copy of the sources at the version
@@ -188,7 +188,7 @@ pub enum Stage {
         /// The order
         #[command(flatten)]
         order: OrderArgs,
-        /// The image; the layout that was built last where nothing is said
+        /// The image [default: the layout that was built last]
         #[arg(long)]
         digest: Option<Digest>,
     },
@@ -197,7 +197,7 @@ pub enum Stage {
         /// The order
         #[command(flatten)]
         order: OrderArgs,
-        /// The image; the one that the version's tag points at where nothing is said
+        /// The image [default: the one that the version's tag points at]
         #[arg(long)]
         digest: Option<Digest>,
     },
@@ -232,7 +232,7 @@ pub enum Stage {
 /// `verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// The version; the one in the tree where nothing is said
+    /// The version [default: the one in Cargo.toml]
     #[arg(value_parser = version::parse)]
     pub version: Option<semver::Version>,
     /// The newest stable version that users see listed, whatever the tree says; what a daily look asks for
@@ -241,6 +241,12 @@ pub struct Verify {
     /// Look again for so long until all is right: caches and tags follow a release a little later
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub wait: u64,
+    /// Also scan the image with the database of today: what nobody knew of when it was released may be known by now
+    #[arg(long)]
+    pub scan: bool,
+    /// The waivers for that
+    #[command(flatten)]
+    pub waivers: WaiversArgs,
     /// Where
     #[command(flatten)]
     pub place: PlaceArgs,

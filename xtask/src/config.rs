@@ -75,6 +75,8 @@ pub struct Target {
     pub repository: String,
     /// Where the image's registry answers, without a slash at the end.
     pub registry: String,
+    /// The variable with a token for it, which counts more than what `docker login` left.
+    pub registry_token: Option<String>,
     /// What is published into.
     pub place: Location,
     /// Who assembles the image.
@@ -247,6 +249,7 @@ struct TargetTable {
     endpoints: Endpoints,
     #[serde(default)]
     plain_http_registry: bool,
+    registry_token: Option<String>,
     timeout_seconds: Option<NonZeroU16>,
     builder: Builder,
     scan: Scan,
@@ -349,6 +352,7 @@ impl TargetTable {
             image: self.image.clone(),
             repository: repository.to_owned(),
             registry: format!("{scheme}://{host}"),
+            registry_token: self.registry_token.clone(),
             place,
             builder: self.builder,
             scan: self.scan,

@@ -24,7 +24,7 @@ pub enum Exit {
     Conflict = 5,
     /// The chart repository or the image registry cannot be read, or holds something that is not valid.
     Repository = 6,
-    /// Others kept changing the same file; the same words will do.
+    /// Others kept changing the same file; a retry will do.
     Busy = 7,
     /// What was published is not what an anonymous user gets.
     Verify = 8,

@@ -1,4 +1,4 @@
-//! Releases a Kubernetes operator: one tool for the whole road from a version bump to a verified, public release.
+//! Releases a Kubernetes operator: one tool for everything from a version bump to a verified, public release.
 //!
 //! Decisions are pure functions over data (`release::plan`, `release::version`, `chart::index`, `chart::package`,
 //! `image::layout`); effects are thin, behind one door each: `disk`, `process`, `http`, and for targets beyond this machine `aws` and
@@ -8,7 +8,6 @@
 pub mod archive;
 #[cfg(feature = "remote")]
 pub mod aws;
-pub mod backoff;
 pub mod cdn;
 pub mod chart;
 pub mod cli;
@@ -25,6 +24,7 @@ pub mod image;
 pub mod moment;
 pub mod process;
 pub mod release;
+pub mod retry;
 pub mod serve;
 pub mod source;
 pub mod store;

@@ -9,6 +9,8 @@ use xtask::cli::{Cli, Command, DeployInfra, OrderArgs, PlaceArgs, Release, Stage
 use xtask::config::Workspace;
 use xtask::error::{Context, Error, Exit, Result};
 use xtask::image::layout;
+use xtask::image::scan::Scanner;
+use xtask::image::waivers::Waivers;
 use xtask::process::Call;
 use xtask::release::destination::Destination;
 use xtask::release::pipeline::Pipeline;
@@ -81,7 +83,7 @@ fn verify(here: &Path, arguments: &Verify) -> Result<()> {
     let version = match &arguments.version {
         _ if arguments.newest => destination.newest()?,
         Some(version) => Some(version.clone()),
-        None => Some(workspace.package.version),
+        None => Some(workspace.package.version.clone()),
     };
     let Some(version) = version else {
         ui::note("Unreleased", "users see no stable version listed yet");
@@ -91,6 +93,13 @@ fn verify(here: &Path, arguments: &Verify) -> Result<()> {
     ui::status("Verified", release::verify::shown(&proof));
     let title = format!("Users get {version} from {}", destination.target.repository);
     ui::summary(&release::verify::page(&title, &[], &proof));
+    if arguments.scan {
+        let waivers = Waivers::read(&workspace.root, arguments.waivers.waivers.as_deref())?;
+        let image = release::verify::pull(&destination.target, &proof)?;
+        let reports = workspace.root.join("target/xtask/scan");
+        let verdict = Scanner::find()?.scan(&image, &workspace.package.name, &waivers, &reports)?;
+        ui::status("Scanned", format_args!("{} with {}", verdict.digest, verdict.scanner.unwrap_or_default()));
+    }
     print_json(arguments.place.json, &proof)
 }
 

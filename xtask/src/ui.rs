@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn i5_no_line_of_a_remote_text_is_a_command_for_githubs_runner() {
+    fn no_line_of_a_remote_text_is_a_command_for_githubs_runner() {
         let remote = "denied\n::set-env name=PATH::/tmp\n  ::add-path::/tmp\r\nsee ##[error]this\na::b";
         let shown = harmless(remote);
         let is_command = |line: &str| line.trim_start().starts_with("::") || line.contains("##[");

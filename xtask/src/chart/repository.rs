@@ -1,14 +1,15 @@
 //! The chart repository in a store: archives that are written once, and the index that changes by compare-and-swap.
 
 use std::cell::OnceCell;
+use std::time::Duration;
 
-use crate::backoff;
-use crate::chart::index::{self, Added, Entry, FILE, Index};
+use crate::chart::index::{Added, Entry, FILE, Index};
 use crate::error::{Error, Exit, Result};
-use crate::store::{Object, Store, Write};
+use crate::retry::{Failure, retry};
+use crate::store::{Object, Store, Write, Written};
 
 /// How often a change of the index is tried while others keep changing it.
-const ATTEMPTS: u32 = 50;
+const ATTEMPTS: usize = 50;
 
 /// The `Content-Type` and `Cache-Control` of a repository's file, the same wherever it is served from. Archives never change, so
 /// that caches may keep them; the index is looked at again soon.
@@ -24,7 +25,7 @@ pub fn headers(name: &str) -> Option<(&'static str, &'static str)> {
 #[derive(Debug)]
 pub struct Snapshot {
     object: Option<Object>,
-    index: OnceCell<Index<'static>>,
+    index: OnceCell<Index>,
 }
 
 impl Snapshot {
@@ -37,12 +38,12 @@ impl Snapshot {
     ///
     /// # Errors
     /// It is no text, or malformed.
-    pub fn index(&self) -> Result<&Index<'static>> {
+    pub fn index(&self) -> Result<&Index> {
         if let Some(index) = self.index.get() {
             return Ok(index);
         }
         let parsed = match &self.object {
-            Some(object) => Index::parse(&index::as_json(&object.bytes)?)?.into_owned(),
+            Some(object) => Index::from_bytes(&object.bytes)?,
             None => Index::empty(),
         };
         Ok(self.index.get_or_init(|| parsed))
@@ -83,7 +84,7 @@ fn missing_index(store: &dyn Store, archives: &[String]) -> Error {
     }
     missing
         .remedy("cargo xtask deploy-infra puts the first, empty one")
-        .remedy("or, where nothing was ever listed: the same words with --init")
+        .remedy("or, where nothing was ever listed: the same command with --init")
         .remedy(format!("or restore the last version of {FILE} that the bucket kept: docs/runbook.md"))
 }
 
@@ -102,40 +103,50 @@ pub fn put_first(store: &dyn Store) -> Result<()> {
 ///
 /// # Errors
 /// `change` refuses; the store fails; others are faster every time.
-pub fn update(store: &dyn Store, change: &dyn Fn(&mut Index<'_>) -> Result<bool>) -> Result<bool> {
-    update_from(&read(store)?, store, change)
+pub fn update(store: &dyn Store, change: &dyn Fn(&mut Index) -> Result<bool>) -> Result<bool> {
+    Ok(update_from(&read(store)?, store, change)?.changed)
+}
+
+/// What a change of the index came to.
+#[derive(Debug)]
+pub struct Change {
+    /// Whether anything was left to change.
+    pub changed: bool,
+    /// The index as it was written, where the store says which writing that is.
+    pub now: Option<Snapshot>,
 }
 
 /// The same, beginning with what was read a moment ago: where that is no longer what is there, it is read again.
-fn update_from(seen: &Snapshot, store: &dyn Store, change: &dyn Fn(&mut Index<'_>) -> Result<bool>) -> Result<bool> {
-    let mut newer;
-    let mut snapshot = seen;
-    for attempt in 0..ATTEMPTS {
-        let mut index = snapshot.index()?.borrowed();
+fn update_from(seen: &Snapshot, store: &dyn Store, change: &dyn Fn(&mut Index) -> Result<bool>) -> Result<Change> {
+    const FIRST_PAUSE: Duration = Duration::from_millis(1);
+    let mut newer = None;
+    retry(ATTEMPTS, FIRST_PAUSE, || {
+        let snapshot = newer.as_ref().unwrap_or(seen);
+        let mut index = snapshot.index()?.clone();
         if !change(&mut index)? {
-            return Ok(false);
+            return Ok(Change { changed: false, now: None });
         }
-        let bytes = index.write();
+        let bytes = index.write().into_bytes();
         let written = match &snapshot.object {
-            Some(object) => store.replace(FILE, &object.revision, bytes.as_bytes())?,
-            None => store.put_new(FILE, bytes.as_bytes())?,
+            Some(object) => store.replace(FILE, &object.revision, &bytes)?,
+            None => store.put_new(FILE, &bytes)?,
         };
-        if written == Write::Done {
-            return Ok(true);
+        if let Write::Done(Written { revision, version }) = written {
+            let object = version.map(|version| Object { bytes, revision, version });
+            let now = object.map(|object| Snapshot { object: Some(object), index: OnceCell::from(index) });
+            return Ok(Change { changed: true, now });
         }
-        std::thread::sleep(backoff::pause(1, 7, attempt));
-        newer = read(store)?;
-        snapshot = &newer;
-    }
-    Err(Error::new(Exit::Busy, format!("{FILE} was changed by others {ATTEMPTS} times while this run tried to"))
-        .remedy("run the same words again"))
+        newer = Some(read(store)?);
+        let lost = format!("{FILE} was changed by others {ATTEMPTS} times while this run tried to");
+        Err(Failure::Passing(Error::new(Exit::Busy, lost).remedy("retry the command")))
+    })
 }
 
-/// Lists a version. False where it is listed already.
+/// Lists a version, unless it is listed already.
 ///
 /// # Errors
 /// As `update`; the version is listed with other content, or was yanked.
-pub fn add(seen: &Snapshot, store: &dyn Store, chart: &str, entry: &Entry<'static>) -> Result<bool> {
+pub fn add(seen: &Snapshot, store: &dyn Store, chart: &str, entry: &Entry) -> Result<Change> {
     update_from(seen, store, &|index| Ok(index.add(chart, entry.clone())? == Added::New))
 }
 
@@ -148,12 +159,12 @@ mod tests {
         Directory::new(folder.path().join("charts"), folder.path().join(".lock"))
     }
 
-    fn entry(version: &str) -> Entry<'static> {
+    fn entry(version: &str) -> Entry {
         Entry::of(&serde_json::json!({"version": version, "digest": "d", "created": "2026-01-01T00:00:00Z"})).unwrap()
     }
 
-    fn add_now(store: &dyn Store, chart: &str, entry: &Entry<'static>) -> Result<bool> {
-        add(&read(store)?, store, chart, entry)
+    fn add_now(store: &dyn Store, chart: &str, entry: &Entry) -> Result<bool> {
+        Ok(add(&read(store)?, store, chart, entry)?.changed)
     }
 
     #[test]
@@ -166,7 +177,7 @@ mod tests {
     fn archives_without_an_index_are_an_error_and_never_an_empty_repository() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder);
-        assert_eq!(store.put_new("demo-1.0.0.tgz", b"x").unwrap(), Write::Done);
+        assert!(store.put_new("demo-1.0.0.tgz", b"x").unwrap().is_done());
         assert_eq!(read(&store).unwrap_err().exit, Exit::Repository);
         assert!(add_now(&store, "demo", &entry("1.0.0")).is_err() && read(&store).is_err());
     }

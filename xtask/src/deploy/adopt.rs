@@ -20,7 +20,7 @@ use crate::ui;
 pub struct Adoption {
     from: String,
     /// What the entries become, with their charts.
-    entries: Vec<(String, Entry<'static>)>,
+    entries: Vec<(String, Entry)>,
     archives: Vec<Archive>,
     /// The index as it was, where all its entries stay as they are.
     unchanged: Option<Vec<u8>>,
@@ -53,10 +53,9 @@ impl Adoption {
     pub fn plan(from: &str, repository: &str) -> Result<Self> {
         let from = from.trim_end_matches('/').trim_end_matches(&format!("/{FILE}")).to_owned();
         let bytes = fetch(&Anonymous::new(&from), &format!("{from}/{FILE}"))?;
-        let json = index::as_json(&bytes)?;
         let mut adoption = Adoption { from, entries: Vec::new(), archives: Vec::new(), unchanged: None };
         let mut moved = false;
-        for (chart, entries) in Index::parse(&json)?.charts() {
+        for (chart, entries) in Index::from_bytes(&bytes)?.charts() {
             for entry in entries {
                 let (entry, changed) = adoption.take(chart, entry, repository)?;
                 adoption.entries.push((chart.to_owned(), entry));
@@ -93,7 +92,7 @@ impl Adoption {
     fn list(&self, store: &dyn Store) -> Result<bool> {
         if store.get(FILE)?.is_none() {
             if let Some(bytes) = &self.unchanged
-                && store.put_new(FILE, bytes)? == Write::Done
+                && store.put_new(FILE, bytes)?.is_done()
             {
                 return Ok(true);
             }
@@ -109,7 +108,7 @@ impl Adoption {
     }
 
     /// Notes an entry's archives. True where the entry has to change.
-    fn take(&mut self, chart: &str, entry: &Entry<'_>, repository: &str) -> Result<(Entry<'static>, bool)> {
+    fn take(&mut self, chart: &str, entry: &Entry, repository: &str) -> Result<(Entry, bool)> {
         let name = format!("{chart} {}", entry.version);
         let malformed =
             |why: String| Error::new(Exit::Repository, format!("{}: {name} cannot be adopted", self.from)).because(why);
@@ -133,12 +132,12 @@ impl Adoption {
             archives.push(Archive { url, key, sha256 });
         }
         self.archives.extend(archives);
-        let entry = if moved { with_urls(fields, &urls).map_err(malformed)? } else { entry.clone().into_owned() };
+        let entry = if moved { with_urls(fields, &urls).map_err(malformed)? } else { entry.clone() };
         Ok((entry, moved))
     }
 }
 
-fn with_urls(mut fields: BTreeMap<String, Box<RawValue>>, urls: &[String]) -> Result<Entry<'static>, String> {
+fn with_urls(mut fields: BTreeMap<String, Box<RawValue>>, urls: &[String]) -> Result<Entry, String> {
     let urls = serde_json::value::to_raw_value(urls).map_err(|error| error.to_string())?;
     fields.insert("urls".into(), urls);
     Entry::of(&fields)
@@ -191,7 +190,7 @@ fn copy(anonymous: &Anonymous, store: &dyn Store, archive: &Archive) -> Result<b
             .remedy("correct the index there, or take the version out of it; nothing was listed here yet"));
     }
     match store.put_new(key, &bytes)? {
-        Write::Done => Ok(true),
+        Write::Done(_) => Ok(true),
         Write::Refused => check_kept().map(|_| false),
     }
 }

@@ -216,8 +216,13 @@ impl<'a> Deployment<'a> {
                 problems.add(Some(
                     Error::new(Exit::Conflict, format!("stack {name} was deleted half way: {}", seen.status))
                         .because(Failure::list(&stack.failures(None).unwrap_or_default()))
-                        .remedy(format!("end it: aws cloudformation delete-stack --region {} --stack-name {name}", self.remote.region))
-                        .remedy("then the same words again: they say how the bucket, which stayed, comes into the new stack"),
+                        .remedy(format!(
+                            "end it: aws cloudformation delete-stack --region {} --stack-name {name}",
+                            self.remote.region
+                        ))
+                        .remedy(
+                            "then retry the command: it says how the bucket, which stayed, comes into the new stack",
+                        ),
                 ));
                 None
             }
@@ -371,7 +376,7 @@ impl<'a> Deployment<'a> {
         let why = if failed.is_empty() { error.why.unwrap_or(error.what) } else { Failure::list(&failed) };
         Error::new(Exit::Failure, format!("stack {name} could not be deployed"))
             .because(format!("{why}\n{now}"))
-            .remedy("remove the reason that AWS gives, then the same words again: nothing has to be cleaned up by hand")
+            .remedy("remove the reason that AWS gives, then retry the command: nothing has to be cleaned up by hand")
     }
 
     fn adopt(&self, adoption: &Adoption, caller: &Caller) -> Result<bool> {
@@ -408,7 +413,7 @@ fn loss(change: &Change) -> Error {
     Error::new(Exit::Conflict, format!("{} {} would be replaced, or leave the stack", change.kind, change.resource))
         .because("the bucket holds every chart, and the distribution is where users' DNS leads")
         .remedy("undo the change of infrastructure/ or of the inputs that does this")
-        .remedy("or, with a copy of the bucket at hand: the same words with --allow-replace")
+        .remedy("or, with a copy of the bucket at hand: the same command with --allow-replace")
 }
 
 /// What is there now, in words.

@@ -9,7 +9,7 @@ use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use serde_json::Value;
 
 use crate::aws::{Aws, explain};
-use crate::chart::index::{self, FILE, Index};
+use crate::chart::index::{FILE, Index};
 use crate::config::{Remote, Target};
 use crate::error::{Error, Exit, Result};
 use crate::http::Anonymous;
@@ -179,7 +179,7 @@ pub fn in_the_way(name: &str, resource: &str, standing: Name) -> Option<Error> {
                     "to keep what is in it: cd infrastructure && echo '{}' >import.json && npx cdk import --resource-mapping import.json",
                     serde_json::json!({resource: {"BucketName": name}})
                 ))
-                .remedy(format!("where it is empty: aws s3 rb s3://{name}; then the same words again")),
+                .remedy(format!("where it is empty: aws s3 rb s3://{name}; then retry the command")),
         ),
         Name::Others => Some(
             taken("it belongs to another account, or these credentials may not look at it")
@@ -195,7 +195,7 @@ pub fn gone(name: &str, remote: &Remote) -> Error {
         .because("it was deleted past the stack, and CloudFormation does not make again what it has made before")
         .remedy(format!(
             "make a new stack, for this one serves no chart any more: aws cloudformation delete-stack --region {region} \
-             --stack-name {stack}; then the same words again, with --adopt-from where charts are kept elsewhere"
+             --stack-name {stack}; then run the same command, with --adopt-from where charts are kept elsewhere"
         ))
 }
 
@@ -222,7 +222,7 @@ pub fn nothing_public_yet(target: &Target) -> Result<()> {
     let unknown = |error: Error| {
         Error::new(Exit::Verify, format!("cannot tell whether {} serves charts already", target.repository))
             .because(error.why.unwrap_or(error.what))
-            .remedy("run the same words again when it answers")
+            .remedy("retry the command when it answers")
             .remedy(first)
     };
     let answer = Anonymous::with_limit(&url, Duration::from_secs(15)).get(&url, &[]).map_err(unknown)?;
@@ -232,7 +232,7 @@ pub fn nothing_public_yet(target: &Target) -> Result<()> {
         403 | 404 | 410 => return Ok(()),
         status => return Err(unknown(Error::new(Exit::Verify, format!("it answers {status}")))),
     }
-    let size = index::as_json(&answer.body).and_then(|json| Ok(Index::parse(&json)?.size()));
+    let size = Index::from_bytes(&answer.body).map(|index| index.size());
     match size.map_err(unknown)? {
         (0, _) => Ok(()),
         (versions, charts) => Err(Error::new(

@@ -162,7 +162,7 @@ impl<'a> Stack<'a> {
             Standing::Absent | Standing::Ready => Ok(()),
             _ => Err(Error::new(Exit::Repository, format!("stack {} is in {}", self.name, now.status))
                 .because(self.failures(None)?.iter().map(Failure::to_string).collect::<Vec<_>>().join("\n"))
-                .remedy("remove the reason that AWS gives, then the same words again")),
+                .remedy("remove the reason that AWS gives, then retry the command")),
         }
     }
 
@@ -199,7 +199,7 @@ impl<'a> Stack<'a> {
 /// The error of a stack that something else is being done to.
 pub fn busy(name: &str, seen: &Seen) -> Error {
     Error::new(Exit::Busy, format!("something is under way in stack {name}: {}", seen.status))
-        .remedy("run the same words again when it has ended; cargo xtask deploy-infra --yes waits for it")
+        .remedy("retry the command when it has ended; cargo xtask deploy-infra --yes waits for it")
 }
 
 fn absent() -> Seen {

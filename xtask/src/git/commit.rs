@@ -3,7 +3,7 @@
 //! It is prepared beside the work tree (a scratch folder and a scratch index) and then taken over by one fast-forward, which changes
 //! files, index and branch together. A run that is killed before that has changed nothing: what it leaves is a commit that
 //! no branch knows, which git clears away some day. Writing the files into the tree first would leave a tree whose files disagree on
-//! their version, from which the same words could not be understood any more.
+//! their version, from which no later run could tell which version was meant.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;

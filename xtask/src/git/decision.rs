@@ -1,6 +1,6 @@
 //! Whether the word of a production release still counts. Pure.
 //!
-//! A run may die after its bump was committed, and the same words are then said again. Nothing remembers that; the index tells:
+//! A run may die after its bump was committed, and is then started again. Nothing remembers that; the index tells:
 //! while it does not list the tree's version, that version is the release in progress, and the word has been applied.
 
 use semver::Version;

@@ -130,7 +130,7 @@ fn unpushed(standing: &Standing, version: &Version, why: &str) -> Error {
     let what = format!("the commit {} of {version} is not on `{branch}` of `{remote}` yet", short(commit));
     Error::new(Exit::Unpushed, what).because(why).remedy(format!(
         "where pull requests are wanted: git push {remote} {commit}:refs/heads/{topic}, merge it,\n\
-         check `{branch}` out as it is then, and say the same words again: they go on from there"
+         check `{branch}` out as it is then, and run the same command again: it goes on from there"
     ))
 }
 
@@ -341,7 +341,7 @@ fn place(remote: &Remote, branch: Option<&str>, purpose: Purpose) -> Result<(Str
         }
         Some((branch, Some(Relation::Diverged))) => {
             Err(misplaced(format!("this commit and `{branch}` of `{}` have diverged", remote.name))
-                .remedy(format!("git pull --rebase {} {branch}, and the same words again", remote.name)))
+                .remedy(format!("git pull --rebase {} {branch}, and retry the command", remote.name)))
         }
         None => Err(nowhere(remote, branch)),
     }

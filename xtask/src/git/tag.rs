@@ -83,7 +83,7 @@ fn push(root: &Path, name: &str, commit: &str, remote: &str) -> Result<Tagged> {
     Err(Error::new(Exit::Unpushed, format!("the tag {name} cannot be pushed to `{remote}`"))
         .because(pushed.stderr.trim())
         .remedy(format!("all else is done; with the rights to push tags: git push {remote} {reference}"))
-        .remedy("or run the same words again"))
+        .remedy("or retry the command"))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ const METADATA: &str = "metadata.json";
 pub struct Buildx {
     /// The program, and the word that makes docker pass the call on.
     command: Vec<OsString>,
-    /// The builder instance; buildx's own choice where nothing is said.
+    /// The builder instance [default: buildx's own choice].
     builder: Option<String>,
     /// What goes in and comes out is kept here meanwhile.
     folder: PathBuf,

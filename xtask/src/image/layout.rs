@@ -30,7 +30,7 @@ pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The content of the file `oci-layout`.
 pub const LAYOUT_FILE: &str = "{\"imageLayoutVersion\":\"1.0.0\"}";
 /// What to do about a published folder that is damaged.
-pub const MADE_AGAIN: &str = "remove the whole published folder: a rehearsal is made again by the same words";
+pub const MADE_AGAIN: &str = "remove the whole published folder: the next rehearsal makes it again";
 
 /// `sha256:` and 64 lower-case hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

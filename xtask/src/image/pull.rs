@@ -94,9 +94,9 @@ impl<'t> Puller<'t> {
         match visibility_page(&self.target.image) {
             Some(page) => error
                 .because("a new package of GitHub is private until somebody changes that")
-                .remedy(format!("make it public: {page} (Danger Zone, Change visibility); then the same words again")),
+                .remedy(format!("make it public: {page} (Danger Zone, Change visibility); then retry the command")),
             None => {
-                error.remedy("make the image public where its registry keeps such settings; then the same words again")
+                error.remedy("make the image public where its registry keeps such settings; then retry the command")
             }
         }
     }

@@ -15,17 +15,18 @@ use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 
-use crate::backoff;
 use crate::config::Target;
 use crate::effect::announce;
 use crate::error::{Context, Error, Exit, Result};
 use crate::http::{self, Anonymous};
 use crate::image::layout::{self, Digest, Layout, Part, PlatformImage};
 use crate::image::registry::Registry;
+use crate::retry::{Failure, retry};
 use crate::ui;
 
 /// How often a request that was throttled, cut off, or failed on the server's side is tried.
-const ATTEMPTS: u32 = 6;
+const ATTEMPTS: usize = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// How many tags are asked for at once.
 const PAGE: usize = 100;
 
@@ -35,6 +36,8 @@ pub struct Remote {
     host: String,
     path: String,
     url: String,
+    /// The variable with a token, where the target names one.
+    token: Option<String>,
     /// How long an answer may take.
     limit: Duration,
     runtime: tokio::runtime::Runtime,
@@ -66,6 +69,7 @@ impl Remote {
             host: host.to_owned(),
             path: path.to_owned(),
             url: target.registry.clone(),
+            token: target.registry_token.clone(),
             limit: target.timeout(),
             runtime: http::runtime()?,
             credentials: OnceCell::new(),
@@ -79,7 +83,7 @@ impl Remote {
             return Ok(known);
         }
         let variable = |name: &str| std::env::var(name).ok();
-        let found = match workflow_token(&self.host, &variable) {
+        let found = match token(&self.host, self.token.as_deref(), &variable) {
             Some(token) => token,
             None => docker_credentials(&self.host)?,
         };
@@ -106,31 +110,28 @@ impl Remote {
         F: Future<Output = Result<T, OciDistributionError>>,
     {
         let credentials = self.credentials().map_err(Refusal::Failed)?;
-        let mut attempt = 0;
-        loop {
+        let mut was_unauthorised = false;
+        let found = retry(ATTEMPTS, FIRST_PAUSE, || {
             let answer = self.runtime.block_on(async {
                 self.log_in(credentials, operation).await?;
                 request().await
             });
             let error = match answer {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok(Some(answer)),
+                Err(error) if is_missing(&error) => return Ok(None),
                 Err(error) => error,
             };
-            if is_missing(&error) {
-                return Err(Refusal::Missing);
-            }
-            attempt += 1;
+            let told = self.explain(&what(), &error);
             let unauthorised = status(&error) == Some(401);
             if unauthorised {
                 self.has_asked(operation).set(false);
             }
             // A token may have ended just now; a new one that is refused again is refused for good.
-            let again = is_passing(&error) || (unauthorised && attempt == 1);
-            if attempt == ATTEMPTS || !again {
-                return Err(Refusal::Failed(self.explain(&what(), &error)));
-            }
-            std::thread::sleep(backoff::pause(100, 90, attempt));
-        }
+            let again = is_passing(&error) || (unauthorised && !was_unauthorised);
+            was_unauthorised |= unauthorised;
+            Err(if again { Failure::Passing(told) } else { Failure::Final(told) })
+        });
+        found.map_err(Refusal::Failed)?.ok_or(Refusal::Missing)
     }
 
     /// Gets the token for an operation. The client would do so by itself, and go on without one where it gets none: a token server
@@ -190,11 +191,11 @@ impl Remote {
         if denied && let Some(status) = self.greeting().filter(|status| *status >= 500) {
             return Error::new(Exit::Repository, what)
                 .because(format!("{}/v2/ is answered with {status}: the registry is out of order", self.url))
-                .remedy("run the same words again when it is back: nothing was lost, and nothing is done twice");
+                .remedy("retry the command when it is back: nothing was lost, and nothing is done twice");
         }
         let failed = Error::new(if denied { Exit::Environment } else { Exit::Repository }, what).because(chain(error));
         if !denied {
-            return failed.remedy("run the same words again: nothing was lost, and nothing is done twice");
+            return failed.remedy("retry the command: nothing was lost, and nothing is done twice");
         }
         failed
             .remedy(format!("docker login {} with an account that may write the package {}", self.host, self.path))
@@ -217,7 +218,7 @@ impl Refusal {
             Refusal::Failed(error) => error,
             Refusal::Missing => Error::new(Exit::Repository, what())
                 .because("the registry says that it is not there")
-                .remedy("run the same words again; if it stays so, check `image` of the target in Cargo.toml"),
+                .remedy("retry the command; if it stays so, check `image` of the target in Cargo.toml"),
         }
     }
 }
@@ -333,13 +334,11 @@ pub fn choose_tls() {
     let _: Result<(), _> = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// The workflow's own token in GitHub Actions, which is for GitHub's registry alone.
-fn workflow_token(host: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<RegistryAuth> {
+/// The token that a variable holds: the one that the target names or, in GitHub Actions and for GitHub's registry alone, the workflow's.
+fn token(host: &str, named: Option<&str>, variable: &dyn Fn(&str) -> Option<String>) -> Option<RegistryAuth> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-    if host != "ghcr.io" || set("GITHUB_ACTIONS").as_deref() != Some("true") {
-        return None;
-    }
-    let token = set("GITHUB_TOKEN")?;
+    let is_githubs = host == "ghcr.io" && set("GITHUB_ACTIONS").as_deref() == Some("true");
+    let token = set(named.or(is_githubs.then_some("GITHUB_TOKEN"))?)?;
     Some(RegistryAuth::Basic(set("GITHUB_ACTOR").unwrap_or_else(|| "github".into()), token))
 }
 
@@ -447,8 +446,10 @@ mod tests {
             _ => None,
         };
         let expected = RegistryAuth::Basic("octocat".into(), "token".into());
-        assert!(workflow_token("ghcr.io", &variable) == Some(expected));
-        assert!(workflow_token("registry.example.com", &variable).is_none());
-        assert!(workflow_token("ghcr.io", &|name| variable(name).filter(|_| name == "GITHUB_TOKEN")).is_none());
+        assert!(token("ghcr.io", None, &variable).as_ref() == Some(&expected));
+        assert!(token("registry.example.com", None, &variable).is_none());
+        assert!(token("ghcr.io", None, &|name| variable(name).filter(|_| name == "GITHUB_TOKEN")).is_none());
+        assert!(token("registry.example.com", Some("GITHUB_TOKEN"), &variable) == Some(expected), "where it is named");
+        assert!(token("ghcr.io", Some("OTHER"), &variable).is_none());
     }
 }

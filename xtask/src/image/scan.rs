@@ -121,14 +121,14 @@ impl Scanner {
                 waived: judgement.used,
             });
         }
-        Err(Error::new(
-            Exit::Findings,
-            format!("the scan found {} critical vulnerabilities; nothing was published", judgement.open.len()),
-        )
-        .because(judgement.open.join("\n"))
-        .remedy("update the crate: cargo update --package CRATE")
-        .remedy(format!("where that does not help yet, waive it for a while in {}: the README says how", waivers::FILE))
-        .remedy(format!("the whole reports are in {}", folder.display())))
+        Err(Error::new(Exit::Findings, format!("the scan found {} critical vulnerabilities", judgement.open.len()))
+            .because(judgement.open.join("\n"))
+            .remedy("update the crate: cargo update --package CRATE")
+            .remedy(format!(
+                "where that does not help yet, waive it for a while in {}: the README says how",
+                waivers::FILE
+            ))
+            .remedy(format!("the whole reports are in {}", folder.display())))
     }
 
     /// Starts to scan one platform into a report in `folder`.

@@ -3,11 +3,14 @@
 //! A waiver is a promise that somebody looks again soon, so it is worth nothing without an owner, a reason, and a last day that is
 //! near. Whatever is less than that, or not understood, makes the whole file an error: a gate must not be opened by a typo.
 
+use std::path::Path;
+
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use toml_edit::{DocumentMut, Item, Table, Value};
 
+use crate::disk;
 use crate::error::{Error, Exit, Result};
 use crate::image::layout::{Digest, Platform};
 
@@ -73,6 +76,19 @@ impl Waiver {
 }
 
 impl Waivers {
+    /// Those of a workspace: of the file that was named, or else of the one in its root, which need not be there.
+    ///
+    /// # Errors
+    /// There is no file of that name; anything in it is missing, unknown or too long.
+    pub fn read(root: &Path, named: Option<&Path>) -> Result<Self> {
+        let path = named.map_or_else(|| root.join(FILE), Path::to_owned);
+        match disk::read(&path)? {
+            Some(bytes) => Waivers::parse(&path.display().to_string(), &bytes, today()),
+            None if named.is_none() => Ok(Waivers::default()),
+            None => Err(Error::new(Exit::Workspace, format!("there is no file of waivers at {}", path.display()))),
+        }
+    }
+
     /// Reads the content of a file called `name`.
     ///
     /// # Errors

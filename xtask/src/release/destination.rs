@@ -14,7 +14,7 @@ use semver::Version;
 use crate::cdn::Cdn;
 use crate::chart::index::FILE;
 use crate::chart::manifest;
-use crate::chart::repository::{self, Snapshot};
+use crate::chart::repository::{self, Change, Snapshot};
 use crate::config::{self, Target, Workspace};
 use crate::error::Result;
 use crate::git::Listed;
@@ -121,6 +121,13 @@ impl Destination {
         Ok(now)
     }
 
+    /// Keeps what this run wrote itself, so that it need not be fetched.
+    pub(super) fn remember(&self, change: Change) {
+        if let Some(now) = change.now {
+            self.seen.replace(Some(Rc::new(now)));
+        }
+    }
+
     /// What the index says of a version. An index that cannot be read is told from one without it.
     pub fn listed(&self, version: &Version) -> Listed {
         let text = version.to_string();
@@ -164,7 +171,7 @@ fn open_remote(_: &config::Remote, target: &Target) -> Result<Seams> {
     use crate::error::{Error, Exit};
     Err(Error::new(Exit::Failure, format!("this build of xtask cannot reach target `{}`", target.name))
         .because("it was compiled without the feature `remote`")
-        .remedy("cargo run --package xtask --features remote -- followed by the same words"))
+        .remedy("cargo run --package xtask --features remote -- followed by the same arguments"))
 }
 
 /// The image's layout within a published folder.

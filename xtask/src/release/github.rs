@@ -6,15 +6,16 @@
 //! run is started again after the tick was put right. `facts` asks and changes nothing, `judge` decides, pure.
 
 use std::path::Path;
+use std::time::Duration;
 
 use semver::Version;
 use serde::Deserialize;
 
-use crate::backoff;
 use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
 use crate::http::{Anonymous, Answer};
 use crate::release::version::version_tags;
+use crate::retry::{Failure, retry};
 
 /// The environment's variables.
 pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
@@ -100,35 +101,34 @@ struct Release {
 
 /// The tick of a release that there is.
 fn ask(url: &str, token: Option<&str>) -> Result<Option<bool>> {
-    const ATTEMPTS: u32 = 4;
+    const ATTEMPTS: usize = 4;
+    const FIRST_PAUSE: Duration = Duration::from_millis(400);
     let authorization = token.map(|token| format!("Bearer {token}"));
     let mut headers = vec![("accept", "application/vnd.github+json"), ("user-agent", "xtask")];
     headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
     let user = Anonymous::new(url);
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
+    retry(ATTEMPTS, FIRST_PAUSE, || {
+        let refused = |answer: &Answer| {
+            let said = format!("status {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
+            Error::new(Exit::Environment, unknown(url)).because(said).remedy(
+                "give the job `permissions: contents: read` and GITHUB_TOKEN in its environment, or run it again",
+            )
+        };
         match user.get(url, &headers) {
             Ok(Answer { status: 200, body, .. }) => {
                 let release: Release = serde_json::from_slice(&body).context(Exit::Environment, || unknown(url))?;
-                return Ok(Some(release.prerelease));
+                Ok(Some(release.prerelease))
             }
-            Ok(Answer { status: 404, .. }) => return Ok(None),
-            Ok(Answer { status: 500.., .. }) | Err(_) if attempt < ATTEMPTS => {
-                std::thread::sleep(backoff::pause(200, 90, attempt));
-            }
-            Ok(answer) => {
-                let said = format!("status {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
-                return Err(Error::new(Exit::Environment, unknown(url)).because(said).remedy(
-                    "give the job `permissions: contents: read` and GITHUB_TOKEN in its environment, or run it again",
-                ));
-            }
+            Ok(Answer { status: 404, .. }) => Ok(None),
+            Ok(answer) if answer.status >= 500 => Err(Failure::Passing(refused(&answer))),
+            Ok(answer) => Err(Failure::Final(refused(&answer))),
             Err(error) => {
                 let why = error.why.unwrap_or(error.what);
-                return Err(Error::new(Exit::Environment, unknown(url)).because(why).remedy("run it again"));
+                let silent = Error::new(Exit::Environment, unknown(url)).because(why).remedy("run it again");
+                Err(Failure::Passing(silent))
             }
         }
-    }
+    })
 }
 
 fn unknown(url: &str) -> String {

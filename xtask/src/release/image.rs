@@ -12,7 +12,7 @@ use crate::image::labels::{self, ImageFacts};
 use crate::image::layout::{self, Annotations, Digest, Layout, Platform};
 use crate::image::recipe::Recipe;
 use crate::image::scan::{Scanner, Verdict};
-use crate::image::waivers::{self, Waivers};
+use crate::image::waivers::Waivers;
 use crate::moment::rfc3339;
 use crate::release::pipeline::{Pipeline, auditable};
 use crate::release::plan::ImagePlan;
@@ -215,13 +215,7 @@ impl Pipeline {
 
     /// The waivers that hold for this release: an option may name those of a later commit.
     pub(super) fn read_waivers(&self) -> Result<Waivers> {
-        let named = self.options.waivers.clone();
-        let path = named.clone().unwrap_or_else(|| self.workspace.root.join(waivers::FILE));
-        match disk::read(&path)? {
-            Some(bytes) => Waivers::parse(&path.display().to_string(), &bytes, waivers::today()),
-            None if named.is_none() => Ok(Waivers::default()),
-            None => Err(Error::new(Exit::Workspace, format!("there is no file of waivers at {}", path.display()))),
-        }
+        Waivers::read(&self.workspace.root, self.options.waivers.as_deref())
     }
 
     pub(super) fn scan_layout(&self, layout: &Layout, waivers: &Waivers) -> Result<Verdict> {

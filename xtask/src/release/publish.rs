@@ -85,7 +85,9 @@ impl Pipeline {
             }
         }
         let entry = self.entry(&manifest, &sha256)?;
-        let listed = repository::add(&seen, &*destination.store, &manifest.name, &entry)?;
+        let change = repository::add(&seen, &*destination.store, &manifest.name, &entry)?;
+        let listed = change.changed;
+        destination.remember(change);
         if listed {
             ui::status("Listed", format_args!("{} {} in {FILE}", manifest.name, manifest.version));
         }
@@ -101,7 +103,7 @@ impl Pipeline {
 
     fn put_archive(&self, name: &str, bytes: &[u8]) -> Result<Put> {
         let store = &*self.destination.store;
-        if store.put_new(name, bytes)? == Write::Done {
+        if store.put_new(name, bytes)?.is_done() {
             ui::status("Published", format_args!("{}/{name}", self.target().repository));
             return Ok(Put::Now);
         }
@@ -125,7 +127,7 @@ impl Pipeline {
         // The entry leaves first: at no moment does the index lead to bytes that it does not name.
         self.withdraw()?;
         match store.replace(name, &there.revision, bytes)? {
-            Write::Done => {
+            Write::Done(_) => {
                 let repository = &self.target().repository;
                 let why = "its sources changed since it was rehearsed";
                 ui::status("Replaced", format_args!("{repository}/{name}: {why}"));
@@ -157,7 +159,7 @@ impl Pipeline {
     }
 
     /// The index entry of an archive: what Helm makes of the manifest, and where, when and what the archive is.
-    fn entry(&self, manifest: &ChartManifest, sha256: &str) -> Result<Entry<'static>> {
+    fn entry(&self, manifest: &ChartManifest, sha256: &str) -> Result<Entry> {
         #[derive(Serialize)]
         struct ChartVersion<'a> {
             #[serde(flatten)]

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use semver::Version;
 use serde::Serialize;
 
-use crate::chart::index::{self, FILE, Index};
+use crate::chart::index::{FILE, Index};
 use crate::chart::package::{self, RELEASED_IMAGE};
 use crate::chart::repository;
 use crate::config::Target;
 use crate::error::{Error, Exit, Result};
 use crate::http::{Anonymous, Answer};
-use crate::image::layout::{self, Digest, PlatformImage, sha256_hex};
+use crate::image::layout::{self, Digest, Layout, PlatformImage, sha256_hex};
 use crate::image::pull::Puller;
 use crate::release::version;
 use crate::ui;
@@ -76,7 +76,7 @@ pub fn index(target: &Target, chart: &str, wanted: &BTreeSet<Version>, patience:
         let listed = public_index(target, |index| Some(index.versions(chart)))?.unwrap_or_default();
         let Some(missing) = wanted.iter().find(|version| !listed.contains(version)) else { return Ok(()) };
         Err(Error::new(Exit::Verify, format!("{} does not list {chart} {missing} yet", target.repository))
-            .remedy("run the same words again: caches follow within minutes, and the floating tags after them"))
+            .remedy("retry the command: caches follow within minutes, and the floating tags after them"))
     })
 }
 
@@ -98,8 +98,19 @@ pub fn image(target: &Target, tag: &str, digest: &Digest, patience: Duration) ->
     });
     pulled.and_then(|settled| settled).map_err(|error| {
         let error = Error { what: format!("{}@{digest} cannot be pulled: {}", target.image, error.what), ..error };
-        if error.remedies.is_empty() { error.remedy("run the same words again") } else { error }
+        if error.remedies.is_empty() { error.remedy("retry the command") } else { error }
     })
+}
+
+/// Pulls the whole image that was proven, to look into it.
+///
+/// # Errors
+/// A part of it cannot be pulled by an anonymous user.
+pub fn pull(target: &Target, proof: &Proof) -> Result<Layout> {
+    let digest = proof.image.rsplit_once('@').and_then(|(_, digest)| digest.parse().ok());
+    let digest = digest.ok_or_else(|| Error::new(Exit::Verify, format!("`{}` has no digest", proof.image)))?;
+    let puller = Puller::new(target);
+    layout::collect(&digest, &|part, digest| puller.part(part, digest))
 }
 
 /// The SHA-256 of a version's archive, as the public index lists it; nothing where it lists no such version, or is not there.
@@ -119,7 +130,7 @@ pub fn newest(target: &Target, chart: &str) -> Result<Option<Version>> {
 }
 
 /// What an anonymous user reads in the index; nothing where it is not there.
-fn public_index<T>(target: &Target, read: impl FnOnce(&Index<'_>) -> Option<T>) -> Result<Option<T>> {
+fn public_index<T>(target: &Target, read: impl FnOnce(&Index) -> Option<T>) -> Result<Option<T>> {
     let answer = Anonymous::with_limit(&target.repository, target.timeout())
         .get(&format!("{}/{FILE}", target.repository), &[])?;
     match answer.status {
@@ -127,12 +138,10 @@ fn public_index<T>(target: &Target, read: impl FnOnce(&Index<'_>) -> Option<T>) 
         404 => return Ok(None),
         status => {
             return Err(Error::new(Exit::Verify, format!("{}/{FILE} is answered with {status}", target.repository))
-                .remedy("run the same words again: nothing was lost, and nothing is done twice"));
+                .remedy("retry the command: nothing was lost, and nothing is done twice"));
         }
     }
-    let json = index::as_json(&answer.body)?;
-    let index = Index::parse(&json)?;
-    Ok(read(&index))
+    Ok(read(&Index::from_bytes(&answer.body)?))
 }
 
 fn patiently<T>(patience: Duration, attempt: impl Fn() -> Result<T>) -> Result<T> {
@@ -174,8 +183,7 @@ impl Visit<'_> {
         if !self.expect(&answer, FILE) {
             return Ok(None);
         }
-        let json = index::as_json(&answer.body)?;
-        let index = Index::parse(&json)?;
+        let index = Index::from_bytes(&answer.body)?;
         let Some(entry) = index.find(chart, &wanted.to_string()) else {
             self.complaints.push(format!("{FILE} does not list {chart} {wanted}"));
             return Ok(None);
@@ -286,7 +294,7 @@ impl Visit<'_> {
         }
         Err(Error::new(Exit::Verify, what)
             .because(self.complaints.join("\n"))
-            .remedy("run the same words again: nothing was lost, and nothing is done twice"))
+            .remedy("retry the command: nothing was lost, and nothing is done twice"))
     }
 }
 

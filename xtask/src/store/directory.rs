@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::disk::{self, Lock};
 use crate::error::{Error, Exit, Result};
 use crate::image::layout::sha256_hex;
-use crate::store::{Object, Revision, Store, Write};
+use crate::store::{Object, Revision, Store, Write, Written};
 
 /// A store in a folder, which need not exist yet.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Store for Directory {
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<Write> {
         let _turn = Lock::wait(&self.lock)?;
         let created = disk::create_new(&self.folder.join(name), bytes)?;
-        Ok(if created { Write::Done } else { Write::Refused })
+        Ok(if created { Write::Done(written(bytes)) } else { Write::Refused })
     }
 
     fn replace(&self, name: &str, seen: &Revision, bytes: &[u8]) -> Result<Write> {
@@ -72,11 +72,16 @@ impl Store for Directory {
             Some(current) if current.revision == *seen => {
                 disk::replace(&self.folder.join(name), bytes)?;
                 self.sweep()?;
-                Ok(Write::Done)
+                Ok(Write::Done(written(bytes)))
             }
             _ => Ok(Write::Refused),
         }
     }
+}
+
+fn written(bytes: &[u8]) -> Written {
+    let digest = sha256_hex(bytes);
+    Written { revision: Revision(digest.clone()), version: Some(digest) }
 }
 
 #[cfg(test)]
@@ -92,7 +97,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder);
         assert_eq!(store.get("a.tgz").unwrap(), None);
-        assert_eq!(store.put_new("a.tgz", b"first").unwrap(), Write::Done);
+        assert!(store.put_new("a.tgz", b"first").unwrap().is_done());
         assert_eq!(store.put_new("a.tgz", b"second").unwrap(), Write::Refused);
         assert_eq!(store.get("a.tgz").unwrap().unwrap().bytes, b"first");
         assert_eq!(store.list(".tgz").unwrap(), ["a.tgz"], "no litter");
@@ -102,9 +107,9 @@ mod tests {
     fn a_file_is_replaced_only_where_it_is_still_what_was_seen() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder);
-        assert_eq!(store.put_new("index.yaml", b"one").unwrap(), Write::Done);
+        assert!(store.put_new("index.yaml", b"one").unwrap().is_done());
         let seen = store.get("index.yaml").unwrap().unwrap().revision;
-        assert_eq!(store.replace("index.yaml", &seen, b"two").unwrap(), Write::Done);
+        assert!(store.replace("index.yaml", &seen, b"two").unwrap().is_done());
         assert_eq!(store.replace("index.yaml", &seen, b"three").unwrap(), Write::Refused);
         assert_eq!(store.get("index.yaml").unwrap().unwrap().bytes, b"two");
         assert_eq!(store.replace("missing", &seen, b"x").unwrap(), Write::Refused);
@@ -114,11 +119,11 @@ mod tests {
     fn x3_what_a_killed_writer_left_goes_with_the_next_change_of_the_index() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(&folder);
-        assert_eq!(store.put_new("index.yaml", b"one").unwrap(), Write::Done);
+        assert!(store.put_new("index.yaml", b"one").unwrap().is_done());
         let left = folder.path().join("charts/.a.tgz.new");
         disk::replace(&left, b"half").unwrap();
         let seen = store.get("index.yaml").unwrap().unwrap().revision;
-        assert_eq!(store.replace("index.yaml", &seen, b"two").unwrap(), Write::Done);
+        assert!(store.replace("index.yaml", &seen, b"two").unwrap().is_done());
         assert!(!left.exists());
     }
 
@@ -126,7 +131,7 @@ mod tests {
     fn x5_of_many_writers_at_once_none_is_lost() {
         let folder = tempfile::tempdir().unwrap();
         let first = store(&folder).put_new("list", b"").unwrap();
-        assert_eq!(first, Write::Done);
+        assert!(first.is_done());
         std::thread::scope(|scope| {
             for writer in 0..8u8 {
                 let store = store(&folder);
@@ -134,7 +139,7 @@ mod tests {
                     loop {
                         let mut seen = store.get("list").unwrap().unwrap();
                         seen.bytes.push(writer);
-                        if store.replace("list", &seen.revision, &seen.bytes).unwrap() == Write::Done {
+                        if store.replace("list", &seen.revision, &seen.bytes).unwrap().is_done() {
                             break;
                         }
                     }

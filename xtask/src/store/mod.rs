@@ -25,13 +25,29 @@ pub struct Object {
 pub struct Revision(pub String);
 
 /// How a conditional write went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Write {
     /// It took effect.
-    Done,
+    Done(Written),
     /// Somebody else was there first; nothing changed.
     Refused,
+}
+
+impl Write {
+    /// Whether it took effect.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Write::Done(_))
+    }
+}
+
+/// What the store says of a file that it took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// As `Object::revision`.
+    pub revision: Revision,
+    /// As `Object::version`, where that is known without asking again.
+    pub version: Option<String>,
 }
 
 /// A place for files, by name.

@@ -13,14 +13,15 @@ use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 
 use crate::aws::{Aws, explain};
-use crate::backoff;
 use crate::chart::repository;
 use crate::effect::announce;
 use crate::error::{Error, Exit, Result};
-use crate::store::{Object, Revision, Store, Write};
+use crate::retry::{Failure, retry};
+use crate::store::{Object, Revision, Store, Write, Written};
 
 /// How often a read that breaks off, or a write that meets another one, is tried.
-const ATTEMPTS: u32 = 6;
+const ATTEMPTS: usize = 7;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The bucket of a target's stack.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Bucket {
             // A body that ends early, or has another checksum than was stored with it, fails here.
             let body = answer.body.collect().await.map_err(|error| {
                 let error = Error::new(Exit::Repository, format!("cannot read all of {bucket}/{name}")).because(error);
-                Failure::Passing(error.remedy("run the same words again"))
+                Failure::Passing(error.remedy("retry the command"))
             })?;
             Ok(Some(Object { bytes: body.to_vec(), revision, version }))
         })
@@ -78,7 +79,10 @@ impl Bucket {
             .cache_control(cache_control)
             .body(ByteStream::from(bytes.to_vec()));
         match self.aws.wait(condition(request).send()) {
-            Ok(_) => Ok(Answer::Done),
+            Ok(answer) => Ok(Answer::Done(Written {
+                revision: Revision(answer.e_tag().unwrap_or_default().to_owned()),
+                version: answer.version_id().map(str::to_owned),
+            })),
             Err(error) => match status(&error) {
                 Some(412) => Ok(Answer::Differs),
                 Some(409) => Ok(Answer::Contended),
@@ -91,17 +95,11 @@ impl Bucket {
 
 /// What a conditional write was answered with.
 enum Answer {
-    Done,
+    Done(Written),
     /// The condition does not hold.
     Differs,
     /// Another write of the same key was under way; nothing is known of the condition.
     Contended,
-}
-
-/// Whether it is worth trying again.
-enum Failure {
-    Passing(Error),
-    Final(Error),
 }
 
 impl Store for Bucket {
@@ -112,15 +110,7 @@ impl Store for Bucket {
 
     fn get(&self, name: &str) -> Result<Option<Object>> {
         let bucket = self.name()?;
-        let mut attempt = 0;
-        loop {
-            match self.read(bucket, name) {
-                Ok(object) => return Ok(object),
-                Err(Failure::Passing(_)) if attempt < ATTEMPTS => std::thread::sleep(pause(attempt)),
-                Err(Failure::Passing(error) | Failure::Final(error)) => return Err(error),
-            }
-            attempt += 1;
-        }
+        retry(ATTEMPTS, FIRST_PAUSE, || self.read(bucket, name))
     }
 
     fn version(&self, name: &str) -> Result<Option<String>> {
@@ -147,20 +137,19 @@ impl Store for Bucket {
     }
 
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<Write> {
-        for attempt in 0..ATTEMPTS {
-            match self.put(name, bytes, |request| request.if_none_match("*"))? {
-                Answer::Done => return Ok(Write::Done),
-                Answer::Differs => return Ok(Write::Refused),
-                Answer::Contended => std::thread::sleep(pause(attempt)),
+        retry(ATTEMPTS, FIRST_PAUSE, || match self.put(name, bytes, |request| request.if_none_match("*"))? {
+            Answer::Done(written) => Ok(Write::Done(written)),
+            Answer::Differs => Ok(Write::Refused),
+            Answer::Contended => {
+                let busy = format!("{name} was being written by others {ATTEMPTS} times");
+                Err(Failure::Passing(Error::new(Exit::Busy, busy).remedy("retry the command")))
             }
-        }
-        Err(Error::new(Exit::Busy, format!("{name} was being written by others {ATTEMPTS} times"))
-            .remedy("run the same words again"))
+        })
     }
 
     fn replace(&self, name: &str, seen: &Revision, bytes: &[u8]) -> Result<Write> {
         match self.put(name, bytes, |request| request.if_match(&seen.0))? {
-            Answer::Done => Ok(Write::Done),
+            Answer::Done(written) => Ok(Write::Done(written)),
             Answer::Differs | Answer::Contended => Ok(Write::Refused),
         }
     }
@@ -174,8 +163,4 @@ fn version(id: Option<&str>, revision: &str, written: Option<&DateTime>) -> Stri
 
 fn status<E>(error: &SdkError<E>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
-}
-
-fn pause(attempt: u32) -> Duration {
-    backoff::pause(50, 40, attempt)
 }

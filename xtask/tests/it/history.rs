@@ -305,7 +305,7 @@ fn a_push_that_the_remote_refuses_is_said_with_its_reason_and_the_way_of_a_pull_
     script(&scene.folder.path().join("remote/hooks/pre-receive"), "echo main is protected >&2; exit 1\n");
     scene.bump().unwrap();
     let error = scene.refused(|scene| scene.publishable(true));
-    says(&error, Exit::Unpushed, &["main is protected", "bump-1.1.0", "the same words again"]);
+    says(&error, Exit::Unpushed, &["main is protected", "bump-1.1.0", "run the same command again"]);
 }
 
 #[test]

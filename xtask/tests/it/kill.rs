@@ -232,7 +232,7 @@ struct Survived {
     is_whole: bool,
     /// What was there when that was judged: it need not be judged again.
     states: BTreeSet<String>,
-    /// How many kills left something else than those before them, and were followed by the same words.
+    /// How many kills left something else than those before them, and were followed by the same arguments.
     repeats: usize,
     /// How many kills were in the middle of an effect.
     halves: usize,
@@ -611,8 +611,7 @@ impl Public {
         let files = demo.snapshot();
         let mut entries = BTreeMap::new();
         if let Some(bytes) = files.get(index::FILE) {
-            let json = index::as_json(bytes).map_err(|error| error.to_string())?;
-            let index = Index::parse(&json).map_err(|error| error.to_string())?;
+            let index = Index::from_bytes(bytes).map_err(|error| error.to_string())?;
             for entry in index.entries("demo") {
                 let twice = entries.insert(Version::parse(&entry.version).unwrap(), entry.json().to_owned());
                 ensure(twice.is_none(), || format!("{} is listed twice", entry.version))?;

@@ -201,9 +201,31 @@ fn x6_every_day_verify_looks_as_a_user_without_credentials() {
     bump(&whole, "1.1.0");
     runner.run("verify.yml", &Event::schedule()).well("verify.yml");
     whole.production.registry.make_private(true);
-    runner.run("verify.yml", &Event::schedule()).badly("verify", "Verify", "exit code Some(8)", &[]);
+    runner.run("verify.yml", &Event::schedule()).badly("verify", "Verify", "exit code Some(8)", &["findings"]);
     whole.production.registry.make_private(false);
     runner.run("verify.yml", &Event::by_hand(&[("version", "v1.0.0")])).well("verify.yml");
+}
+
+#[test]
+fn i9_every_day_the_newest_version_is_scanned_anew_and_the_security_tab_shows_what_is_known_by_now() {
+    let Some(whole) = world() else { return };
+    let runner = Runner::new(&whole);
+    let outcome = runner.run("verify.yml", &Event::schedule());
+    assert_eq!(outcome.jobs["findings"], Ended::Skipped, "nothing is released yet");
+    order(&whole, "v1.0.0");
+    runner.run("release.yml", &Event::tag("v1.0.0")).well("release.yml");
+    let released = runner.scanning.runs().len();
+    runner.run("verify.yml", &Event::schedule()).well("verify.yml");
+    let before = public(&whole);
+    whole.laboratory.know(&["demo=CVE-2026-0003=CRITICAL"], 1);
+    let outcome = runner.run("verify.yml", &Event::schedule());
+    outcome.badly("scan", "Scan", "CVE-2026-0003 in demo 1.0.0", &[]);
+    assert_eq!((&outcome.jobs["verify"], &outcome.jobs["findings"]), (&Ended::Well, &Ended::Well));
+    let shown = runner.scanning.runs();
+    assert_eq!(shown[..released].len(), 2, "a category for each platform");
+    let newest: Vec<_> = shown.iter().rev().take(2).collect();
+    assert!(newest.iter().all(|report| report.to_string().contains("CVE-2026-0003")), "{newest:?}");
+    assert!(public(&whole) == before);
 }
 
 #[test]
@@ -661,11 +683,12 @@ fn i4_whoever_calls_a_workflow_gives_it_what_its_jobs_need_and_no_more() {
 
 #[test]
 fn i9_the_scans_job_has_no_right_no_secret_no_environment_and_no_token() {
-    let image = Workflow::read("release-image.yml");
-    let scan = &image.value["jobs"]["scan"];
-    assert_eq!((&scan["permissions"], &scan["environment"]), (&serde_json::json!({}), &serde_json::Value::Null));
-    for word in ["secrets.", "github.token", "GITHUB_TOKEN", "configure-aws-credentials", "cache"] {
-        assert!(!scan.to_string().contains(word), "{word}");
+    for workflow in ["release-image.yml", "verify.yml"] {
+        let scan = &Workflow::read(workflow).value["jobs"]["scan"];
+        assert_eq!((&scan["permissions"], &scan["environment"]), (&serde_json::json!({}), &serde_json::Value::Null));
+        for word in ["secrets.", "github.token", "GITHUB_TOKEN", "configure-aws-credentials", "cache"] {
+            assert!(!scan.to_string().contains(word), "{word} in {workflow}");
+        }
     }
 }
 

@@ -25,9 +25,9 @@ pub const FILE: &str = "index.yaml";
 /// The prefix of a top-level annotation that keeps a yanked entry.
 const YANKED: &str = "yanked/";
 
-/// A chart repository's index. Borrows the text that it was read from.
+/// A chart repository's index.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Index<'a>(Listing<'a>);
+pub struct Index(Listing);
 
 /// An entry that was taken out, and why. Kept as one JSON text in the index's annotations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,10 +48,7 @@ pub enum Added {
 }
 
 /// The text of an index file as JSON: itself where it is JSON, converted where it is YAML.
-///
-/// # Errors
-/// It is empty, not UTF-8, or neither; a key stands twice; it ends early.
-pub fn as_json(bytes: &[u8]) -> Result<Cow<'_, str>> {
+fn as_json(bytes: &[u8]) -> Result<Cow<'_, str>> {
     let text = std::str::from_utf8(bytes).map_err(|error| unreadable(&error.to_string()))?;
     let text = text.trim_start_matches('\u{feff}');
     if text.trim().is_empty() {
@@ -77,28 +74,18 @@ fn whole_yaml(text: &str) -> Result<String, String> {
     Ok(json)
 }
 
-impl<'a> Index<'a> {
+impl Index {
     /// An index that lists nothing yet.
     pub fn empty() -> Self {
         Index(Listing { fields: vec![("apiVersion".into(), "\"v1\"".into())], ..Listing::default() })
     }
 
-    /// Reads the JSON of an index.
+    /// Reads the content of an index file, JSON or YAML.
     ///
     /// # Errors
-    /// It is not JSON, not of an index's shape, or a key stands twice.
-    pub fn parse(text: &'a str) -> Result<Self> {
-        index::read(text).map(Index).map_err(|why| unreadable(&why))
-    }
-
-    /// The same, borrowing nothing.
-    pub fn into_owned(self) -> Index<'static> {
-        Index(self.0.into_owned())
-    }
-
-    /// One to change, whose texts are this one's.
-    pub fn borrowed(&self) -> Index<'_> {
-        Index(self.0.borrowed())
+    /// It is empty, not UTF-8, neither of both, or not of an index's shape; a key stands twice; it ends early.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        index::read(&as_json(bytes)?).map(Index).map_err(|why| unreadable(&why))
     }
 
     /// The file's new content: exact JSON, one version a line.
@@ -107,13 +94,13 @@ impl<'a> Index<'a> {
     }
 
     /// Every chart's name and entries, as they stand.
-    pub fn charts(&self) -> impl Iterator<Item = (&str, &[Entry<'a>])> {
+    pub fn charts(&self) -> impl Iterator<Item = (&str, &[Entry])> {
         self.0.charts.iter().map(|(name, entries)| (&**name, &**entries))
     }
 
     /// The entries of a chart, as they stand.
-    pub fn entries(&self, chart: &str) -> &[Entry<'a>] {
-        self.0.charts.iter().find(|(name, _)| name == chart).map_or(&[], |(_, entries)| entries)
+    pub fn entries(&self, chart: &str) -> &[Entry] {
+        self.0.charts.iter().find(|(name, _)| **name == *chart).map_or(&[], |(_, entries)| entries)
     }
 
     /// How many versions of how many charts it lists.
@@ -122,8 +109,8 @@ impl<'a> Index<'a> {
     }
 
     /// The entry of exactly this version.
-    pub fn find(&self, chart: &str, version: &str) -> Option<&Entry<'a>> {
-        self.entries(chart).iter().find(|entry| entry.version == version)
+    pub fn find(&self, chart: &str, version: &str) -> Option<&Entry> {
+        self.entries(chart).iter().find(|entry| *entry.version == *version)
     }
 
     /// Every version of a chart that is semver.
@@ -135,7 +122,7 @@ impl<'a> Index<'a> {
     ///
     /// # Errors
     /// The version is listed with another digest, or was yanked; nothing changes then.
-    pub fn add(&mut self, chart: &str, entry: Entry<'a>) -> Result<Added> {
+    pub fn add(&mut self, chart: &str, entry: Entry) -> Result<Added> {
         self.refuse_yanked(chart, &entry.version)?;
         if let Some(listed) = self.find(chart, &entry.version) {
             if listed.sha256() == entry.sha256() {
@@ -153,9 +140,9 @@ impl<'a> Index<'a> {
     }
 
     /// Takes an entry out because it is about to be made again (local rehearsals only).
-    pub fn withdraw(&mut self, chart: &str, version: &str) -> Option<Entry<'a>> {
-        let (_, entries) = self.0.charts.iter_mut().find(|(name, _)| name == chart)?;
-        let at = entries.iter().position(|entry| entry.version == version)?;
+    pub fn withdraw(&mut self, chart: &str, version: &str) -> Option<Entry> {
+        let (_, entries) = self.0.charts.iter_mut().find(|(name, _)| **name == *chart)?;
+        let at = entries.iter().position(|entry| *entry.version == *version)?;
         Some(entries.remove(at))
     }
 
@@ -182,7 +169,7 @@ impl<'a> Index<'a> {
         let Some(yanked) = self.yanked(chart, version)? else {
             return if self.find(chart, version).is_some() { Ok(false) } else { Err(self.not_listed(chart, version)) };
         };
-        let entry = Entry::read(&yanked.entry).map_err(|why| unreadable(&why))?.into_owned();
+        let entry = Entry::read(&yanked.entry).map_err(|why| unreadable(&why))?;
         self.0.annotations.remove(yanked_key(chart, version).as_str());
         self.insert(chart, entry);
         Ok(true)
@@ -223,12 +210,12 @@ impl<'a> Index<'a> {
         index::complaints(&self.0)
     }
 
-    fn insert(&mut self, chart: &str, entry: Entry<'a>) {
+    fn insert(&mut self, chart: &str, entry: Entry) {
         if let Some(created) = &entry.created {
             let newest = self.0.generated.as_deref().map_or(created.as_ref(), |old| moment::later(old, created));
             self.0.generated = Some(newest.to_owned().into());
         }
-        let at = self.0.charts.iter().position(|(name, _)| name == chart);
+        let at = self.0.charts.iter().position(|(name, _)| **name == *chart);
         let at = at.unwrap_or_else(|| {
             // Charts are in the order of their names, unless somebody else ordered them.
             let at = self.0.charts.iter().position(|(name, _)| name.as_ref() > chart).unwrap_or(self.0.charts.len());
@@ -237,7 +224,7 @@ impl<'a> Index<'a> {
         });
         let entries = &mut self.0.charts[at].1;
         let newer = Version::parse(&entry.version).ok();
-        let older = |other: &Entry<'_>| Version::parse(&other.version).is_ok_and(|other| newer.as_ref() > Some(&other));
+        let older = |other: &Entry| Version::parse(&other.version).is_ok_and(|other| newer.as_ref() > Some(&other));
         let at = entries.iter().position(older).unwrap_or(entries.len());
         entries.insert(at, entry);
     }
@@ -251,7 +238,7 @@ impl<'a> Index<'a> {
     }
 }
 
-fn shown_digest<'e>(entry: &'e Entry<'_>) -> &'e str {
+fn shown_digest(entry: &Entry) -> &str {
     entry.sha256().unwrap_or("(none)")
 }
 

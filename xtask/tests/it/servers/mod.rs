@@ -57,7 +57,7 @@ pub use observer::{Observed, Observer, Publication};
 #[cfg(feature = "remote")]
 pub use production::{IMAGE, Production};
 pub use proxy::{Answer, Asked, Proxy, Way};
-pub use registry::{PASSWORD, Registry, USER};
+pub use registry::{PASSWORD, Packages, Registry, USER};
 pub use signature::Credentials;
 pub use versitygw::Versitygw;
 #[cfg(all(feature = "remote", target_os = "linux"))]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use xtask::chart::index::{self, Index};
+use xtask::chart::index::Index;
 use xtask::chart::package::{self, RELEASED_IMAGE};
 use xtask::image::layout::{Digest, sha256_hex};
 use xtask::release::version;
@@ -158,11 +158,7 @@ impl Watch {
     }
 
     fn read(&mut self, reply: &Reply) {
-        let json = match index::as_json(&reply.body) {
-            Ok(json) => json,
-            Err(error) => return self.wrong(format!("the index cannot be read: {error}")),
-        };
-        let index = match Index::parse(&json) {
+        let index = match Index::from_bytes(&reply.body) {
             Ok(index) => index,
             Err(error) => return self.wrong(format!("the index cannot be read: {error}")),
         };

@@ -71,7 +71,7 @@ impl Production {
         format!(
             "\n[workspace.metadata.release.targets.{name}]\nimage = \"{}/{IMAGE}\"\nrepository = \"{}\"\n\
              stack = \"demo-charts\"\nregion = \"us-east-1\"\nbuilder = \"embedded\"\nscan = \"if-installed\"\n\
-             plain-http-registry = true\n\
+             plain-http-registry = true\nregistry-token = \"GITHUB_TOKEN\"\n\
              endpoints = {{ s3 = \"{}\", cloudfront = \"{}\", cloudformation = \"{}\" }}\n",
             self.registry.name(),
             self.edge.url(),
@@ -100,6 +100,7 @@ impl Production {
     pub fn acquaint(&self, mut command: Command) -> Command {
         command
             .env("SSL_CERT_FILE", self.edge.authority())
+            .env_remove("GITHUB_TOKEN")
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")

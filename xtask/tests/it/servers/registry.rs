@@ -7,10 +7,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
+use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
+use base64::Engine;
 use tempfile::TempDir;
 
 use super::child::{Served, folder};
@@ -29,11 +31,27 @@ const HASH: &str = "$2y$04$abcdefghijklmnopqrstuujZStvIVNwWmabTnn7IyzxQDOl3eXrqC
 const STORAGE: &str = "storage";
 const ANONYMOUS: &str = "anonymous";
 
+/// What a job's token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packages {
+    None,
+    Read,
+    Write,
+}
+
+/// The tokens of workflows, each with the rights of its job: GitHub's registry takes one in place of a password.
+type Workflows = Arc<Mutex<BTreeMap<String, Packages>>>;
+
+/// What such a token is exchanged for.
+const MAY_PULL: &str = "of-a-workflow-pull";
+const MAY_PUSH: &str = "of-a-workflow-pull-push";
+
 /// A running registry.
 pub struct Registry {
     /// Its only entrance; faults are injected here.
     pub proxy: Proxy,
     private: Arc<AtomicBool>,
+    workflows: Workflows,
     _open: Served,
     closed: Served,
 }
@@ -68,14 +86,15 @@ impl Registry {
         let closed = start(place, closed_port, "", &with_passwords);
         let open = start(folder(), open_port, read_only, "");
         let private = Arc::new(AtomicBool::new(false));
-        let state = Arc::clone(&private);
-        let route = move |asked: &mut Asked| match entrance(asked, port, state.load(Ordering::SeqCst)) {
+        let workflows = Workflows::default();
+        let (state, tokens) = (Arc::clone(&private), Arc::clone(&workflows));
+        let route = move |asked: &mut Asked| match entrance(asked, port, state.load(Ordering::SeqCst), &tokens) {
             Entrance::Open => Way::To(open_port),
             Entrance::Closed => Way::To(closed_port),
             Entrance::Here(answer) => Way::Here(answer),
         };
         let proxy = Proxy::with(port, Dialect::Registry, route, |_, answer| answer);
-        Some(Registry { proxy, private, _open: open, closed })
+        Some(Registry { proxy, private, workflows, _open: open, closed })
     }
 
     /// Where every blob and tag is kept, for both processes.
@@ -95,6 +114,11 @@ impl Registry {
     /// From now on nobody pulls without the password, as a new package on GitHub's registry starts.
     pub fn make_private(&self, private: bool) {
         self.private.store(private, Ordering::SeqCst);
+    }
+
+    /// From now on that token is one of a workflow's job with these rights.
+    pub fn knows_token(&self, token: &str, packages: Packages) {
+        self.workflows.lock().unwrap().insert(token.into(), packages);
     }
 
     /// A copy of everything that was pushed, to come back to.
@@ -124,10 +148,10 @@ enum Entrance {
     Here(Answer),
 }
 
-fn entrance(asked: &mut Asked, port: u16, private: bool) -> Entrance {
+fn entrance(asked: &mut Asked, port: u16, private: bool, workflows: &Workflows) -> Entrance {
     let authorization = asked.header("authorization").map(str::to_owned);
     if asked.path.starts_with("/token") {
-        return Entrance::Here(token(authorization.as_deref(), private));
+        return Entrance::Here(token(authorization.as_deref(), private, &asked.path, workflows));
     }
     let reads = asked.method == "GET" || asked.method == "HEAD";
     match authorization.as_deref().map(|value| value.split_once(' ').unwrap_or(("", value))) {
@@ -135,6 +159,13 @@ fn entrance(asked: &mut Asked, port: u16, private: bool) -> Entrance {
         Some(("Bearer", ANONYMOUS)) if reads && !private => {
             asked.headers.remove("authorization");
             Entrance::Open
+        }
+        Some(("Bearer", scope @ (MAY_PULL | MAY_PUSH))) => {
+            if !reads && scope == MAY_PULL {
+                return Entrance::Here(Dialect::Registry.error(403, "DENIED"));
+            }
+            asked.headers.insert("authorization", format!("Basic {BASIC}").parse().unwrap());
+            Entrance::Closed
         }
         Some(("Bearer", account)) if account != ANONYMOUS => {
             asked.headers.insert("authorization", format!("Basic {account}").parse().unwrap());
@@ -145,14 +176,27 @@ fn entrance(asked: &mut Asked, port: u16, private: bool) -> Entrance {
 }
 
 /// A token is the account itself; the registry behind decides what it is worth.
-fn token(authorization: Option<&str>, private: bool) -> Answer {
+fn token(authorization: Option<&str>, private: bool, path: &str, workflows: &Workflows) -> Answer {
     let token = match authorization.and_then(|value| value.strip_prefix("Basic ")) {
         Some(BASIC) => BASIC,
-        Some(_) => return Dialect::Registry.error(403, "DENIED"),
+        // A scope is asked for, and as much of it is given as the job has rights to.
+        Some(basic) => match (workflow(basic, workflows), path.contains("push")) {
+            (Packages::None, _) => return Dialect::Registry.error(403, "DENIED"),
+            (Packages::Write, true) => MAY_PUSH,
+            (Packages::Read | Packages::Write, _) => MAY_PULL,
+        },
         None if private => return Dialect::Registry.error(401, "UNAUTHORIZED"),
         None => ANONYMOUS,
     };
     Answer::new(200, "application/json", format!("{{\"token\":\"{token}\",\"expires_in\":300}}"))
+}
+
+/// The rights of a workflow's token, which stands in the place of a password, whoever the user is.
+fn workflow(basic: &str, workflows: &Workflows) -> Packages {
+    let decoded = base64::engine::general_purpose::STANDARD.decode(basic).unwrap_or_default();
+    let text = String::from_utf8_lossy(&decoded).into_owned();
+    let password = text.split_once(':').map_or("", |(_, password)| password);
+    workflows.lock().unwrap().get(password).copied().unwrap_or(Packages::None)
 }
 
 fn challenge(asked: &Asked, port: u16, reads: bool) -> Answer {

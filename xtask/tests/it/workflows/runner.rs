@@ -25,7 +25,9 @@ use super::glob::{below, matches};
 use super::programs::{Tools, stand_ins, trivy_archive};
 use super::scanning::CodeScanning;
 use super::used::Used;
-use crate::servers::{Account, Answer, Asked, Credentials, Dialect, Proxy, STACK, Way, Whole, packages, rights::Need};
+use crate::servers::{
+    Account, Answer, Asked, Credentials, Dialect, Packages, Proxy, STACK, Way, Whole, packages, rights::Need,
+};
 use crate::support::{Run, build_programs, free_port, git, pretended_programs, programs};
 
 pub const REPOSITORY: &str = "alto9/kube9-operator";
@@ -878,13 +880,17 @@ impl<'r> Machine<'r> {
         command.arg(&script).current_dir(self.work().join(folder.unwrap_or_default())).env_clear();
         command.env("PATH", std::env::join_paths(&self.path).unwrap()).env("HOME", self.home.path());
         command.envs(network()).envs(self.machines()).envs(&self.environment).envs(&own);
-        if own.get("GITHUB_TOKEN").is_some_and(|token| token == TOKEN) && self.has_right("packages", "read") {
-            // What GitHub's registry takes the token for, this registry takes a docker configuration for.
-            if self.job["permissions"]["packages"] == "write" {
-                let config = self.runner.whole().production.registry.docker_config();
-                std::fs::write(self.home.path().join("config.json"), config).unwrap();
-                command.env("DOCKER_CONFIG", self.home.path());
-            }
+        if let Some(whole) = self.runner.site.whole {
+            // The registry knows what each job's token is good for.
+            let packages = match self.job["permissions"]["packages"].as_str() {
+                Some("write") => Packages::Write,
+                Some("read") => Packages::Read,
+                _ => Packages::None,
+            };
+            whole.production.registry.knows_token(TOKEN, packages);
+        }
+        if own.get("GITHUB_TOKEN").is_some_and(|token| token == TOKEN) {
+            self.has_right("packages", "read");
         }
         self.runner.github.known.lock().unwrap().may_read_checks = self.job["permissions"]["checks"].is_string();
         let run = Run::of(command);
@@ -909,6 +915,7 @@ impl<'r> Machine<'r> {
             ("RUSTUP_HOME", real("RUSTUP_HOME", ".rustup")),
             ("CI", "true".into()),
             ("GITHUB_ACTIONS", "true".into()),
+            ("GITHUB_ACTOR", "octocat".into()),
             ("GITHUB_API_URL", self.runner.github.api.url()),
             ("GITHUB_ENV", file("env")),
             ("GITHUB_EVENT_NAME", self.event.name.into()),
