@@ -17,6 +17,7 @@ mod doctor;
 #[cfg(feature = "remote")]
 mod faults;
 mod foreign;
+mod guarantees;
 mod helms;
 mod history;
 mod http;
