@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::production::Production;
-use crate::servers::{Asked, Fault, Faults, Met, When};
+use crate::servers::{Asked, Fault, Faults, Met, Packages, When};
 use crate::support::{Run, files_below, pretended_programs};
 
 /// The words that are said, and said again after every failure.
@@ -726,6 +726,7 @@ fn h6_a_bucket_without_an_index_is_an_error_until_somebody_asks_for_the_first_on
 fn i4_no_secret_is_ever_printed_or_kept() {
     let Some(world) = World::new() else { return };
     let Production { s3, registry, demo, .. } = &world.production;
+    registry.knows_token("canary-of-ci", Packages::Write);
     let run = || {
         let mut command = world.command(&WORDS);
         for name in ["GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_RUNTIME_TOKEN"] {
