@@ -54,8 +54,8 @@ impl Command {
     /// The target that the command is for, where it is for one.
     pub fn target(&self) -> Option<&str> {
         match self {
-            Command::Release(release) => Some(match &release.stretch {
-                Some(stretch) => &stretch.place().target,
+            Command::Release(release) => Some(match &release.stage {
+                Some(stage) => &stage.place().target,
                 None => &release.order.place.target,
             }),
             Command::Verify(verify) => Some(&verify.place.target),
@@ -95,9 +95,9 @@ Examples:
   cargo xtask release yank 3.1.0 --reason 'loses events'"
 )]
 pub struct Release {
-    /// One stretch of the road, or a repair
+    /// Some of its steps, or a repair
     #[command(subcommand)]
-    pub stretch: Option<Stage>,
+    pub stage: Option<Stage>,
     /// The order
     #[command(flatten)]
     pub order: OrderArgs,

@@ -117,7 +117,7 @@ fn deploy_infra(here: &Path, arguments: &DeployInfra) -> Result<()> {
 fn run_release(here: &Path, arguments: Release) -> Result<()> {
     let json = arguments.order.place.json;
     let root = &Workspace::find(here)?.root;
-    match arguments.stretch {
+    match arguments.stage {
         Some(stage) => run_stage(root, stage),
         None if arguments.plan => {
             let options =

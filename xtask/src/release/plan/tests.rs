@@ -47,14 +47,18 @@ impl Machine<'_> {
             push: false,
             ordered_by_tag: false,
             auditable: self.auditable,
-            compilers: &|| Ok(Compilers { platforms: platforms(self.buildable), detail: String::new() }),
+            compilers: &|| {
+                let platforms = platforms(self.buildable);
+                let nothing = || Error::new(Exit::Environment, "no platform can be built");
+                (!platforms.is_empty()).then(|| Compilers { platforms, detail: String::new() }).ok_or_else(nothing)
+            },
             scanner: &|_| Ok(Ok("Trivy".into())),
             pack: &|facts| Ok(packed(facts)),
         })
     }
 
     fn trusts(self, facts: &ImageFacts) -> Trust {
-        self.decide(|wanted| trusted(facts, wanted)).unwrap()
+        self.decide(|wanted| trusted(facts, wanted))
     }
 }
 
@@ -85,6 +89,11 @@ fn a_rehearsal_with_fewer_platforms_is_made_again_once_more_can_be_built() {
     let one = ours(&BOTH[..1]);
     assert_eq!(Machine { buildable: &BOTH[..1], ..REHEARSAL }.trusts(&one), Trust::Ours);
     assert_eq!(REHEARSAL.trusts(&one), Trust::Outdated("linux/arm64 can be built now".into()));
+    assert_eq!(
+        Machine { buildable: &[], ..REHEARSAL }.trusts(&one),
+        Trust::Ours,
+        "a machine without compilers adds nothing"
+    );
     assert!(matches!(PRODUCTION.trusts(&one), Trust::Foreign(_)), "what is public is whole");
 }
 
