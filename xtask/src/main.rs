@@ -122,7 +122,7 @@ fn run_release(here: &Path, arguments: Release) -> Result<()> {
         None if arguments.plan => {
             let options =
                 Options { push: arguments.push, builder: arguments.builder.builder, ..options(arguments.order) };
-            let plan = Pipeline::open(root, &options)?.plan();
+            let plan = Pipeline::open(root, &options)?.plan().steps;
             if !json {
                 ui::plan(&plan);
             }

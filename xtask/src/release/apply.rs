@@ -11,11 +11,11 @@ use crate::config::Workspace;
 use crate::error::{Error, Exit, Result};
 use crate::image::embedded::BuildContext;
 use crate::image::labels::ImageFacts;
-use crate::image::layout::{self, Layout};
+use crate::image::layout::{self, Digest, Layout};
 use crate::image::waivers::Waivers;
 use crate::release::destination::Destination;
 use crate::release::pipeline::Pipeline;
-use crate::release::plan::{self, ImagePlan};
+use crate::release::plan::{self, ImagePlan, Plan};
 use crate::release::publish::Put;
 use crate::release::report::Report;
 use crate::release::step::{Planned, State, Step};
@@ -88,9 +88,7 @@ impl<'p> Run<'p> {
     }
 
     fn follow_a_plan(&mut self) -> Result<Applied> {
-        let world = self.pipeline.observe();
-        let (image, steps) =
-            self.pipeline.with_wanted(|wanted| (plan::image(&world, wanted), plan::plan(&world, wanted)));
+        let Plan { image, steps } = self.pipeline.plan();
         plan::check(&steps)?;
         match image {
             ImagePlan::Adopt(facts) => {
@@ -130,11 +128,7 @@ impl<'p> Run<'p> {
             Step::Package => match pipeline.put(self.known_image()?)? {
                 Put::Before => {}
                 Put::Now => self.changed = true,
-                Put::Met(other) => {
-                    return Ok(Applied::Lost(format!(
-                        "adopted image {other}, published meanwhile by another toolchain"
-                    )));
-                }
+                Put::Met(other) => return Ok(overtaken(&other)),
             },
             Step::Publish => {
                 let image = self.known_image()?;
@@ -175,13 +169,8 @@ impl<'p> Run<'p> {
             self.pipeline.push_layout(&layout)?;
             self.changed = true;
             // Building takes minutes: the same release, made with another compiler, may have been faster.
-            match self.pipeline.image_plan() {
-                ImagePlan::Adopt(facts) if facts.digest != digest => {
-                    let other = facts.digest;
-                    return Ok(Applied::Lost(format!(
-                        "adopted image {other}, published meanwhile by another toolchain"
-                    )));
-                }
+            match self.pipeline.image_plan(&self.pipeline.images()) {
+                ImagePlan::Adopt(facts) if facts.digest != digest => return Ok(overtaken(&facts.digest)),
                 ImagePlan::Conflict(error) | ImagePlan::Unknown(error) => return Err(error),
                 _ => {}
             }
@@ -200,6 +189,11 @@ impl<'p> Run<'p> {
         report.tell(self.pipeline);
         Ok(report)
     }
+}
+
+/// The same release, made with another compiler, was faster.
+fn overtaken(other: &Digest) -> Applied {
+    Applied::Lost(format!("adopted image {other}, published meanwhile by another toolchain"))
 }
 
 fn out_of_order(step: Step) -> Error {

@@ -19,6 +19,7 @@ use crate::config::{self, Target, Workspace};
 use crate::error::Result;
 use crate::git::Listed;
 use crate::image::labels::ImageFacts;
+use crate::image::layout::Digest;
 use crate::image::registry::{LayoutFolder, Registry};
 use crate::release::version;
 use crate::serve::LocalServer;
@@ -151,7 +152,15 @@ impl Destination {
     /// The registry cannot be read.
     pub fn tagged(&self, version: &Version) -> Result<Option<ImageFacts>> {
         let Some(digest) = self.registry.resolve(&version::version_tags(version)[0])? else { return Ok(None) };
-        Ok(Some(ImageFacts::of(digest.clone(), &self.registry.platforms(&digest)?)))
+        self.facts(&digest).map(Some)
+    }
+
+    /// What a pushed image says of itself.
+    ///
+    /// # Errors
+    /// The registry cannot be read, or does not have it.
+    pub fn facts(&self, digest: &Digest) -> Result<ImageFacts> {
+        Ok(ImageFacts::of(digest.clone(), &self.registry.platforms(digest)?))
     }
 }
 

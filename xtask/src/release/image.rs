@@ -27,7 +27,7 @@ impl Pipeline {
     /// The image cannot be built, or the version's tag belongs to something else.
     pub fn build(&self) -> Result<Digest> {
         self.refuse_yanked()?;
-        let layout = match self.image_plan() {
+        let layout = match self.image_plan(&self.images()) {
             ImagePlan::Conflict(error) | ImagePlan::Unknown(error) => return Err(error),
             ImagePlan::Adopt(facts) => {
                 ui::note("Adopted", format_args!("image {}", facts.digest));
@@ -76,7 +76,7 @@ impl Pipeline {
     /// # Errors
     /// The image is not there, or is of another release; a tag belongs to something else and may not move.
     pub fn tag(&self, digest: &Digest) -> Result<bool> {
-        self.check_ours(&self.facts(digest)?)?;
+        self.check_ours(&self.destination.facts(digest)?)?;
         self.set_tags(digest)
     }
 
@@ -95,11 +95,11 @@ impl Pipeline {
             return Ok(false);
         }
         if taken {
-            if let ImagePlan::Conflict(error) | ImagePlan::Unknown(error) = self.image_plan() {
+            let images = self.images();
+            if let ImagePlan::Conflict(error) | ImagePlan::Unknown(error) = self.image_plan(&images) {
                 return Err(error);
             }
-            let archive = self.destination.store.get(&self.chart.archive_name())?;
-            let named = archive.and_then(|object| self.named_image(&object.bytes));
+            let named = images.archive?.and_then(|archive| archive.image);
             if named.is_some_and(|facts| facts.digest != *digest) {
                 self.withdraw()?;
             }
@@ -133,13 +133,8 @@ impl Pipeline {
 
     /// Compiles a static binary for each platform that this machine can compile for.
     pub(super) fn compile(&self) -> Result<BuildContext> {
-        let toolchains = self.toolchains()?;
-        toolchains.require_any()?;
-        if self.is_strict() {
-            toolchains.require_all()?;
-        }
+        let toolchains = self.usable_toolchains()?;
         compile::tell_missing(toolchains);
-        self.buildx()?;
         let source = self.stage()?;
         let name = &self.workspace.package.name;
         let binaries = compile::compile(&self.workspace, &source, &self.work("build"), toolchains, auditable())?;
@@ -173,14 +168,6 @@ impl Pipeline {
             Builder::Embedded => Ok(None),
             Builder::Buildx => Buildx::find(named.clone(), self.work("buildx")).map(Some),
         }
-    }
-
-    /// What a pushed image says of itself.
-    ///
-    /// # Errors
-    /// The registry does not have it.
-    pub(super) fn facts(&self, digest: &Digest) -> Result<ImageFacts> {
-        Ok(ImageFacts::of(digest.clone(), &self.destination.registry.platforms(digest)?))
     }
 
     fn fetch(&self, digest: &Digest) -> Result<Layout> {

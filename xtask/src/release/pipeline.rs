@@ -180,12 +180,7 @@ impl Pipeline {
     }
 
     fn compilers(&self) -> Result<Compilers> {
-        let toolchains = self.toolchains()?;
-        toolchains.require_any()?;
-        if self.is_strict() {
-            toolchains.require_all()?;
-        }
-        self.buildx()?;
+        let toolchains = self.usable_toolchains()?;
         let found = toolchains.found.iter();
         let found: Vec<String> =
             found.map(|(platform, toolchain)| format!("{platform} with {}", toolchain.version)).collect();
@@ -209,13 +204,6 @@ impl Pipeline {
         }
     }
 
-    /// The image that an archive names, where it is of this release and the archive is what we would make for it.
-    pub(super) fn same_release(&self, archive: &[u8]) -> Result<Option<ImageFacts>> {
-        let Some(facts) = self.named_image(archive) else { return Ok(None) };
-        let ours = self.with_wanted(|wanted| plan::trusted(&facts, wanted)) == Trust::Ours;
-        Ok((ours && self.pack(&facts)?.1 == archive).then_some(facts))
-    }
-
     /// The chart as it is released with an image: its manifest and its archive.
     pub(super) fn pack(&self, image: &ImageFacts) -> Result<(ChartManifest, Vec<u8>)> {
         let target = self.target();
@@ -226,6 +214,17 @@ impl Pipeline {
         };
         let (files, manifest) = package::stage(self.files.clone(), &stamp)?;
         Ok((manifest, package::pack(&files, self.release.time)?))
+    }
+
+    /// What this machine can build, where that is enough for the target.
+    pub(super) fn usable_toolchains(&self) -> Result<&Toolchains> {
+        let toolchains = self.toolchains()?;
+        toolchains.require_any()?;
+        if self.is_strict() {
+            toolchains.require_all()?;
+        }
+        self.buildx()?;
+        Ok(toolchains)
     }
 
     /// What this machine can build: looked for once, and only where it matters.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use semver::Version;
 
-use crate::chart::index::FILE;
+use crate::chart::index::{self, FILE};
 use crate::error::{Error, Exit, Result};
 use crate::git::Standing;
 use crate::image::labels::ImageFacts;
@@ -21,10 +21,8 @@ use crate::release::version::{self, Bump};
 pub struct World {
     /// Where the checked-out commit stands; nothing for a folder, which anything may be released to.
     pub commit: Result<Option<Standing>>,
-    /// The image that the version's tag points at.
-    pub tagged: Result<Option<ImageFacts>>,
-    /// The chart's archive.
-    pub archive: Result<Option<Archive>>,
+    /// What decides which image is the release's.
+    pub images: Images,
     /// What the index says.
     pub listing: Result<Listing>,
     /// The tags of this version, of the versions that lead a line, and every floating one.
@@ -33,6 +31,15 @@ pub struct World {
     pub shown: Result<Option<String>>,
     /// The images that have a verdict which still holds.
     pub scanned: BTreeSet<Digest>,
+}
+
+/// The images that may be the release's.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// The one that the version's tag points at.
+    pub tagged: Result<Option<ImageFacts>>,
+    /// The chart's archive, which names one.
+    pub archive: Result<Option<Archive>>,
 }
 
 /// A published archive.
@@ -124,9 +131,25 @@ pub enum ImagePlan {
     Unknown(Error),
 }
 
-/// Plans a release: every step in its order.
-pub fn plan(world: &World, wanted: &Wanted<'_>) -> Vec<Planned> {
-    let planner = Planner { world, wanted, image: image(world, wanted) };
+/// What is to be done for a release.
+#[derive(Debug)]
+pub struct Plan {
+    /// Which image it has.
+    pub image: ImagePlan,
+    /// Every step, in its order.
+    pub steps: Vec<Planned>,
+}
+
+/// Plans a release.
+pub fn plan(world: &World, wanted: &Wanted<'_>) -> Plan {
+    let image = image(&world.images, wanted);
+    let packed = match &image {
+        ImagePlan::Adopt(facts) => (wanted.pack)(facts).map(Some),
+        ImagePlan::Unknown(error) => Err(error.clone()),
+        _ => Ok(None),
+    };
+    let sha256 = packed.as_ref().ok().and_then(Option::as_deref).map(sha256_hex);
+    let planner = Planner { world, wanted, image, packed, sha256 };
     let [compile, build, scan] = planner.image_steps();
     let steps = [
         (Step::Bump, planner.bump()),
@@ -143,7 +166,7 @@ pub fn plan(world: &World, wanted: &Wanted<'_>) -> Vec<Planned> {
     ];
     let is_local = |step| step != Step::Invalidate && step != Step::GitTag;
     let here = steps.into_iter().filter(|(step, _)| wanted.remote || is_local(*step));
-    here.map(|(step, state)| Planned { step, state }).collect()
+    Plan { steps: here.map(|(step, state)| Planned { step, state }).collect(), image: planner.image }
 }
 
 /// Refuses a plan with a step that must not be done, or that depends on what could not be seen. Whatever users see, caches can be told and
@@ -162,15 +185,14 @@ pub fn check(steps: &[Planned]) -> Result<()> {
 }
 
 /// Which image is the release's: what the published archive names, since archives never change, or else what the version's tag points at.
-pub fn image(world: &World, wanted: &Wanted<'_>) -> ImagePlan {
+pub fn image(images: &Images, wanted: &Wanted<'_>) -> ImagePlan {
     let known = || -> Result<ImagePlan> {
-        if let Ok(Some(Archive { bytes, image: Some(facts) })) = &world.archive
-            && trusted(facts, wanted) == Trust::Ours
-            && (wanted.pack)(facts)? == *bytes
+        if let Ok(Some(archive)) = &images.archive
+            && let Some(facts) = published(archive, wanted)?
         {
             return Ok(ImagePlan::Adopt(facts.clone()));
         }
-        let Some(facts) = world.tagged.clone()? else { return Ok(ImagePlan::Build) };
+        let Some(facts) = images.tagged.clone()? else { return Ok(ImagePlan::Build) };
         Ok(match trusted(&facts, wanted) {
             Trust::Ours => ImagePlan::Adopt(facts),
             Trust::Outdated(why) => ImagePlan::Replace(why),
@@ -179,6 +201,17 @@ pub fn image(world: &World, wanted: &Wanted<'_>) -> ImagePlan {
         })
     };
     known().unwrap_or_else(ImagePlan::Unknown)
+}
+
+/// The image that an archive names, where it is of this release and the archive is what we would make for it.
+///
+/// # Errors
+/// The chart cannot be packaged.
+pub fn published<'a>(archive: &'a Archive, wanted: &Wanted<'_>) -> Result<Option<&'a ImageFacts>> {
+    let Some(facts) = archive.image.as_ref().filter(|facts| trusted(facts, wanted) == Trust::Ours) else {
+        return Ok(None);
+    };
+    Ok(((wanted.pack)(facts)? == archive.bytes).then_some(facts))
 }
 
 /// Whether a published image may be taken over: the one place that decides it. Its digest does not matter, since another compiler
@@ -227,6 +260,9 @@ struct Planner<'p> {
     world: &'p World,
     wanted: &'p Wanted<'p>,
     image: ImagePlan,
+    /// The archive that belongs to an image that is there; nothing where one is built first.
+    packed: Result<Option<Vec<u8>>>,
+    sha256: Option<String>,
 }
 
 impl Planner<'_> {
@@ -258,6 +294,7 @@ impl Planner<'_> {
     }
 
     fn image_steps(&self) -> [State; 3] {
+        const UNLESS_THERE: &str = ", unless the image is there";
         let why = match &self.image {
             ImagePlan::Adopt(facts) => {
                 let done = State::Done(format!("image {} is of this source state", facts.digest));
@@ -271,18 +308,17 @@ impl Planner<'_> {
             ImagePlan::Conflict(error) => return [(); 3].map(|()| State::Conflict(error.clone())),
             ImagePlan::Replace(why) => format!(", again: {why}"),
             ImagePlan::Build => String::new(),
-            ImagePlan::Unknown(_) => ", unless the image is there".into(),
+            ImagePlan::Unknown(_) => UNLESS_THERE.into(),
         };
-        let scan = self.scan(self.wanted.auditable, if self.unseen().is_some() { &why } else { "" });
-        let build = match (self.wanted.compilers)() {
-            Ok(compilers) => [
-                State::ToDo(format!("{}{why}", compilers.detail)),
-                State::ToDo(format!("an image for {}{why}", layout::list(&compilers.platforms))),
-            ],
-            Err(error) => [(); 2].map(|()| State::Conflict(error.clone())),
-        };
-        let [compile, build] = build;
-        [compile, build, scan]
+        let is_unseen = matches!(self.image, ImagePlan::Unknown(_));
+        let scan = self.scan(self.wanted.auditable, if is_unseen { UNLESS_THERE } else { "" });
+        match (self.wanted.compilers)() {
+            Ok(compilers) => {
+                let image = format!("an image for {}{why}", layout::list(&compilers.platforms));
+                [State::ToDo(format!("{}{why}", compilers.detail)), State::ToDo(image), scan]
+            }
+            Err(error) => [State::Conflict(error.clone()), State::Conflict(error), scan],
+        }
     }
 
     fn scan(&self, auditable: bool, more: &str) -> State {
@@ -308,7 +344,7 @@ impl Planner<'_> {
 
     fn package(&self) -> State {
         let name = self.wanted.archive;
-        match (&self.world.archive, &self.packed()) {
+        match (&self.world.images.archive, &self.packed) {
             (Err(error), _) | (_, Err(error)) => State::Unknown(error.clone()),
             (Ok(None), _) => State::ToDo(name.into()),
             (Ok(Some(there)), Ok(Some(packed))) if there.bytes == *packed => State::Done(name.into()),
@@ -326,9 +362,9 @@ impl Planner<'_> {
             (Ok(listing), _) => listing,
         };
         match (&listing.yanked, &listing.entry) {
-            (Some(reason), _) => State::Conflict(yanked(version, reason)),
+            (Some(reason), _) => State::Conflict(index::was_yanked(&version.to_string(), reason)),
             (None, None) => State::ToDo(format!("list {version} in {FILE}")),
-            (None, Some(entry)) if self.sha256().as_ref() == entry.as_ref() => {
+            (None, Some(entry)) if self.sha256.as_ref() == entry.as_ref() => {
                 State::Done(format!("{version} is listed in {FILE}"))
             }
             _ => self.other_content(FILE),
@@ -344,7 +380,7 @@ impl Planner<'_> {
         };
         match &self.world.shown {
             Err(error) => State::Unknown(error.clone()),
-            Ok(Some(sha256)) if self.sha256().as_ref() == Some(sha256) && followed() => {
+            Ok(Some(sha256)) if self.sha256.as_ref() == Some(sha256) && followed() => {
                 State::Done("users see this index".into())
             }
             Ok(_) => State::ToDo(format!("/{FILE} in every cache")),
@@ -378,23 +414,6 @@ impl Planner<'_> {
             Ok(_) => State::ToDo(name),
             Err(error) => State::Unknown(error.clone()),
         }
-    }
-
-    /// The archive that belongs to an image that is there; nothing where one is built first.
-    fn packed(&self) -> Result<Option<Vec<u8>>> {
-        match &self.image {
-            ImagePlan::Adopt(facts) => (self.wanted.pack)(facts).map(Some),
-            ImagePlan::Unknown(error) => Err(error.clone()),
-            _ => Ok(None),
-        }
-    }
-
-    fn sha256(&self) -> Option<String> {
-        Some(sha256_hex(&self.packed().ok()??))
-    }
-
-    fn unseen(&self) -> Option<&Error> {
-        if let ImagePlan::Unknown(error) = &self.image { Some(error) } else { None }
     }
 
     /// The tags as they are once the version's own point at its image.
@@ -436,13 +455,6 @@ impl Planner<'_> {
             ),
         }
     }
-}
-
-/// The error for a version that was taken out of the index.
-pub fn yanked(version: &Version, reason: &str) -> Error {
-    Error::new(Exit::Conflict, format!("{version} was yanked: {reason}"))
-        .remedy(format!("put it back: cargo xtask release unyank {version}"))
-        .remedy("or take the next version: cargo xtask release patch")
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The chart's steps: package, publish, list.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::chart::index::{Entry, FILE};
@@ -11,7 +13,7 @@ use crate::image::layout::{Digest, sha256_hex};
 use crate::moment::rfc3339;
 use crate::release::pipeline::Pipeline;
 use crate::release::{plan, verify, version};
-use crate::store::Write;
+use crate::store::{Object, Write};
 use crate::ui;
 
 /// How an archive's name stands after an attempt to put it.
@@ -32,7 +34,7 @@ impl Pipeline {
     /// The image is of another release, or cannot be pulled; the version is published with other content, or was yanked; users do not
     /// see it in time.
     pub fn publish_only(&self, digest: &Digest) -> Result<bool> {
-        let image = self.facts(digest)?;
+        let image = self.destination.facts(digest)?;
         let put = match self.put(&image)? {
             Put::Met(other) => {
                 return Err(Error::new(Exit::Conflict, "the chart is published for another image")
@@ -50,7 +52,7 @@ impl Pipeline {
     }
 
     /// Tells caches, and waits until users see the version listed. Gives how long the outside may go on showing old copies.
-    pub(super) fn announce(&self) -> Result<std::time::Duration> {
+    pub(super) fn announce(&self) -> Result<Duration> {
         let archive = self.chart.archive_name();
         self.destination.announce(Some(&archive), &[self.release.version.clone()].into())
     }
@@ -96,9 +98,7 @@ impl Pipeline {
 
     /// Refuses at the start of a run what publishing would refuse after a long build.
     pub(super) fn refuse_yanked(&self) -> Result<()> {
-        let (seen, version) = (self.destination.seen()?, &self.release.version);
-        let yanked = seen.index()?.yanked(&self.chart.name, &version.to_string())?;
-        yanked.map_or(Ok(()), |yanked| Err(plan::yanked(version, &yanked.reason)))
+        self.destination.seen()?.index()?.refuse_yanked(&self.chart.name, &self.release.version.to_string())
     }
 
     fn put_archive(&self, name: &str, bytes: &[u8]) -> Result<Put> {
@@ -110,13 +110,14 @@ impl Pipeline {
         let changed_just_now = || {
             Error::new(Exit::Busy, format!("{name} was changed by another run just now")).remedy("retry the command")
         };
-        let there = store.get(name)?.ok_or_else(changed_just_now)?;
-        if there.bytes == bytes {
+        let Object { bytes: there, revision, .. } = store.get(name)?.ok_or_else(changed_just_now)?;
+        if there == bytes {
             return Ok(Put::Before);
         }
+        let there = self.read_archive(there);
         // It differs from ours in nothing but the image that it names.
-        if let Some(facts) = self.same_release(&there.bytes)? {
-            return Ok(Put::Met(facts.digest));
+        if let Some(facts) = self.with_wanted(|wanted| plan::published(&there, wanted))? {
+            return Ok(Put::Met(facts.digest.clone()));
         }
         if self.is_strict() {
             let (published, ours) = (sha256_hex(&there.bytes), sha256_hex(bytes));
@@ -126,7 +127,7 @@ impl Pipeline {
         }
         // The entry leaves first: at no moment does the index lead to bytes that it does not name.
         self.withdraw()?;
-        match store.replace(name, &there.revision, bytes)? {
+        match store.replace(name, &revision, bytes)? {
             Write::Done(_) => {
                 let repository = &self.target().repository;
                 let why = "its sources changed since it was rehearsed";

@@ -192,10 +192,7 @@ impl Index {
     pub fn refuse_yanked(&self, chart: &str, version: &str) -> Result<()> {
         match self.yanked(chart, version)? {
             None => Ok(()),
-            Some(yanked) => Err(Error::new(Exit::Conflict, format!("{chart} {version} was yanked"))
-                .because(yanked.reason)
-                .remedy(format!("cargo xtask release unyank {version}"))
-                .remedy("or take the next version: cargo xtask release patch")),
+            Some(yanked) => Err(was_yanked(version, &yanked.reason)),
         }
     }
 
@@ -236,6 +233,13 @@ impl Index {
             if listed.is_empty() { "none".into() } else { listed.join(", ") }
         ))
     }
+}
+
+/// The error for a version that was taken out of the index.
+pub fn was_yanked(version: &str, reason: &str) -> Error {
+    Error::new(Exit::Conflict, format!("{version} was yanked: {reason}"))
+        .remedy(format!("put it back: cargo xtask release unyank {version}"))
+        .remedy("or take the next version: cargo xtask release patch")
 }
 
 fn shown_digest(entry: &Entry) -> &str {

@@ -107,22 +107,11 @@ fn a_rehearsal_without_dependency_list_is_made_again_once_it_can_have_one() {
 #[test]
 fn a_taken_tag_names_both_ways_out() {
     let revision = "f".repeat(40);
-    let world = World { tagged: Ok(Some(ImageFacts { revision: Some(revision.clone()), ..ours(&BOTH) })), ..nothing() };
-    let ImagePlan::Conflict(error) = PRODUCTION.decide(|wanted| image(&world, wanted)) else { panic!("no conflict") };
+    let other = ImageFacts { revision: Some(revision.clone()), ..ours(&BOTH) };
+    let images = Images { tagged: Ok(Some(other)), archive: Ok(None) };
+    let ImagePlan::Conflict(error) = PRODUCTION.decide(|wanted| image(&images, wanted)) else { panic!("no conflict") };
     let text = error.to_string();
     assert!(text.contains(&format!("git checkout {revision}")) && text.contains("release 3.1.1"), "{text}");
-}
-
-fn nothing() -> World {
-    World {
-        commit: Ok(None),
-        tagged: Ok(None),
-        archive: Ok(None),
-        listing: Ok(Listing::default()),
-        tags: Ok(BTreeMap::new()),
-        shown: Ok(None),
-        scanned: BTreeSet::new(),
-    }
 }
 
 /// A world as far as a release of 3.1.0 changes it. 3.0.0 may be there, too.
@@ -257,8 +246,7 @@ impl Model {
         let scanned = self.scanned.clone();
         World {
             commit: Ok(commit),
-            tagged: Ok(tagged),
-            archive: Ok(archive),
+            images: Images { tagged: Ok(tagged), archive: Ok(archive) },
             listing: Ok(listing),
             tags: Ok(self.tags.clone()),
             shown: Ok(shown),
@@ -266,10 +254,10 @@ impl Model {
         }
     }
 
-    fn plan(&self) -> (ImagePlan, Vec<Planned>) {
+    fn plan(&self) -> Plan {
         let machine = if self.strict { PRODUCTION } else { REHEARSAL };
         let world = self.world();
-        machine.decide(|wanted| (image(&world, wanted), plan(&world, wanted)))
+        machine.decide(|wanted| plan(&world, wanted))
     }
 
     /// What no user may ever meet.
@@ -283,7 +271,7 @@ impl Model {
         }
         if self.archive.is_some() && self.index.contains_key(&version(1)) {
             assert!(
-                self.world().archive.unwrap().unwrap().image.is_some(),
+                self.world().images.archive.unwrap().unwrap().image.is_some(),
                 "a listed chart names an image that is there"
             );
         }
@@ -303,7 +291,7 @@ proptest! {
 
     #[test]
     fn x3_a_plan_leads_to_a_world_in_which_nothing_is_left_to_do_and_shows_nothing_too_early(start in models()) {
-        let (image, steps) = start.plan();
+        let Plan { image, steps } = start.plan();
         if check(&steps).is_err() {
             let foreign = start.tags.get("v3.1.0").is_some_and(|digest| start.images[digest].revision.as_deref() != Some(COMMIT));
             prop_assert!(start.yanked || (start.strict && (foreign || !start.pushed)), "{start:#?}\n{steps:#?}");
@@ -318,13 +306,13 @@ proptest! {
             if *step >= Step::Push {
                 // Whoever goes on from here, with a plan of their own, does what was printed; everybody verifies, and nobody can know
                 // that every cache was told until something followed.
-                let (_, now) = model.plan();
+                let now = model.plan().steps;
                 prop_assert!(check(&now).is_ok(), "after {step}: {now:#?}");
                 let left: BTreeSet<Step> = printed[number + 1..].iter().copied().chain([Step::Verify]).chain((*step == Step::Invalidate).then_some(*step)).collect();
                 prop_assert_eq!(to_do(&now), Vec::from_iter(left), "after {} of {:#?}", step, start);
             }
         }
-        prop_assert_eq!(to_do(&model.plan().1), [Step::Verify]);
+        prop_assert_eq!(to_do(&model.plan().steps), [Step::Verify]);
     }
 
     #[test]
@@ -332,15 +320,15 @@ proptest! {
         let unknown = || Error::new(Exit::Environment, "cannot be asked");
         let mut world = model.world();
         match unseen {
-            0 => world.tagged = Err(unknown()),
-            1 => world.archive = Err(unknown()),
+            0 => world.images.tagged = Err(unknown()),
+            1 => world.images.archive = Err(unknown()),
             2 => world.listing = Err(unknown()),
             3 => world.tags = Err(unknown()),
             _ => world.commit = Err(unknown()),
         }
         let machine = if model.strict { PRODUCTION } else { REHEARSAL };
-        let steps = machine.decide(|wanted| plan(&world, wanted));
-        let adopted_from_archive = unseen == 0 && matches!(&world.archive, Ok(Some(Archive { image: Some(_), .. })));
+        let steps = machine.decide(|wanted| plan(&world, wanted)).steps;
+        let adopted_from_archive = unseen == 0 && matches!(&world.images.archive, Ok(Some(Archive { image: Some(_), .. })));
         prop_assert!(check(&steps).is_err() || adopted_from_archive, "{steps:#?}");
     }
 }
