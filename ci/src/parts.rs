@@ -62,15 +62,17 @@ pub(crate) enum Stage {
     Beside,
     /// One after the other, while nothing else runs: they measure time or memory.
     Alone,
-    /// One after the other in each of two lanes, which run at the same time.
+    /// One after the other in each lane; the lanes run at the same time.
     Lane(Lane),
 }
 
-/// What runs beside the other lane: each leaves cores idle now and then, and three would starve each other.
+/// What runs beside the other lanes, since each leaves cores idle now and then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lane {
     /// A release and what comes of it: by far the most tests.
     Releases,
+    /// The longest test of these, which would otherwise be the last to end, alone.
+    Kills,
     /// The operator, alone and then on a node.
     Clusters,
 }
@@ -96,6 +98,8 @@ impl Part {
 const TIMED: &str = "timed::";
 /// The modules of tests that only guard against rot, and take long.
 const NIGHTLY: &str = "nightly::";
+/// The module whose one test takes longest.
+const KILLS: &str = "kill_in_production::";
 /// The modules of xtask's tests that release the real operator.
 const REAL: [&str; 2] = ["node::", "product::"];
 /// The part that only installs what all others need.
@@ -141,7 +145,7 @@ fn quick() -> Vec<Part> {
 fn thorough() -> Vec<Part> {
     use Stage::{Alone, Beside};
     let (operator, xtask) = (Programs::Integration("operator"), Programs::Integration("xtask"));
-    let elsewhere = [&REAL[..], &[TIMED, NIGHTLY]].concat();
+    let elsewhere = [&REAL[..], &[KILLS, TIMED, NIGHTLY]].concat();
     let mut parts = front();
     parts.extend([
         part(TOOLS, Runs::Nothing, Beside),
@@ -155,7 +159,8 @@ fn thorough() -> Vec<Part> {
         tests("operator timed", operator, &[TIMED], &[NIGHTLY], 1, Alone),
         tests("xtask timed", xtask, &[TIMED], &[NIGHTLY], 1, Alone),
         tests("operator", operator, &[], &[TIMED, NIGHTLY], 4, Stage::Lane(Lane::Clusters)),
-        tests("xtask", xtask, &[], &elsewhere, 8, Stage::Lane(Lane::Releases)),
+        tests("xtask", xtask, &[], &elsewhere, 7, Stage::Lane(Lane::Releases)),
+        tests("xtask kills", xtask, &[KILLS], &[], 1, Stage::Lane(Lane::Kills)),
         tests("node", xtask, &REAL, &[TIMED, NIGHTLY], 2, Stage::Lane(Lane::Clusters)),
     ]);
     parts

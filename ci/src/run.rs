@@ -96,7 +96,7 @@ impl Run<'_> {
         });
         of(Stage::Alone).for_each(|part| self.attempt(|| self.check(part)));
         std::thread::scope(|scope| {
-            for lane in [Lane::Releases, Lane::Clusters] {
+            for lane in [Lane::Releases, Lane::Kills, Lane::Clusters] {
                 scope.spawn(move || of(Stage::Lane(lane)).for_each(|part| self.attempt(|| self.check(part))));
             }
         });

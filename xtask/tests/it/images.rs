@@ -20,7 +20,7 @@ struct Image {
 }
 
 static IMAGE: LazyLock<Image> = LazyLock::new(|| {
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     demo.xtask(&["release", "1.0.0"]).ok();
     let world = World::new(demo);
     let mut history = vec![("1.0.0", seen_tags(&world.demo))];

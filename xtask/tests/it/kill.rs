@@ -125,7 +125,7 @@ fn x3_x4_h6_a_release_survives_a_kill_at_any_moment() {
 
 #[test]
 fn x3_a_run_that_is_killed_while_a_child_runs_is_finished_by_the_next_one() {
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     let (hold, held) = (demo.root().join("target/hold"), demo.root().join("target/held"));
     demo.write("target/hold", "");
     let programs = tempfile::tempdir().unwrap();
@@ -153,7 +153,7 @@ fn x3_a_run_that_is_killed_while_a_child_runs_is_finished_by_the_next_one() {
     let again = demo.xtask(&["release", "--json"]).ok().json();
     assert_eq!((again["changed"].as_bool(), &again["digest"]), (Some(false), &report["digest"]));
     assert!(demo.snapshot() == published && demo.versions() == ["1.0.0"]);
-    let undisturbed = Demo::on_port(demo.port);
+    let undisturbed = Demo::that_compiles_on_port(demo.port);
     assert_eq!(undisturbed.xtask(&["release", "--json"]).ok().json()["digest"], report["digest"]);
 }
 

@@ -4,7 +4,7 @@ use crate::support::Demo;
 
 #[test]
 fn h2_a_release_publishes_archive_image_index_and_tags() {
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     let report = demo.xtask(&["release", "--json"]).ok().json();
     assert_eq!((report["version"].as_str(), report["changed"].as_bool()), (Some("1.0.0"), Some(true)));
     assert_eq!(demo.versions(), ["1.0.0"]);

@@ -136,7 +136,7 @@ fn i2_an_image_with_fewer_platforms_is_completed_once_more_can_be_built() {
         (&without_library, "no rustc here has the standard library for aarch64-unknown-linux-gnu"),
     ];
     for (programs, why) in lacks {
-        let demo = Demo::new();
+        let demo = Demo::that_compiles();
         let run = released(&demo, programs);
         let told: Vec<&str> = run.stderr.lines().filter(|line| line.contains("linux/arm64 is left out")).collect();
         assert!(told.len() == 1 && told[0].contains(why), "{}", run.stderr);

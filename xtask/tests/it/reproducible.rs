@@ -31,8 +31,8 @@ const SETTINGS: [(&str, &str); 14] = [
 #[test]
 fn i15_one_commit_gives_the_same_bytes_in_another_folder_for_another_user_with_other_settings() {
     let Some(programs) = build_programs() else { return };
-    let plain = Demo::new();
-    let other = Demo::on_port(plain.port);
+    let plain = Demo::that_compiles();
+    let other = Demo::that_compiles_on_port(plain.port);
     with_generated_code(&plain);
     with_generated_code(&other);
     assert_eq!(plain.git(&["rev-parse", "HEAD"]), other.git(&["rev-parse", "HEAD"]), "one commit");
@@ -56,7 +56,7 @@ fn i15_the_binary_holds_no_path_of_the_machine() {
     if !can_compile() {
         return;
     }
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     with_generated_code(&demo);
     demo.xtask(&["release"]).ok();
     let home = std::env::var("HOME").unwrap();
@@ -78,7 +78,7 @@ fn i15_the_binary_holds_no_path_of_the_machine() {
 
 #[test]
 fn i8_and_i15_commit_and_compiler_can_be_read_from_the_image() {
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     demo.xtask(&["release"]).ok();
     let image = Layout::read(&demo.root().join("target/xtask/image")).unwrap();
     for part in image.platforms().unwrap() {
@@ -105,7 +105,7 @@ fn i8_and_i15_commit_and_compiler_can_be_read_from_the_image() {
 #[test]
 fn x3_a_release_of_another_compiler_is_finished_with_its_image() {
     let Some(rustc) = two_compilers() else { return };
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     let (folder, first) = (demo.published(), release(&demo, &rustc[0]));
     let whole = demo.snapshot();
     // The image is pushed and tagged, and the rest was never done.
@@ -131,11 +131,11 @@ fn x3_a_release_of_another_compiler_is_finished_with_its_image() {
 #[test]
 fn x5_where_two_compilers_met_the_archive_decides_and_the_version_tags_follow() {
     let Some(rustc) = two_compilers() else { return };
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     let first = release(&demo, &rustc[0]);
     let whole = demo.snapshot();
     // Another machine was at it at the same time: its image was pushed, and took the tags.
-    let other = Demo::on_port(demo.port);
+    let other = Demo::that_compiles_on_port(demo.port);
     let second = release(&other, &rustc[1]);
     assert_ne!(first, second, "two compilers make two images");
     let blobs = "target/published/image/blobs";

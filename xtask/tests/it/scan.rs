@@ -21,7 +21,7 @@ fn nothing_is_published(demo: &Demo) {
 fn i9_every_platform_is_scanned_on_its_own_and_its_crates_are_seen() {
     let Some(laboratory) = Laboratory::new() else { return };
     laboratory.know(&["absent=CVE-2026-0001=CRITICAL", "demo=CVE-2026-0002=HIGH"], 1);
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     let released = laboratory.release(&demo).ok();
     assert!(released.stderr.contains("Scanning"), "{}", released.stderr);
     for (platform, architecture) in [("linux-amd64", "amd64"), ("linux-arm64", "arm64")] {
@@ -35,7 +35,7 @@ fn i9_every_platform_is_scanned_on_its_own_and_its_crates_are_seen() {
 fn i9_reports_are_kept_as_json_and_sarif_even_where_the_scan_stops_the_release() {
     let Some(laboratory) = Laboratory::new() else { return };
     laboratory.know(&["demo=CVE-2026-0007=CRITICAL"], 1);
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     demo.write("target/xtask/scan/linux-s390x.sarif", "of another time");
     laboratory.release(&demo).fails(10, "CVE-2026-0007");
     let kept = files_below(&demo.root().join("target/xtask/scan"));
@@ -60,7 +60,7 @@ fn i9_reports_are_kept_as_json_and_sarif_even_where_the_scan_stops_the_release()
 fn i9_a_finding_passes_while_a_waiver_holds_and_no_longer() {
     let Some(laboratory) = Laboratory::new() else { return };
     laboratory.know(&["demo=CVE-2026-0008=CRITICAL"], 1);
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     let other = tempfile::tempdir().unwrap();
     let later = other.path().join("later.toml");
     let later = later.to_str().unwrap();
@@ -96,7 +96,7 @@ fn i9_a_finding_passes_while_a_waiver_holds_and_no_longer() {
 fn i9_a_waiver_that_is_less_than_whole_stops_everything_before_the_build_and_every_problem_is_listed() {
     let Some(laboratory) = Laboratory::new() else { return };
     laboratory.know(&[], 1);
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     demo.write("waivers.toml", waiver("CVE-2026-0009", 92) + "[[waiver]]\nid = \"CVE-2026-0010\"\nuntil = 1\n");
     demo.commit("hasty");
     let stopped = laboratory.release(&demo).fails(3, "more than 90 days away");
@@ -121,7 +121,7 @@ fn i9_the_scanner_sees_no_credential_and_not_the_callers_home() {
     let seen = laboratory.folder.path().join("seen");
     let real = tool("trivy").unwrap();
     laboratory.replace_trivy(&format!("env >>'{}'\nexec '{}' \"$@\"\n", seen.display(), real.display()));
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     let mut command = laboratory.command(&demo, &["release"]);
     let secrets =
         ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GITHUB_TOKEN", "ACTIONS_RUNTIME_TOKEN"];
@@ -151,7 +151,7 @@ fn i9_the_scanner_sees_no_credential_and_not_the_callers_home() {
 fn i9_a_scanner_that_fails_or_says_nothing_is_not_a_clean_scan() {
     let Some(laboratory) = Laboratory::new() else { return };
     laboratory.know(&[], 1);
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     laboratory.run(&demo, &["release", "build"]).ok();
     let scan = |script: &str| {
         laboratory
@@ -173,7 +173,7 @@ fn i9_a_scanner_that_fails_or_says_nothing_is_not_a_clean_scan() {
 fn i9_i7_x4_a_critical_finding_stops_the_release_with_nothing_published() {
     let Some(laboratory) = Laboratory::new() else { return };
     laboratory.know(&["demo=CVE-2026-0003=CRITICAL"], 1);
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     let stopped = laboratory.release(&demo).fails(10, "CVE-2026-0003 in demo 1.0.0");
     assert!(stopped.stderr.contains("linux/amd64") && stopped.stderr.contains("linux/arm64"), "{}", stopped.stderr);
     nothing_is_published(&demo);
@@ -183,7 +183,7 @@ fn i9_i7_x4_a_critical_finding_stops_the_release_with_nothing_published() {
 fn i9_a_critical_finding_on_one_platform_only_is_enough() {
     let Some(laboratory) = Laboratory::new() else { return };
     laboratory.know(&["only-arm=CVE-2026-0004=CRITICAL"], 1);
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     demo.edit(
         "operator/Cargo.toml",
         "[package]",
@@ -203,7 +203,7 @@ fn i9_a_critical_finding_on_one_platform_only_is_enough() {
 fn i9_settings_of_the_callers_shell_and_folder_do_not_weaken_the_scan() {
     let Some(laboratory) = Laboratory::new() else { return };
     laboratory.know(&["demo=CVE-2026-0005=CRITICAL"], 1);
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     demo.write("trivy.yaml", "severity: [LOW]\nscan:\n  scanners: [secret]\n");
     demo.write(".trivyignore", "CVE-2026-0005\n");
     demo.commit("stray settings");
@@ -220,7 +220,7 @@ fn i9_settings_of_the_callers_shell_and_folder_do_not_weaken_the_scan() {
 #[test]
 fn a_rehearsal_without_a_usable_database_says_so_and_goes_on_where_the_target_allows_it() {
     let Some(laboratory) = Laboratory::new() else { return };
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     laboratory.know(&["demo=CVE-2026-0006=CRITICAL"], 49);
     let released = laboratory.release(&demo).ok();
     assert!(released.stderr.contains("Not scanned") && released.stderr.contains("49 h old"), "{}", released.stderr);
@@ -237,7 +237,7 @@ fn a_rehearsal_without_a_usable_database_says_so_and_goes_on_where_the_target_al
 fn i9_an_image_that_went_unscanned_is_not_taken_for_scanned_by_a_target_that_insists() {
     let Some(laboratory) = Laboratory::new() else { return };
     laboratory.know(&[], 1);
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     let (table, insisting) =
         ("[workspace.metadata.release.targets.local]", "[workspace.metadata.release.targets.careful]");
     let manifest = demo.read("Cargo.toml");
@@ -259,7 +259,7 @@ fn i9_a_release_of_trivy_that_stole_credentials_is_refused_even_where_a_scan_is_
     laboratory.know(&[], 1);
     for version in ["0.69.4", "0.69.5", "0.69.6"] {
         laboratory.replace_trivy(&format!("echo 'Version: {version}'\n"));
-        let demo = Demo::new();
+        let demo = Demo::that_compiles();
         laboratory.release(&demo).fails(11, "must not be run");
         nothing_is_published(&demo);
     }
@@ -269,7 +269,7 @@ fn i9_a_release_of_trivy_that_stole_credentials_is_refused_even_where_a_scan_is_
 fn an_image_without_dependency_list_is_made_again_once_cargo_auditable_is_there() {
     let Some(laboratory) = Laboratory::new() else { return };
     laboratory.know(&[], 1);
-    let demo = Demo::new();
+    let demo = Demo::that_compiles();
     let first = demo.xtask(&["release", "--json"]).ok().json();
     let second = laboratory.release(&demo).ok();
     assert!(second.stderr.contains("carry no dependency list"), "{}", second.stderr);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
@@ -19,12 +19,23 @@ use tempfile::TempDir;
 pub struct Demo {
     folder: TempDir,
     pub port: u16,
+    /// Whether its binaries are really compiled: most tests are about what becomes of a binary, whatever is in it.
+    compiles: bool,
 }
 
 impl Demo {
     /// The workspace of `fixtures/demo`, committed once. Every call gives the same commit, the port aside.
     pub fn new() -> Self {
         Self::on_port(free_port())
+    }
+
+    /// The same, whose binaries are compiled by this machine's compilers.
+    pub fn that_compiles() -> Self {
+        Self::that_compiles_on_port(free_port())
+    }
+
+    pub fn that_compiles_on_port(port: u16) -> Self {
+        Demo { compiles: true, ..Self::on_port(port) }
     }
 
     pub fn on_port(port: u16) -> Self {
@@ -38,11 +49,16 @@ impl Demo {
     }
 
     fn within(folder: TempDir, port: u16) -> Self {
-        let demo = Demo { folder, port };
+        let demo = Demo { folder, port, compiles: false };
         copy_fixture(&fixtures().join("demo"), demo.root(), port);
         demo.git(&["init", "--quiet", "--initial-branch=main"]);
         demo.commit("first");
         demo
+    }
+
+    /// From now on its binaries are really compiled.
+    pub fn compile(&mut self) {
+        self.compiles = true;
     }
 
     pub fn root(&self) -> &Path {
@@ -90,7 +106,7 @@ impl Demo {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = xtask();
         command.current_dir(self.root()).args(arguments);
-        if !links_for_linux() {
+        if !self.compiles || !links_for_linux() {
             let folder = &*PRETENDED;
             let path = std::env::var_os("PATH").unwrap_or_default();
             let path = std::iter::once(folder.clone()).chain(std::env::split_paths(&path));
@@ -147,7 +163,7 @@ impl Demo {
     pub fn cloned(&self, remote: &Path, branch: &str) -> Demo {
         let folder = tempfile::tempdir_in(self.root().parent().unwrap()).unwrap();
         git(folder.path(), &["clone", "--quiet", remote.to_str().unwrap(), "."]);
-        let demo = Demo { folder, port: self.port };
+        let demo = Demo { folder, port: self.port, compiles: self.compiles };
         if demo.git(&["branch", "--show-current"]) != branch {
             demo.git(&["switch", "--quiet", "--create", branch]);
             demo.git(&["push", "--quiet", "--set-upstream", "origin", branch]);
@@ -189,8 +205,18 @@ pub struct Run {
 }
 
 impl Run {
+    /// A program that was written just now may still be open for writing in a child that another thread is starting, which the system
+    /// refuses to run (`ETXTBSY`): it is tried again until that child is itself.
     pub fn of(mut command: Command) -> Self {
-        Run::from(command.stdin(Stdio::null()).output().unwrap())
+        let mut output = command.stdin(Stdio::null()).output();
+        wait_until(Duration::from_secs(10), || {
+            let is_busy = matches!(&output, Err(error) if error.kind() == ErrorKind::ExecutableFileBusy);
+            if is_busy {
+                output = command.output();
+            }
+            !is_busy
+        });
+        Run::from(output.unwrap())
     }
 
     /// Asserts success.

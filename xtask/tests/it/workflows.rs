@@ -259,28 +259,24 @@ fn i7_x3_what_code_scanning_refuses_is_seen_and_keeps_no_chart_from_users() {
     assert_eq!(whole.production.versions(0), ["1.0.0"]);
 }
 
-mod timed {
-    use super::{Account, Duration, Ended, Event, Runner};
-
-    #[test]
-    fn h8_a_pull_request_is_planned_without_a_role_and_from_cold_packages_in_less_than_a_minute() {
-        const LIMIT: Duration = Duration::from_secs(60);
-        let Some(account) = Account::new() else { return };
-        account.forget_packages();
-        let origin = tempfile::tempdir().unwrap();
-        account.push_to(origin.path());
-        let runner = Runner::in_account(&account, origin.path());
-        let outcome = runner.run("deploy-infrastructure.yml", &Event::pull_request());
-        for (job, ended) in &outcome.jobs {
-            let expected = if job == "plan" { Ended::Well } else { Ended::Skipped };
-            assert_eq!(*ended, expected, "{job}: a pull request gets no role");
-        }
-        assert_eq!(account.status(), None);
-        // What npm has fetched is there, so that no network is measured, and what counts is the time of a processor.
-        let took = runner.took("Plan");
-        println!("cold npm ci and synth: {:.1} s of a processor", took.as_secs_f64());
-        assert!(took > Duration::from_secs(1) && took < LIMIT, "{took:?}");
+#[test]
+fn h8_a_pull_request_is_planned_without_a_role_and_from_cold_packages_in_less_than_a_minute() {
+    const LIMIT: Duration = Duration::from_secs(60);
+    let Some(account) = Account::new() else { return };
+    account.forget_packages();
+    let origin = tempfile::tempdir().unwrap();
+    account.push_to(origin.path());
+    let runner = Runner::in_account(&account, origin.path());
+    let outcome = runner.run("deploy-infrastructure.yml", &Event::pull_request());
+    for (job, ended) in &outcome.jobs {
+        let expected = if job == "plan" { Ended::Well } else { Ended::Skipped };
+        assert_eq!(*ended, expected, "{job}: a pull request gets no role");
     }
+    assert_eq!(account.status(), None);
+    // What npm has fetched is there, so that no network is measured, and what counts is the time of a processor.
+    let took = runner.took("Plan");
+    println!("cold npm ci and synth: {:.1} s of a processor", took.as_secs_f64());
+    assert!(took > Duration::from_secs(1) && took < LIMIT, "{took:?}");
 }
 
 #[test]

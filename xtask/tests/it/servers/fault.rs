@@ -227,6 +227,18 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// Whether such a request may change what users get.
+    pub fn may_change(self, asked: &Asked) -> bool {
+        let writes = !matches!(asked.method.as_str(), "GET" | "HEAD");
+        match self {
+            Dialect::S3 => writes,
+            // Caches change while somebody asks how far an invalidation is.
+            Dialect::Aws => asked.path.contains("/invalidation"),
+            // Nothing leads to a blob before a manifest does.
+            Dialect::Registry => writes && asked.path.contains("/manifests/"),
+        }
+    }
+
     fn code(self, status: u16) -> &'static str {
         match (self, status) {
             (Dialect::S3, 404) => "NoSuchKey",

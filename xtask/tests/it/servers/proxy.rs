@@ -150,8 +150,7 @@ impl Shared {
             },
         };
         self.note(number, |seen| seen.answered = Some(answer.status));
-        // AWS's other services change caches while they are asked how far they are.
-        if self.faults.dialect() == Dialect::Aws || !matches!(asked.method.as_str(), "GET" | "HEAD") {
+        if self.faults.dialect().may_change(&asked) {
             self.changes.0.fetch_add(1, Ordering::SeqCst);
         }
         answer

@@ -23,10 +23,12 @@ pub struct Whole {
 
 impl Whole {
     pub fn new() -> Option<Self> {
-        let (production, laboratory, buildx) = (Production::new()?, Laboratory::new()?, tool("buildx")?);
+        let (mut production, laboratory, buildx) = (Production::new()?, Laboratory::new()?, tool("buildx")?);
         if !Buildkit::can_run() {
             return None;
         }
+        // The scanner looks for crates in the binaries.
+        production.demo.compile();
         let programs = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(&buildx, programs.path().join("buildx")).unwrap();
         let _buildkit = Buildkit::start("kit", &buildx, programs.path());
