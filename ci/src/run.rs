@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use xtask::cli::Ci;
+use xtask::commands::ci::Ci;
 use xtask::config::Workspace;
 use xtask::error::{Context, Error, Exit, Result};
 use xtask::process::Call;

@@ -50,7 +50,7 @@ fn main() {
     if words.iter().any(|word| word == "tables") {
         return measure::write_tables(root);
     }
-    if is_run_as_people_do(&["figures"], &words) {
+    if is_run_as_people_do("xtask", "figures", &words) {
         return;
     }
     let mut figures = Figures::of(root, "xtask.json");

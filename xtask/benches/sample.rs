@@ -10,12 +10,12 @@ use xtask::image::layout::sha256_hex;
 use crate::measure::{cargo, root};
 
 /// Runs the same benchmark as the development build that people have. False where it is that already.
-pub(crate) fn is_run_as_people_do(bench: &[&str], words: &[String]) -> bool {
+pub(crate) fn is_run_as_people_do(package: &str, bench: &str, words: &[String]) -> bool {
     if cfg!(debug_assertions) {
         return false;
     }
     let mut again = cargo(root());
-    again.args(["bench", "--profile", "dev", "--locked", "--package", "xtask", "--bench"]).args(bench);
+    again.args(["bench", "--profile", "dev", "--locked", "--package", package, "--bench", bench]);
     assert!(again.arg("--").args(words).status().unwrap().success());
     true
 }

@@ -395,12 +395,6 @@ impl Target {
         matches!(self.place, Location::Remote(_))
     }
 
-    /// The error of whoever wants to deploy the infrastructure of a target that is a folder.
-    pub fn no_infrastructure(&self) -> Error {
-        Error::new(Exit::Usage, format!("target `{}` is a folder: it has no infrastructure", self.name))
-            .remedy("name a target that has a `stack`: --to production")
-    }
-
     /// How long one request may take.
     pub fn timeout(&self) -> Duration {
         match &self.place {

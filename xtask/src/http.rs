@@ -1,4 +1,7 @@
 //! The one door to HTTP as an anonymous user: no credentials, no cache, no proxy for what is on this machine.
+//!
+//! What is on this machine speaks no TLS, and nothing here can. Whoever reaches further makes an anonymous user that can
+//! (`xtask-remote`).
 
 use std::time::Duration;
 
@@ -31,6 +34,9 @@ pub fn runtime() -> Result<tokio::runtime::Runtime> {
     runtime.context(Exit::Failure, || "cannot start a runtime".into())
 }
 
+/// Settings of an anonymous user.
+pub type Settings = ureq::config::ConfigBuilder<ureq::typestate::AgentScope>;
+
 /// An anonymous user. Connections are kept between requests.
 #[derive(Clone, Debug)]
 pub struct Anonymous {
@@ -38,20 +44,21 @@ pub struct Anonymous {
 }
 
 impl Anonymous {
-    /// A user who has asked for nothing yet, and who goes through the proxies of the environment only to other machines.
-    pub fn new(url: &str) -> Self {
-        Self::with_limit(url, Duration::from_secs(30))
+    /// A user of servers without TLS, who waits for as long for each answer and has asked for nothing yet.
+    pub fn new(limit: Duration) -> Self {
+        Self::with_settings(limit, |settings| settings)
     }
 
-    /// The same, who waits for as long for each answer.
-    pub fn with_limit(url: &str, limit: Duration) -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(limit));
-        let config = if url.starts_with("http://") { config.proxy(None) } else { config };
-        // The machine's own certificates, so that a company's proxy or a test's authority is trusted where it is installed.
-        #[cfg(feature = "remote")]
-        let config = config
-            .tls_config(ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier).build());
-        Anonymous { agent: config.build().into() }
+    /// The same with other settings, such as those of TLS.
+    pub fn with_settings(limit: Duration, set: impl FnOnce(Settings) -> Settings) -> Self {
+        let settings = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(limit));
+        Anonymous { agent: set(settings).build().into() }
+    }
+
+    /// Another user of the same kind, who has no connection yet.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Anonymous { agent: self.agent.config().clone().into() }
     }
 
     /// Fetches a URL; an answer of any status is an answer.
@@ -61,7 +68,9 @@ impl Anonymous {
     pub fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
         const SIZE_MAX: u64 = 1 << 30;
         let what = || format!("cannot fetch {url}");
-        let request = headers.iter().fold(self.agent.get(url), |request, (name, value)| request.header(*name, *value));
+        let request = self.agent.get(url);
+        let request = if url.starts_with("http://") { request.config().proxy(None).build() } else { request };
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let mut response = request.call().context(Exit::Verify, what)?;
         let headers = response.headers().iter();
         let headers =

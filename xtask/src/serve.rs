@@ -136,7 +136,7 @@ fn port_error(port: u16, error: &std::io::Error) -> Error {
 fn is_served(site: &Site, target: &Target) -> bool {
     // Ours answers at once; another program may never.
     const LIMIT: Duration = Duration::from_secs(5);
-    let answer = Anonymous::with_limit(&target.repository, LIMIT).get(&format!("{}/", target.repository), &[]);
+    let answer = Anonymous::new(LIMIT).get(&format!("{}/", target.repository), &[]);
     answer.is_ok_and(|answer| answer.header(FOLDER_HEADER) == Some(&site.identity))
 }
 

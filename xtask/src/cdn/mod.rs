@@ -7,9 +7,6 @@ use std::time::Duration;
 
 use crate::error::Result;
 
-#[cfg(feature = "remote")]
-pub mod cloudfront;
-
 /// How long a cache may serve an index that it was not told to drop: the index's own `max-age`, and a little for clocks.
 pub const STALE_FOR: Duration = Duration::from_secs(310);
 

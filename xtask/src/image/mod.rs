@@ -8,7 +8,5 @@ pub mod layout;
 pub mod pull;
 pub mod recipe;
 pub mod registry;
-#[cfg(feature = "remote")]
-pub mod remote;
 pub mod scan;
 pub mod waivers;

@@ -23,13 +23,8 @@ pub struct Puller<'t> {
 
 impl<'t> Puller<'t> {
     /// Somebody who has asked for nothing yet.
-    pub fn new(target: &'t Target) -> Self {
-        Puller {
-            target,
-            user: Anonymous::with_limit(&target.registry, target.timeout()),
-            token: RefCell::new(None),
-            refused: Cell::new(false),
-        }
+    pub fn new(target: &'t Target, user: &Anonymous) -> Self {
+        Puller { target, user: user.another(), token: RefCell::new(None), refused: Cell::new(false) }
     }
 
     /// Whether the last part that was asked for is not for anonymous users.

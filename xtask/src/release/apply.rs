@@ -31,7 +31,9 @@ pub fn run(root: &Path, options: &Options) -> Result<Report> {
     const PLANS: usize = 10;
     let _turn = take_turn(root)?;
     if options.init {
-        repository::put_first(&*Destination::named(&Workspace::find(root)?, &options.target)?.store)?;
+        let workspace = Workspace::find(root)?;
+        let destination = Destination::named(&workspace, &options.target, options.connector.as_ref())?;
+        repository::put_first(&*destination.store)?;
     }
     let pipeline = Pipeline::open(root, options)?.bump()?;
     let _served = pipeline.destination.serve()?;

@@ -33,8 +33,8 @@ pub struct Facts {
 ///
 /// # Errors
 /// Everything that does not agree, at once; GitHub cannot be asked.
-pub fn check(version: &Version, variables: Variables) -> Result<()> {
-    facts(version, variables)?.map_or(Ok(()), |facts| judge(version, &facts))
+pub fn check(version: &Version, user: &Anonymous, variables: Variables) -> Result<()> {
+    facts(version, user, variables)?.map_or(Ok(()), |facts| judge(version, &facts))
 }
 
 /// Decides.
@@ -71,7 +71,7 @@ pub fn judge(version: &Version, facts: &Facts) -> Result<()> {
 ///
 /// # Errors
 /// GitHub does not answer, or not as documented.
-pub fn facts(version: &Version, variables: Variables) -> Result<Option<Facts>> {
+pub fn facts(version: &Version, user: &Anonymous, variables: Variables) -> Result<Option<Facts>> {
     let set = |name: &str| variables(name).filter(|value| !value.is_empty());
     let (Some("true"), Some(repository)) = (set("GITHUB_ACTIONS").as_deref(), set("GITHUB_REPOSITORY")) else {
         return Ok(None);
@@ -80,7 +80,7 @@ pub fn facts(version: &Version, variables: Variables) -> Result<Option<Facts>> {
     let [name, _] = version_tags(version);
     let api = set("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".into());
     let url = format!("{api}/repos/{repository}/releases/tags/{name}");
-    let prerelease = match ask(&url, set("GITHUB_TOKEN").as_deref())? {
+    let prerelease = match ask(user, &url, set("GITHUB_TOKEN").as_deref())? {
         Some(tick) => Some(tick),
         None => ticked_in_event(set("GITHUB_EVENT_PATH").as_deref())?,
     };
@@ -100,13 +100,12 @@ struct Release {
 }
 
 /// The tick of a release that there is.
-fn ask(url: &str, token: Option<&str>) -> Result<Option<bool>> {
+fn ask(user: &Anonymous, url: &str, token: Option<&str>) -> Result<Option<bool>> {
     const ATTEMPTS: usize = 4;
     const FIRST_PAUSE: Duration = Duration::from_millis(400);
     let authorization = token.map(|token| format!("Bearer {token}"));
     let mut headers = vec![("accept", "application/vnd.github+json"), ("user-agent", "xtask")];
     headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
-    let user = Anonymous::new(url);
     retry(ATTEMPTS, FIRST_PAUSE, || {
         let refused = |answer: &Answer| {
             let said = format!("status {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
@@ -194,6 +193,7 @@ mod tests {
     #[test]
     fn outside_of_actions_nobody_is_asked() {
         let nothing = |name: &str| (name == "GITHUB_REPOSITORY").then(|| "a/b".to_owned());
-        assert_eq!(facts(&"3.0.0".parse().unwrap(), &nothing).unwrap(), None);
+        let user = Anonymous::new(Duration::from_secs(1));
+        assert_eq!(facts(&"3.0.0".parse().unwrap(), &user, &nothing).unwrap(), None);
     }
 }

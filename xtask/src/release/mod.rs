@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use semver::Version;
 
+use crate::connector::Connector;
 use crate::disk::Lock;
 use crate::error::Result;
 use crate::ui;
@@ -15,6 +16,7 @@ use crate::ui;
 pub mod apply;
 pub mod bump;
 pub mod destination;
+pub mod doctor;
 pub mod github;
 pub mod image;
 pub mod observe;
@@ -47,6 +49,8 @@ pub struct Options {
     pub builder: Option<String>,
     /// The file of waivers [default: the one in the workspace root].
     pub waivers: Option<PathBuf>,
+    /// The way to targets beyond this machine, where there is one.
+    pub connector: Option<Connector>,
 }
 
 /// What is released: decided once, never changed.

@@ -90,6 +90,6 @@ impl Pipeline {
         if self.destination.cdn.is_none() || listing.entry.is_none() {
             return Ok(None);
         }
-        verify::listed(self.target(), &self.chart.name, &self.release.version.to_string())
+        verify::listed(&self.destination, &self.release.version.to_string())
     }
 }

@@ -49,7 +49,7 @@ impl Pipeline {
         check_ignored(&source, &target)?;
         let chart = package::manifest(&chart_files(&workspace, &source)?)?;
         bump::check_agreement(&workspace, &chart)?;
-        let destination = Destination::open(&workspace, target, chart.name)?;
+        let destination = Destination::open(&workspace, target, chart.name, options.connector.as_ref())?;
         let current = &workspace.package.version;
         let version = match &options.bump {
             bump if destination.target.is_remote() => {
@@ -89,7 +89,7 @@ impl Pipeline {
         if !self.target().is_remote() {
             return Ok(());
         }
-        github::check(&self.workspace.package.version, &|name| std::env::var(name).ok())
+        github::check(&self.workspace.package.version, &self.destination.user, &|name| std::env::var(name).ok())
     }
 
     /// For a target beyond this machine: commits the version where the tree does not say it yet, and makes sure that others can have

@@ -6,6 +6,7 @@ use crate::image::labels::ImageFacts;
 use crate::image::layout::{self, Digest, Platform};
 use crate::release::Release;
 use crate::release::pipeline::Pipeline;
+use crate::release::step::{Planned, State};
 use crate::release::verify::{self, Proof};
 use crate::ui;
 
@@ -76,6 +77,20 @@ impl Report {
             ("commit", format!("`{}`", self.revision)),
         ];
         verify::page(&format!("{chart} {}", self.version), &rows, &self.proof)
+    }
+}
+
+/// A plan: one line for each step, on standard output.
+pub fn print_plan(steps: &[Planned]) {
+    for Planned { step, state } in steps {
+        let (style, word, detail) = match state {
+            State::Done(detail) => (ui::NEUTRAL, "done", detail.clone()),
+            State::ToDo(detail) => (ui::GOOD, "to do", detail.clone()),
+            State::Conflict(error) => (ui::BAD, "conflict", error.to_string()),
+            State::Unknown(error) => (ui::WARNING, "unknown", error.to_string()),
+        };
+        let detail = detail.replace('\n', "\n                    ");
+        ui::result(format_args!("{step:<10} {style}{word:<8}{style:#} {detail}"));
     }
 }
 

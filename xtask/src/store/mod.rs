@@ -6,8 +6,6 @@
 use crate::error::Result;
 
 pub mod directory;
-#[cfg(feature = "remote")]
-pub mod s3;
 
 /// A file of the store, and a mark of this very content that `replace` compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
