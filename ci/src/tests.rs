@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use xtask::error::{Context, Exit, Result};
-use xtask::process::Call;
+use xtask::sys::children::Call;
 
 use crate::parts::{Programs, Tests};
 
@@ -40,7 +40,7 @@ impl Program {
     pub(crate) fn call(&self, tests: &Tests) -> Call {
         let skipped = tests.skip.iter().flat_map(|name| ["--skip", name]);
         Call::new(&self.path)
-            .within(&self.folder)
+            .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)
             .args(["--test-threads", &tests.threads.to_string()])
             .args(skipped)

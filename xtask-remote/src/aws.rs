@@ -21,7 +21,7 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use xtask::config::Remote;
 use xtask::error::{Error, Exit, Result};
-use xtask::http;
+use xtask::sys::http;
 
 /// How often the SDK tries what was throttled, cut off, or failed on the server's side.
 const ATTEMPTS: u32 = 5;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use aws_sdk_cloudfront::Client;
 use aws_sdk_cloudfront::types::{InvalidationBatch, Paths};
 
-use xtask::cdn::Cdn;
-use xtask::effect::announce;
+use xtask::chart::cdn::Cdn;
 use xtask::error::{Context, Error, Exit, Result};
+use xtask::sys::failpoints::announce;
 
 use crate::aws::{AlsoPassing, Aws, explain};
 

@@ -6,21 +6,18 @@
 
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
-use ureq::tls::{RootCerts, TlsConfig};
 use xtask::config::{self, Target};
 use xtask::connector::{Connector, DeployOptions, Seams};
 use xtask::error::{Context, Exit, Result};
-use xtask::http::Anonymous;
 
 pub mod aws;
 pub mod cloudfront;
 pub mod deploy;
 pub mod registry;
 pub mod s3;
+pub mod tls;
 
 /// The way to targets beyond this machine.
 pub const CONNECTOR: Connector = Connector { open, deploy };
@@ -28,22 +25,14 @@ pub const CONNECTOR: Connector = Connector { open, deploy };
 fn open(target: &Target, remote: &config::Remote) -> Result<Seams> {
     let aws = Rc::new(aws::Aws::new(remote)?);
     Ok(Seams {
-        registry: Box::new(registry::Remote::new(target)?),
+        registry: Box::new(registry::HttpRegistry::new(target)?),
         store: Box::new(s3::Bucket::new(Rc::clone(&aws))),
         cdn: Some(Box::new(cloudfront::Distribution::new(aws))),
-        user: anonymous(remote.timeout),
+        user: tls::anonymous(remote.timeout),
     })
 }
 
 fn deploy(root: &Path, target: &Target, remote: &config::Remote, options: &DeployOptions) -> Result<Value> {
     let report = deploy::run(root, target, remote, options)?;
     serde_json::to_value(report).context(Exit::Failure, || "cannot write JSON".into())
-}
-
-/// An anonymous user whom servers with TLS answer, too. The machine's own certificates count, so that a company's proxy or a test's
-/// authority is trusted where it is installed.
-pub fn anonymous(limit: Duration) -> Anonymous {
-    let crypto = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).unversioned_rustls_crypto_provider(crypto);
-    Anonymous::with_settings(limit, |settings| settings.tls_config(tls.build()))
 }

@@ -16,15 +16,15 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 
 use xtask::config::Target;
-use xtask::effect::announce;
 use xtask::error::{Context, Error, Exit, Result};
-use xtask::http;
-use xtask::image::layout::{self, Digest, Layout, Part, PlatformImage};
-use xtask::image::registry::Registry;
-use xtask::retry::{Failure, retry};
+use xtask::oci::registry::Registry;
+use xtask::oci::{self, Digest, Layout, Part, PlatformImage};
+use xtask::sys::failpoints::announce;
+use xtask::sys::http;
+use xtask::sys::retry::{Failure, retry};
 use xtask::ui;
 
-use crate::anonymous;
+use crate::tls;
 
 /// How often a request that was throttled, cut off, or failed on the server's side is tried.
 const ATTEMPTS: usize = 6;
@@ -33,7 +33,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const PAGE: usize = 100;
 
 /// An image's repository in a registry.
-pub struct Remote {
+pub struct HttpRegistry {
     client: Client,
     host: String,
     path: String,
@@ -50,7 +50,7 @@ pub struct Remote {
     known: RefCell<BTreeMap<Digest, Vec<PlatformImage>>>,
 }
 
-impl Remote {
+impl HttpRegistry {
     /// The repository of a target's image; asks nothing yet.
     ///
     /// # Errors
@@ -66,9 +66,8 @@ impl Remote {
             ..ClientConfig::default()
         };
         let (host, path) = target.image.split_once('/').unwrap_or_default();
-        // The client takes what the process has. A choice made before stands.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        Ok(Remote {
+        tls::choose();
+        Ok(HttpRegistry {
             client: Client::try_from(config).context(Exit::Failure, || format!("cannot prepare to talk to {host}"))?,
             host: host.to_owned(),
             path: path.to_owned(),
@@ -185,7 +184,7 @@ impl Remote {
 
     /// What the registry says to somebody who only asks whether it is one.
     fn greeting(&self) -> Option<u16> {
-        let answer = anonymous(self.limit).get(&format!("{}/v2/", self.url), &[]);
+        let answer = tls::anonymous(self.limit).get(&format!("{}/v2/", self.url), &[]);
         answer.ok().map(|answer| answer.status)
     }
 
@@ -227,7 +226,7 @@ impl Refusal {
     }
 }
 
-impl Registry for Remote {
+impl Registry for HttpRegistry {
     fn tags(&self) -> Result<Vec<String>> {
         let image = self.tagged("latest");
         let what = || format!("cannot list the tags of {}/{}", self.host, self.path);
@@ -270,7 +269,7 @@ impl Registry for Remote {
         let credentials = self.credentials()?;
         let bytes = match part {
             Part::Manifest => {
-                let types = [layout::INDEX, layout::MANIFEST];
+                let types = [oci::INDEX, oci::MANIFEST];
                 self.request(RegistryOperation::Pull, &what, || {
                     self.client.pull_manifest_raw(&image, credentials, &types)
                 })
@@ -294,7 +293,7 @@ impl Registry for Remote {
         if let Some(parts) = self.known.borrow().get(digest) {
             return Ok(parts.clone());
         }
-        let parts = layout::platform_images(digest, &|part, digest| self.fetch(part, digest))?;
+        let parts = oci::platform_images(digest, &|part, digest| self.fetch(part, digest))?;
         self.known.borrow_mut().insert(digest.clone(), parts.clone());
         Ok(parts)
     }
@@ -308,16 +307,16 @@ impl Registry for Remote {
                 progress.add(blob.size);
             }
             let digest = &part.descriptor.digest;
-            self.put_manifest(&self.by_digest(digest), layout::MANIFEST, layout_blob(image, digest)?)?;
+            self.put_manifest(&self.by_digest(digest), oci::MANIFEST, layout_blob(image, digest)?)?;
         }
-        self.put_manifest(&self.by_digest(&image.digest), layout::INDEX, layout_blob(image, &image.digest)?)
+        self.put_manifest(&self.by_digest(&image.digest), oci::INDEX, layout_blob(image, &image.digest)?)
     }
 
     fn tag(&self, tags: &[(String, Digest)]) -> Result<()> {
         for (tag, digest) in tags {
             if self.resolve(tag)?.as_ref() != Some(digest) {
                 let bytes = self.fetch(Part::Manifest, digest)?;
-                self.put_manifest(&self.tagged(tag), layout::INDEX, &bytes)?;
+                self.put_manifest(&self.tagged(tag), oci::INDEX, &bytes)?;
             }
         }
         Ok(())

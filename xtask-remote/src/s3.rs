@@ -13,10 +13,10 @@ use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 
 use xtask::chart::repository;
-use xtask::effect::announce;
+use xtask::chart::store::{Object, Revision, Store, Write, Written};
 use xtask::error::{Error, Exit, Result};
-use xtask::retry::{Failure, retry};
-use xtask::store::{Object, Revision, Store, Write, Written};
+use xtask::sys::failpoints::announce;
+use xtask::sys::retry::{Failure, retry};
 
 use crate::aws::{Aws, explain};
 

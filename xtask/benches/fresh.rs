@@ -17,7 +17,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use tempfile::TempDir;
-use xtask::image::layout::Layout;
+use xtask::oci::Layout;
 
 mod measure;
 mod table;

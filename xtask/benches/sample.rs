@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
+use xtask::chart::archive;
 use xtask::chart::index::{Entry, Index};
 use xtask::chart::manifest::ChartManifest;
-use xtask::chart::package;
-use xtask::image::layout::sha256_hex;
+use xtask::oci::sha256_hex;
 
 use crate::measure::{cargo, root};
 
@@ -41,7 +41,7 @@ pub(crate) fn entry(chart: &str, version: &str) -> Entry {
     let digest = sha256_hex(version.as_bytes());
     manifest
         .annotations
-        .insert(package::RELEASED_IMAGE.into(), format!("ghcr.io/alto9/{chart}:{version}@sha256:{digest}"));
+        .insert(archive::RELEASED_IMAGE.into(), format!("ghcr.io/alto9/{chart}:{version}@sha256:{digest}"));
     manifest.annotations.insert(
         "artifacthub.io/images".into(),
         format!("- name: {chart}\n  image: ghcr.io/alto9/{chart}:{version}@sha256:{digest}\n  platforms:\n  - linux/amd64\n  - linux/arm64\n"),

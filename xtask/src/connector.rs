@@ -4,12 +4,12 @@ use std::path::Path;
 
 use clap::Args;
 
-use crate::cdn::Cdn;
+use crate::chart::cdn::Cdn;
+use crate::chart::store::Store;
 use crate::config::{Remote, Target};
 use crate::error::Result;
-use crate::http::Anonymous;
-use crate::image::registry::Registry;
-use crate::store::Store;
+use crate::oci::registry::Registry;
+use crate::sys::http::Anonymous;
 
 /// The way to targets beyond this machine.
 #[derive(Clone, Copy, Debug)]

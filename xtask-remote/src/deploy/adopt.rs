@@ -10,13 +10,13 @@ use serde_json::value::RawValue;
 
 use xtask::chart::index::{self, Entry, FILE, Index};
 use xtask::chart::repository;
+use xtask::chart::store::{Store, Write};
 use xtask::error::{Context, Error, Exit, Result};
-use xtask::http::Anonymous;
-use xtask::image::layout::sha256_hex;
-use xtask::store::{Store, Write};
+use xtask::oci::sha256_hex;
+use xtask::sys::http::Anonymous;
 use xtask::ui;
 
-use crate::anonymous;
+use crate::tls::anonymous;
 
 /// How long one file may take.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use xtask::config::Remote;
-use xtask::disk;
 use xtask::error::{Context, Error, Exit, Result};
-use xtask::process::{Call, Running};
-use xtask::tools;
+use xtask::sys::children::{Call, Running};
+use xtask::sys::files;
+use xtask::sys::tools;
 use xtask::ui;
 
 /// Reading a thousand files and making one: more than a minute is a machine in trouble.
@@ -65,7 +65,7 @@ impl App {
             return Err(missing);
         }
         let installed =
-            disk::read(&self.folder.join("node_modules/.package-lock.json")).map_err(|error| vec![error])?;
+            files::read(&self.folder.join("node_modules/.package-lock.json")).map_err(|error| vec![error])?;
         let installed = installed.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(Value::Null);
         if matches_lock(&wanted, &installed) { Ok(()) } else { self.install().map_err(|error| vec![error]) }
     }
@@ -80,9 +80,9 @@ impl App {
         let [program, arguments @ ..] = &words[..] else {
             return Err(Error::new(Exit::Workspace, "infrastructure/cdk.json names no `app`"));
         };
-        disk::remove(out)?;
+        files::remove(out)?;
         // As the CDK CLI runs it, without a second start of node and a question to AWS that nobody here needs answered.
-        let call = Call::new(program).args(arguments).within(&self.folder).env("CDK_OUTDIR", out);
+        let call = Call::new(program).args(arguments).current_dir(&self.folder).env("CDK_OUTDIR", out);
         let call = self.said.iter().fold(call, |call, (name, value)| call.env(name, value));
         Ok(Synthesis { running: call.start_silently()?, out: out.to_owned() })
     }
@@ -99,7 +99,7 @@ impl App {
             .args(words)
             .args(["--no-notices", "--app"])
             .args([&assembly.folder])
-            .within(&self.folder)
+            .current_dir(&self.folder)
             .env("CDK_DISABLE_CLI_TELEMETRY", "true")
             .env("AWS_REGION", &remote.region);
         let call = match std::env::var_os("NO_COLOR") {
@@ -116,7 +116,7 @@ impl App {
 
     fn manifest(&self, name: &str) -> Result<Value> {
         let path = self.folder.join(name);
-        let Some(bytes) = disk::read(&path)? else {
+        let Some(bytes) = files::read(&path)? else {
             return Err(Error::new(Exit::Workspace, format!("infrastructure/{name} is not there"))
                 .because("the infrastructure is a CDK app in that folder"));
         };
@@ -144,7 +144,7 @@ impl App {
         ui::status("Installing", "the packages of infrastructure/package-lock.json");
         // Whatever NODE_ENV says: the CDK CLI is among those for development.
         let words = ["ci", "--ignore-scripts", "--include=dev", "--no-audit", "--no-fund"];
-        ui::step("npm ci", || Call::new("npm").args(words).within(&self.folder).run_silently(INSTALL_LIMIT))
+        ui::step("npm ci", || Call::new("npm").args(words).current_dir(&self.folder).run_silently(INSTALL_LIMIT))
             .map_err(|error| Error { exit: Exit::Environment, ..error })
     }
 }
@@ -164,7 +164,7 @@ impl Synthesis {
         self.running.finish(SYNTH_LIMIT).map_err(complaints)?;
         let path = self.out.join(format!("{stack}.template.json"));
         let template =
-            disk::read(&path).map_err(|error| vec![error])?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            files::read(&path).map_err(|error| vec![error])?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         match template {
             Some(template) => Ok(Assembly { folder: self.out, template }),
             None => {

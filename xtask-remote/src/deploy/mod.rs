@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use xtask::chart::index::FILE;
 use xtask::chart::repository;
+use xtask::chart::store::Store;
 use xtask::config::{Remote, Target};
 use xtask::connector::DeployOptions;
 use xtask::error::{Error, Exit, Result};
-use xtask::store::Store;
 use xtask::ui;
 
 use crate::aws::Aws;
@@ -35,7 +35,7 @@ use app::{App, Assembly};
 use change::{Change, Changes};
 use inputs::Inputs;
 use preflight::Caller;
-use stack::{Failure, Seen, Stack, Standing};
+use stack::{Failure, Seen, Stack, StackState};
 
 /// The type of the records that lead users to the distribution.
 const RECORDS: &str = "AWS::Route53::RecordSet";
@@ -163,8 +163,8 @@ impl<'a> Deployment<'a> {
         let is_whole = self.look_at_buckets(&deployed, &assembly.template, &mut problems);
         // Nothing where it cannot be known; what is in the way of that is a problem already.
         let listed = match seen.standing {
-            Standing::Ready | Standing::Stuck if is_whole => problems.keep(self.listed()),
-            Standing::Ready | Standing::Stuck => None,
+            StackState::Ready | StackState::Stuck if is_whole => problems.keep(self.listed()),
+            StackState::Ready | StackState::Stuck => None,
             _ => Some(None),
         };
         let sends_users = changes.adds(RECORDS) && self.options.adopt_from.is_none();
@@ -203,12 +203,12 @@ impl<'a> Deployment<'a> {
         let seen = problems.keep(stack.look())?;
         let name = &self.remote.stack;
         match seen.standing {
-            Standing::Busy if self.options.plan || !problems.is_empty() => {
+            StackState::Busy if self.options.plan || !problems.is_empty() => {
                 problems.add(Some(stack::busy(name, &seen)));
                 None
             }
-            Standing::Busy => problems.keep(stack.settle(seen)),
-            Standing::HalfDeleted => {
+            StackState::Busy => problems.keep(stack.settle(seen)),
+            StackState::HalfDeleted => {
                 problems.add(Some(
                     Error::new(Exit::Conflict, format!("stack {name} was deleted half way: {}", seen.status))
                         .because(Failure::list(&stack.failures(None).unwrap_or_default()))
@@ -229,7 +229,9 @@ impl<'a> Deployment<'a> {
     /// The template that is deployed; nothing where a first deployment is to come.
     fn deployed(&self, seen: &Seen, problems: &mut Problems) -> Value {
         match seen.standing {
-            Standing::Ready | Standing::Stuck => problems.keep(Stack::new(&self.aws).template()).unwrap_or_default(),
+            StackState::Ready | StackState::Stuck => {
+                problems.keep(Stack::new(&self.aws).template()).unwrap_or_default()
+            }
             _ => Value::Null,
         }
     }
@@ -297,12 +299,12 @@ impl<'a> Deployment<'a> {
     fn carry_out(&self, survey: Survey) -> Result<Report> {
         let Survey { assembly, seen, changes, caller, adoption, lacks_index } = survey;
         let stack = Stack::new(&self.aws);
-        let deploys = !changes.is_empty() || seen.standing == Standing::Stuck;
+        let deploys = !changes.is_empty() || seen.standing == StackState::Stuck;
         if (deploys || lacks_index) && !self.agreed(&changes)? {
             return Err(Error::new(Exit::Failure, "nothing was changed, as you wish"));
         }
         stack.recover(&seen)?;
-        let is_new = matches!(seen.standing, Standing::Absent | Standing::Stillborn);
+        let is_new = matches!(seen.standing, StackState::Absent | StackState::Stillborn);
         if is_new && adoption.is_some() && changes.adds(RECORDS) {
             ui::status("Deploying", "all but the records, until the charts are there");
             self.deploy(&self.without_records()?)?;
@@ -416,19 +418,19 @@ fn loss(change: &Change) -> Error {
 fn state(name: &str, seen: &Seen) -> String {
     let status = &seen.status;
     match seen.standing {
-        Standing::Absent => format!("There is no stack {name} now."),
-        Standing::Stillborn => {
+        StackState::Absent => format!("There is no stack {name} now."),
+        StackState::Stillborn => {
             format!("Stack {name} is in {status}: what was made was removed again, and the next run begins anew.")
         }
-        Standing::Ready if status.contains("ROLLBACK") => {
+        StackState::Ready if status.contains("ROLLBACK") => {
             format!("Stack {name} is in {status}: all is as it was before.")
         }
-        Standing::Ready => format!("Stack {name} is in {status}."),
-        Standing::Busy => format!("Stack {name} is still in {status}: the next run waits for its end."),
-        Standing::Stuck => {
+        StackState::Ready => format!("Stack {name} is in {status}."),
+        StackState::Busy => format!("Stack {name} is still in {status}: the next run waits for its end."),
+        StackState::Stuck => {
             format!("Stack {name} is in {status}: going back failed, too, and the next run resumes that.")
         }
-        Standing::HalfDeleted => format!("Stack {name} is in {status}."),
+        StackState::HalfDeleted => format!("Stack {name} is in {status}."),
     }
 }
 

@@ -13,8 +13,8 @@ use xtask::config::{Remote, Target};
 use xtask::error::{Error, Exit, Result};
 use xtask::ui;
 
-use crate::anonymous;
 use crate::aws::{Aws, explain};
+use crate::tls::anonymous;
 
 /// Whoever the credentials are of.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use aws_sdk_cloudformation::types::{StackEvent, TemplateStage};
 use serde_json::Value;
 
-use xtask::effect::announce;
 use xtask::error::{Context, Error, Exit, Result};
+use xtask::sys::failpoints::announce;
 use xtask::ui;
 
 use crate::aws::{Aws, explain};
@@ -23,7 +23,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What can be done with a stack in a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum StackState {
     /// There is none.
     Absent,
     /// It can be changed.
@@ -38,15 +38,15 @@ pub enum Standing {
     HalfDeleted,
 }
 
-impl Standing {
+impl StackState {
     fn of(status: &str) -> Self {
         match status {
-            "DELETE_COMPLETE" => Standing::Absent,
-            "REVIEW_IN_PROGRESS" | "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED" => Standing::Stillborn,
-            "UPDATE_ROLLBACK_FAILED" => Standing::Stuck,
-            "DELETE_FAILED" => Standing::HalfDeleted,
-            _ if status.ends_with("_IN_PROGRESS") => Standing::Busy,
-            _ => Standing::Ready,
+            "DELETE_COMPLETE" => StackState::Absent,
+            "REVIEW_IN_PROGRESS" | "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" | "CREATE_FAILED" => StackState::Stillborn,
+            "UPDATE_ROLLBACK_FAILED" => StackState::Stuck,
+            "DELETE_FAILED" => StackState::HalfDeleted,
+            _ if status.ends_with("_IN_PROGRESS") => StackState::Busy,
+            _ => StackState::Ready,
         }
     }
 }
@@ -55,7 +55,7 @@ impl Standing {
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// What can be done with it.
-    pub standing: Standing,
+    pub standing: StackState,
     /// CloudFormation's word for its state; empty where there is none.
     pub status: String,
     /// Its outputs.
@@ -99,7 +99,7 @@ impl<'a> Stack<'a> {
         let outputs = stack.outputs().iter();
         let outputs =
             outputs.filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())));
-        Ok(Seen { standing: Standing::of(&status), status, outputs: outputs.collect() })
+        Ok(Seen { standing: StackState::of(&status), status, outputs: outputs.collect() })
     }
 
     /// The template that is deployed.
@@ -119,10 +119,10 @@ impl<'a> Stack<'a> {
     /// It takes more than an hour.
     pub fn settle(&self, mut seen: Seen) -> Result<Seen> {
         let (started, mut pause) = (Instant::now(), Duration::from_millis(500));
-        if seen.standing == Standing::Busy {
+        if seen.standing == StackState::Busy {
             ui::note("Waiting", format_args!("for what is under way in stack {}: {}", self.name, seen.status));
         }
-        while seen.standing == Standing::Busy {
+        while seen.standing == StackState::Busy {
             if started.elapsed() > PATIENCE {
                 return Err(
                     busy(self.name, &seen).because(format!("it has been for {} minutes", PATIENCE.as_secs() / 60))
@@ -141,7 +141,7 @@ impl<'a> Stack<'a> {
     /// AWS refuses.
     pub fn recover(&self, seen: &Seen) -> Result<()> {
         match seen.standing {
-            Standing::Stillborn => {
+            StackState::Stillborn => {
                 ui::note(
                     "Removing",
                     format_args!("what a creation that failed left: stack {} in {}", self.name, seen.status),
@@ -150,7 +150,7 @@ impl<'a> Stack<'a> {
                 let deleted = self.aws.wait(self.client.delete_stack().stack_name(self.name).send());
                 deleted.map_err(|error| explain(&format!("cannot delete stack {}", self.name), &error))?;
             }
-            Standing::Stuck => {
+            StackState::Stuck => {
                 ui::note("Resuming", format_args!("the way back of an update that failed: stack {}", self.name));
                 announce("roll back", &format_args!("stack {}", self.name));
                 let resumed = self.aws.wait(self.client.continue_update_rollback().stack_name(self.name).send());
@@ -160,7 +160,7 @@ impl<'a> Stack<'a> {
         }
         let now = self.settle(self.look()?)?;
         match now.standing {
-            Standing::Absent | Standing::Ready => Ok(()),
+            StackState::Absent | StackState::Ready => Ok(()),
             _ => Err(Error::new(Exit::Repository, format!("stack {} is in {}", self.name, now.status))
                 .because(self.failures(None)?.iter().map(Failure::to_string).collect::<Vec<_>>().join("\n"))
                 .remedy("remove the reason that AWS gives, then retry the command")),
@@ -204,7 +204,7 @@ pub fn busy(name: &str, seen: &Seen) -> Error {
 }
 
 fn absent() -> Seen {
-    Seen { standing: Standing::Absent, status: String::new(), outputs: BTreeMap::new() }
+    Seen { standing: StackState::Absent, status: String::new(), outputs: BTreeMap::new() }
 }
 
 fn failure(event: &StackEvent) -> Option<Failure> {
@@ -229,22 +229,22 @@ mod tests {
     #[test]
     fn every_state_has_its_way() {
         for (status, standing) in [
-            ("CREATE_COMPLETE", Standing::Ready),
-            ("UPDATE_COMPLETE", Standing::Ready),
-            ("UPDATE_ROLLBACK_COMPLETE", Standing::Ready),
-            ("IMPORT_COMPLETE", Standing::Ready),
-            ("UPDATE_FAILED", Standing::Ready),
-            ("ROLLBACK_COMPLETE", Standing::Stillborn),
-            ("ROLLBACK_FAILED", Standing::Stillborn),
-            ("REVIEW_IN_PROGRESS", Standing::Stillborn),
-            ("UPDATE_ROLLBACK_FAILED", Standing::Stuck),
-            ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", Standing::Busy),
-            ("ROLLBACK_IN_PROGRESS", Standing::Busy),
-            ("DELETE_IN_PROGRESS", Standing::Busy),
-            ("DELETE_FAILED", Standing::HalfDeleted),
-            ("DELETE_COMPLETE", Standing::Absent),
+            ("CREATE_COMPLETE", StackState::Ready),
+            ("UPDATE_COMPLETE", StackState::Ready),
+            ("UPDATE_ROLLBACK_COMPLETE", StackState::Ready),
+            ("IMPORT_COMPLETE", StackState::Ready),
+            ("UPDATE_FAILED", StackState::Ready),
+            ("ROLLBACK_COMPLETE", StackState::Stillborn),
+            ("ROLLBACK_FAILED", StackState::Stillborn),
+            ("REVIEW_IN_PROGRESS", StackState::Stillborn),
+            ("UPDATE_ROLLBACK_FAILED", StackState::Stuck),
+            ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", StackState::Busy),
+            ("ROLLBACK_IN_PROGRESS", StackState::Busy),
+            ("DELETE_IN_PROGRESS", StackState::Busy),
+            ("DELETE_FAILED", StackState::HalfDeleted),
+            ("DELETE_COMPLETE", StackState::Absent),
         ] {
-            assert_eq!(Standing::of(status), standing, "{status}");
+            assert_eq!(StackState::of(status), standing, "{status}");
         }
     }
 

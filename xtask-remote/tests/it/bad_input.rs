@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
-use xtask::image::layout::sha256_hex;
+use xtask::oci::sha256_hex;
 
 use crate::support::{Demo, Run, build_programs, files_below, pretended_programs, programs, skipped};
 

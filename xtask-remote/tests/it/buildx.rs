@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use xtask::image::layout::{Annotations, ImageIndex, Layout};
+use xtask::oci::{Annotations, ImageIndex, Layout};
 
 use crate::servers::Buildkit;
 use crate::support::{Demo, Run, pretended_programs, tool};

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use semver::Version;
-use xtask::chart::package::{self, RELEASED_IMAGE};
-use xtask::image::layout::sha256_hex;
+use xtask::chart::archive::{self, RELEASED_IMAGE};
+use xtask::oci::sha256_hex;
 use xtask::release::version;
 
 use crate::production::{IMAGE, Production};
@@ -260,7 +260,7 @@ fn charts(production: &Production) -> BTreeMap<String, String> {
         let path = url.strip_prefix(&production.edge.url()).unwrap();
         let archive = production.edge.get(1, path).is(200).body;
         assert_eq!(entry["digest"].as_str(), Some(sha256_hex(&archive).as_str()), "{path}");
-        let manifest = package::manifest(&package::unpack(&archive).unwrap()).unwrap();
+        let manifest = archive::manifest(&archive::unpack(&archive).unwrap()).unwrap();
         let (version, image) = (entry["version"].as_str().unwrap(), &manifest.annotations[RELEASED_IMAGE]);
         let (name, digest) = image.split_once('@').unwrap();
         assert_eq!(name, format!("{}/{IMAGE}:{version}", production.registry.name()));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use xtask::chart::package;
+use xtask::chart::archive;
 
 use crate::support::{Demo, Helm, World, files_below, yaml_documents};
 
@@ -470,7 +470,7 @@ fn h2_the_real_chart_is_free_of_complaints_in_the_sources_and_released() {
 #[test]
 fn h2_the_released_real_chart_differs_from_the_sources_in_its_manifest_alone() {
     let archive = REAL.demo.snapshot()[&format!("kube9-operator-{}.tgz", real_version())].clone();
-    let published = package::unpack(&archive).unwrap();
+    let published = archive::unpack(&archive).unwrap();
     let sources = files_below(&real_chart());
     for (name, content) in &published {
         assert!(name == "Chart.yaml" || sources.get(name) == Some(content), "{name}");

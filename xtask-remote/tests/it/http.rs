@@ -133,7 +133,7 @@ fn i2_a_manifest_is_found_by_tag_and_by_digest_with_the_type_that_it_says_it_is(
         let manifest = get(&format!("/v2/team/demo/manifests/{reference}"));
         assert_eq!(manifest.status, 200, "{reference}");
         manifest.has("content-type", INDEX).has("docker-content-digest", &digest);
-        assert_eq!(xtask::image::layout::Digest::of(&manifest.body).to_string(), digest);
+        assert_eq!(xtask::oci::Digest::of(&manifest.body).to_string(), digest);
         index = manifest.body;
     }
     let index: serde_json::Value = serde_json::from_slice(&index).unwrap();

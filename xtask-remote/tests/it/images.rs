@@ -55,7 +55,7 @@ fn raw(demo: &Demo, reference: &str) -> String {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    xtask::image::layout::Digest::of(bytes).to_string()
+    xtask::oci::Digest::of(bytes).to_string()
 }
 
 /// Every tag and the digest it leads to, as a client sees them; nothing where there is no client.

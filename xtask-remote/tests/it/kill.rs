@@ -1,7 +1,7 @@
 //! SIGKILL at every effect of a run, in the middle of effects, and at any moment; loss of power; what users see stays whole, and the
 //! same words finish the release.
 //!
-//! The tool announces every change it makes and every child it starts (`xtask::effect`). A run without disturbance says how many
+//! The tool announces every change it makes and every child it starts (`xtask::sys::failpoints`). A run without disturbance says how many
 //! there are; then, for each number, a run is halted just before that effect, killed, looked at, and repeated. An effect
 //! that is added to the tool is covered from then on without a change here. So is what a loss of power may leave there, of which
 //! a kill leaves nothing: see `power_loss`.
@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 use semver::Version;
 use tempfile::TempDir;
+use xtask::chart::archive::{self, RELEASED_IMAGE};
 use xtask::chart::index::{self, Index};
-use xtask::chart::package::{self, RELEASED_IMAGE};
 use xtask::error::{Error, Exit};
-use xtask::image::layout::{self, Digest, ImageIndex, REF_NAME, sha256_hex};
+use xtask::oci::{self, Digest, ImageIndex, REF_NAME, sha256_hex};
 use xtask::release::version;
 
 use crate::power_loss::{Journal, Loss, is_effect};
@@ -670,13 +670,13 @@ impl Public {
         let name = entry["urls"][0].as_str().unwrap().rsplit('/').next().unwrap();
         let archive = self.files.get(name).ok_or_else(|| format!("{name} is listed and not there"))?;
         ensure(entry["digest"].as_str() == Some(&sha256_hex(archive)), || format!("{name} holds other bytes"))?;
-        let manifest = package::manifest(&package::unpack(archive).unwrap()).unwrap();
+        let manifest = archive::manifest(&archive::unpack(archive).unwrap()).unwrap();
         let digest: Digest = manifest.annotations[RELEASED_IMAGE].rsplit_once('@').unwrap().1.parse().unwrap();
         let blob = |_, digest: &Digest| {
             let bytes = self.files.get(&format!("image/blobs/sha256/{}", digest.hex())).cloned().unwrap_or_default();
             if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(Error::new(Exit::Verify, digest.to_string())) }
         };
-        layout::collect(&digest, &blob).map_err(|error| format!("{name} leads to what is not there: {error}"))?;
+        oci::collect(&digest, &blob).map_err(|error| format!("{name} leads to what is not there: {error}"))?;
         Ok(digest)
     }
 }

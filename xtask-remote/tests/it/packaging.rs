@@ -7,8 +7,8 @@ use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use xtask::chart::package::{self, ChartFiles, Stamp};
-use xtask::source::Item;
+use xtask::chart::archive::{self, ChartFiles, Stamp};
+use xtask::git::Item;
 
 use crate::support::{Demo, Helm, files_below, write_items, yaml_documents};
 
@@ -364,8 +364,8 @@ fn compare(helm: &Helm, items: &Items) -> Result<Vec<String>, String> {
     let (source, staged) = (folder.path().join("source/demo"), folder.path().join("staged/demo"));
     write_items(&source, items);
     let text = |error: xtask::error::Error| error.to_string();
-    let files = package::collect(items).map_err(text)?;
-    let plain = package::pack(&files, TIME).map_err(text)?;
+    let files = archive::collect(items).map_err(text)?;
+    let plain = archive::pack(&files, TIME).map_err(text)?;
     let theirs = content(&packaged(helm, &source)?);
     // The manifest of the sources may hold what Helm drops.
     let without_manifest = |archive: &[u8]| {
@@ -377,8 +377,8 @@ fn compare(helm: &Helm, items: &Items) -> Result<Vec<String>, String> {
     plain.insert("demo/Chart.yaml".into(), theirs["demo/Chart.yaml"].clone());
     let mut wrong = differences(&plain, &theirs, &["/Chart.yaml", "/Chart.lock"]);
 
-    let (files, manifest) = package::stage(files, &stamp()).map_err(text)?;
-    let released = package::pack(&files, TIME).map_err(text)?;
+    let (files, manifest) = archive::stage(files, &stamp()).map_err(text)?;
+    let released = archive::pack(&files, TIME).map_err(text)?;
     write_items(&staged, &files.iter().map(|(path, bytes)| file(path, bytes)).collect::<Items>());
     let theirs = packaged(helm, &staged)?;
     wrong.extend(differences(&content(&released), &content(&theirs), &["/Chart.yaml", "/Chart.lock"]));
@@ -416,7 +416,7 @@ fn h2_what_helm_refuses_to_package_is_refused() {
         if !helms.is_empty() && helms.iter().all(|helm| packaged(helm, folder.path()).is_ok()) {
             accepted.push(format!("every Helm packages: {what}"));
         }
-        match package::collect(&items).and_then(|files| package::stage(files, &stamp())) {
+        match archive::collect(&items).and_then(|files| archive::stage(files, &stamp())) {
             Ok(_) => accepted.push(format!("we package: {what}")),
             Err(error) if !error.to_string().contains(said) => accepted.push(format!("{what}: no `{said}` in {error}")),
             Err(_) => {}

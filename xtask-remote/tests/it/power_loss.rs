@@ -2,7 +2,7 @@
 //!
 //! Until it was synced, a change may be lost while a later one survives, and a file may hold a part of what was written: POSIX
 //! promises no order (T. S. Pillai and others, "All File Systems Are Not Created Equal", OSDI 2014). The record of a run
-//! (`xtask::effect`) says what was changed and what was synced. What stood at the changed places before is kept here, and put
+//! (`xtask::sys::failpoints`) says what was changed and what was synced. What stood at the changed places before is kept here, and put
 //! back for the changes that are lost.
 
 #![expect(clippy::disallowed_methods, reason = "tests make states of a disk that no program leaves")]
@@ -119,7 +119,7 @@ impl Change {
         }
     }
 
-    /// The name that a file has until it is in place (`xtask::disk`).
+    /// The name that a file has until it is in place (`xtask::sys::files`).
     fn temporary(&self) -> PathBuf {
         self.path.with_file_name(format!(".{}.new", self.path.file_name().unwrap().display()))
     }

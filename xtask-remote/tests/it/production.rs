@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use xtask::image::layout::Layout;
+use xtask::oci::Layout;
 
 use crate::servers::{Answer, Asked, Dialect, HEADERS, PASSWORD, Proxy, USER, Way, Whole};
 pub use crate::servers::{IMAGE, Production};
@@ -179,7 +179,7 @@ fn x1_i9_x4_a_release_by_buildx_and_trivy_publishes_exactly_the_bytes_that_were_
     }
     let index = &whole.production.index(0)["entries"]["demo"][0];
     let archive = whole.production.edge.get(0, "/demo-1.0.0.tgz").is(200).body;
-    assert_eq!(index["digest"], xtask::image::layout::sha256_hex(&archive));
+    assert_eq!(index["digest"], xtask::oci::sha256_hex(&archive));
     assert_eq!(whole.release(&[]).ok().json()["changed"], false);
 }
 
@@ -227,7 +227,7 @@ fn x7_doctor_shows_everything_that_production_lacks_at_once_each_with_its_remedy
     let stranger = doctor(production.acquaint(production.demo.command(&words))).stderr;
     assert!(stranger.contains("there are no AWS credentials: aws sso login"), "{stranger}");
     production.demo.edit("Cargo.toml", "scan = \"if-installed\"\nplain", "scan = \"required\"\nplain");
-    let without_tools = xtask::tools::on_path("git").unwrap();
+    let without_tools = xtask::sys::tools::on_path("git").unwrap();
     let mut publisher = production.command(&words);
     publisher.env("PATH", without_tools.parent().unwrap());
     let lacking = doctor(publisher).stderr;

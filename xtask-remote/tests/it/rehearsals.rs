@@ -376,7 +376,7 @@ fn x6_verify_names_what_is_not_as_it_was_published() {
     demo.xtask(&["verify", "1.0.0"]).ok();
     let good = demo.keep();
     let layer = {
-        let image = xtask::image::layout::Layout::read(&demo.root().join("target/xtask/image")).unwrap();
+        let image = xtask::oci::Layout::read(&demo.root().join("target/xtask/image")).unwrap();
         image.platforms().unwrap()[0].manifest.layers[0].digest.clone()
     };
     let blob = |hex: &str| format!("target/published/image/blobs/sha256/{hex}");

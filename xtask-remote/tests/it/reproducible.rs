@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use xtask::image::layout::Layout;
+use xtask::oci::Layout;
 
 use crate::support::{Demo, Run, build_programs, can_compile, compilers, copy_tree, cross_rustc, files_below, skipped};
 

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use xtask::image::layout::Digest;
+use xtask::oci::Digest;
 
 use crate::servers::Laboratory;
 use crate::support::{Demo, Run, files_below, tool};

@@ -100,7 +100,7 @@ fn the_registrys_client_pushes_with_the_password_and_pulls_without() {
         Client::try_from(config).unwrap()
     };
     let place: Reference = format!("{}/team/demo:1.0.0", registry.name()).parse().unwrap();
-    let digest = xtask::image::layout::Digest::of(b"a layer").to_string();
+    let digest = xtask::oci::Digest::of(b"a layer").to_string();
     wait(async {
         let anybody = client();
         anybody.auth(&place, &RegistryAuth::Anonymous, RegistryOperation::Pull).await.unwrap();

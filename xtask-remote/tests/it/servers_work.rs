@@ -7,8 +7,8 @@ use std::io::ErrorKind;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use xtask::chart::package::{self, ChartFiles, RELEASED_IMAGE};
-use xtask::image::layout::{CONFIG, Digest, INDEX, LAYER, MANIFEST, sha256_hex};
+use xtask::chart::archive::{self, ChartFiles, RELEASED_IMAGE};
+use xtask::oci::{CONFIG, Digest, INDEX, LAYER, MANIFEST, sha256_hex};
 
 use crate::servers::client::{Ask, Reply};
 use crate::servers::{
@@ -626,7 +626,7 @@ impl Town {
             "apiVersion: v2\nname: demo\nversion: {version}\nappVersion: {version}\nannotations:\n  {RELEASED_IMAGE}: {image}\n"
         );
         let files = ChartFiles::from([("Chart.yaml".into(), manifest.into()), ("values.yaml".into(), b"{}".to_vec())]);
-        package::pack(&files, 0).unwrap()
+        archive::pack(&files, 0).unwrap()
     }
 
     fn publish(&self, version: &str) {

@@ -311,7 +311,7 @@ pub fn free_port() -> u16 {
 }
 
 pub fn http_status(url: &str) -> Option<u16> {
-    xtask::http::Anonymous::new(Duration::from_secs(30)).get(url, &[]).ok().map(|answer| answer.status)
+    xtask::sys::http::Anonymous::new(Duration::from_secs(30)).get(url, &[]).ok().map(|answer| answer.status)
 }
 
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
@@ -562,13 +562,13 @@ pub fn yaml_documents(text: &str) -> Vec<serde_json::Value> {
 }
 
 /// Writes files and links below a folder.
-pub fn write_items(folder: &Path, items: &[(String, xtask::source::Item)]) {
+pub fn write_items(folder: &Path, items: &[(String, xtask::git::Item)]) {
     for (path, item) in items {
         let place = folder.join(path);
         std::fs::create_dir_all(place.parent().unwrap()).unwrap();
         match item {
-            xtask::source::Item::File(bytes, _) => std::fs::write(place, bytes).unwrap(),
-            xtask::source::Item::Link(target) => std::os::unix::fs::symlink(target, place).unwrap(),
+            xtask::git::Item::File(bytes, _) => std::fs::write(place, bytes).unwrap(),
+            xtask::git::Item::Link(target) => std::os::unix::fs::symlink(target, place).unwrap(),
         }
     }
 }

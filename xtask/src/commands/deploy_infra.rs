@@ -6,7 +6,7 @@ use super::{Session, print_json};
 use crate::config::Location;
 use crate::connector::DeployOptions;
 use crate::error::{Error, Exit, Result};
-use crate::release;
+use crate::local::turn;
 
 /// `deploy-infra`.
 #[derive(Debug, Args)]
@@ -32,14 +32,14 @@ impl DeployInfra {
     pub(super) fn run(self, session: &Session) -> Result<()> {
         let workspace = session.workspace()?;
         let target = workspace.target(&self.target)?;
-        let (Location::Remote(remote), Some(connector)) = (&target.place, session.connector) else {
+        let (Location::Remote(remote), Some(connector)) = (&target.location, session.connector) else {
             return Err(Error::new(
                 Exit::Usage,
                 format!("target `{}` is a folder: it has no infrastructure", target.name),
             )
             .remedy("name a target that has a `stack`: --to production"));
         };
-        let _turn = release::take_turn(&workspace.root)?;
+        let _turn = turn::take(&workspace.root)?;
         print_json(self.options.json, &(connector.deploy)(&workspace.root, &target, remote, &self.options)?)
     }
 }

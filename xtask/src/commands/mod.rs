@@ -12,8 +12,9 @@ use serde::Serialize;
 use crate::config::Workspace;
 use crate::connector::Connector;
 use crate::error::{Context, Error, Exit, Result};
-use crate::process::Call;
-use crate::{tools, ui};
+use crate::sys::children::Call;
+use crate::sys::tools;
+use crate::ui;
 
 pub mod ci;
 pub mod completions;
@@ -152,7 +153,7 @@ impl Session {
 /// error.
 fn instead(package: &[&str], skipped: usize) -> Error {
     let cargo = Call::new(tools::cargo()).args(["run", "--locked"]).args(package).args(["--"]);
-    cargo.args(std::env::args_os().skip(skipped)).become_it()
+    cargo.args(std::env::args_os().skip(skipped)).exec()
 }
 
 fn print_json(wanted: bool, value: &impl Serialize) -> Result<()> {

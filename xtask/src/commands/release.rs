@@ -7,7 +7,8 @@ use semver::Version;
 
 use super::{Session, TargetArgs, WaiversArgs, print_json};
 use crate::error::Result;
-use crate::image::layout::{Digest, Layout};
+use crate::local::turn;
+use crate::oci::{Digest, Layout};
 use crate::release::destination::Destination;
 use crate::release::pipeline::Pipeline;
 use crate::release::version::{self, Bump};
@@ -187,7 +188,7 @@ impl StepArgs {
 
 impl Stage {
     fn run(self, session: &Session, root: &Path) -> Result<()> {
-        let _turn = release::take_turn(root)?;
+        let _turn = turn::take(root)?;
         let open = |step: StepArgs| Pipeline::open(root, &step.options(session));
         // Whoever publishes needs a commit that others can have.
         let bumped = |step: StepArgs| open(step)?.bump();

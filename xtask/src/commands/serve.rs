@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Session;
 use crate::error::{Error, Exit, Result};
-use crate::serve;
+use crate::local::server;
 
 /// `serve`.
 #[derive(Debug, Args)]
@@ -26,6 +26,6 @@ impl Serve {
                 .because(format!("it is public: {}", target.repository))
                 .remedy("cargo xtask serve serves a rehearsal")
         })?;
-        serve::run(&folder, &target, self.port.unwrap_or(target.port()), &|| serve::tell(&folder, &target))
+        server::run(&folder, &target, self.port.unwrap_or(target.port()), &|| server::tell(&folder, &target))
     }
 }

@@ -5,28 +5,28 @@
 //! and no tree that is in order.
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use semver::Version;
 
-use crate::cdn::Cdn;
+use crate::chart::cdn::Cdn;
 use crate::chart::index::FILE;
 use crate::chart::manifest;
 use crate::chart::repository::{self, Change, Snapshot};
+use crate::chart::store::Store;
 use crate::config::{self, Target, Workspace};
 use crate::connector::{Connector, Seams};
 use crate::error::{Error, Exit, Result};
-use crate::git::Listed;
-use crate::http::Anonymous;
 use crate::image::labels::ImageFacts;
-use crate::image::layout::Digest;
-use crate::image::registry::{LayoutFolder, Registry};
+use crate::local;
+use crate::local::server::LocalServer;
+use crate::oci::Digest;
+use crate::oci::registry::Registry;
+use crate::release::decision::Listed;
 use crate::release::version;
-use crate::serve::LocalServer;
-use crate::store::Store;
-use crate::store::directory::Directory;
+use crate::sys::http::Anonymous;
 
 /// Everything that a target publishes into, for one chart.
 pub struct Destination {
@@ -65,11 +65,16 @@ impl Destination {
     /// # Errors
     /// The machine cannot start what is needed to ask.
     pub fn open(workspace: &Workspace, target: Target, chart: String, connector: Option<&Connector>) -> Result<Self> {
-        let Seams { registry, store, cdn, user } = match (&target.place, connector) {
+        let Seams { registry, store, cdn, user } = match (&target.location, connector) {
             (config::Location::Folder(folder), _) => {
                 let folder = workspace.root.join(folder);
                 let user = Anonymous::new(target.timeout());
-                Seams { registry: Box::new(registry(&folder)), store: Box::new(store(&folder)), cdn: None, user }
+                Seams {
+                    registry: Box::new(local::registry(&folder)),
+                    store: Box::new(local::store(&folder)),
+                    cdn: None,
+                    user,
+                }
             }
             (config::Location::Remote(remote), Some(connector)) => (connector.open)(&target, remote)?,
             (config::Location::Remote(_), None) => return Err(out_of_reach(&target)),
@@ -93,7 +98,7 @@ impl Destination {
     /// # Errors
     /// The folder's port is in use by something else.
     pub fn serve(&self) -> Result<Option<LocalServer>> {
-        let config::Location::Folder(folder) = &self.target.place else { return Ok(None) };
+        let config::Location::Folder(folder) = &self.target.location else { return Ok(None) };
         LocalServer::reach(&self.root.join(folder), &self.target).map(Some)
     }
 
@@ -177,24 +182,4 @@ fn out_of_reach(target: &Target) -> Error {
         format!("target `{}` is beyond this machine, where this program reaches nothing", target.name),
     )
     .remedy("cargo run --package xtask-remote -- followed by the same arguments")
-}
-
-/// The image's layout within a published folder.
-pub fn image_folder(folder: &Path) -> PathBuf {
-    folder.join("image")
-}
-
-/// The lock by which writers of a published folder take turns.
-pub fn lock_file(folder: &Path) -> PathBuf {
-    folder.join(".lock")
-}
-
-/// The registry of a published folder.
-pub fn registry(folder: &Path) -> LayoutFolder {
-    LayoutFolder::new(image_folder(folder), lock_file(folder))
-}
-
-/// The chart store of a published folder.
-pub fn store(folder: &Path) -> Directory {
-    Directory::new(folder.to_owned(), lock_file(folder))
 }

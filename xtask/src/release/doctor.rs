@@ -5,22 +5,23 @@ use std::ffi::OsString;
 use serde::Serialize;
 
 use crate::chart::repository;
+use crate::chart::store::Store;
 use crate::config::{Builder, Scan, Target, Workspace};
 use crate::connector::Connector;
 use crate::error::{Error, Exit, Result};
+use crate::git::{Repository, Worktree};
 use crate::image::compile;
 use crate::image::scan::Scanner;
-use crate::process::Call;
+use crate::local::server::LocalServer;
 use crate::release::destination::Destination;
-use crate::serve::LocalServer;
-use crate::source::Source;
-use crate::store::Store;
-use crate::{tools, ui};
+use crate::sys::children::Call;
+use crate::sys::tools;
+use crate::ui;
 
 /// How something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Standing {
+enum Level {
     Found,
     /// A release works without it.
     Optional,
@@ -31,7 +32,7 @@ enum Standing {
 #[derive(Debug, Serialize)]
 pub struct Finding {
     what: String,
-    standing: Standing,
+    standing: Level,
     detail: String,
     remedies: Vec<String>,
 }
@@ -41,7 +42,7 @@ pub struct Finding {
 /// # Errors
 /// Something that a release needs is missing.
 pub fn conclude(findings: &[Finding], target: &Target) -> Result<()> {
-    let missing: Vec<&Finding> = findings.iter().filter(|finding| finding.standing == Standing::Missing).collect();
+    let missing: Vec<&Finding> = findings.iter().filter(|finding| finding.standing == Level::Missing).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -57,7 +58,11 @@ pub fn conclude(findings: &[Finding], target: &Target) -> Result<()> {
 pub fn look(workspace: &Workspace, target: &Target, connector: Option<&Connector>) -> Result<Vec<Finding>> {
     let mut findings = vec![
         checked("git", Call::new("git").args(["--version"]).read()),
-        checked("sources", Source::read(&workspace.root).map(|source| format!("revision {}", source.revision()))),
+        checked(
+            "sources",
+            Worktree::read(&Repository::at(&workspace.root))
+                .map(|worktree| format!("revision {}", worktree.revision())),
+        ),
         checked("cargo", Call::new(tools::cargo()).args(["--version"]).read()),
     ];
     let toolchains = compile::toolchains(workspace)?;
@@ -68,24 +73,24 @@ pub fn look(workspace: &Workspace, target: &Target, connector: Option<&Connector
     }
     for (platform, missing) in toolchains.missing {
         // A rehearsal goes on with the platforms that it can build.
-        let standing = if nothing || target.is_remote() { Standing::Missing } else { Standing::Optional };
+        let standing = if nothing || target.is_remote() { Level::Missing } else { Level::Optional };
         let (what, detail, remedies) = (platform.to_string(), missing.why, missing.remedies);
         findings.push(Finding { what, standing, detail, remedies });
     }
     findings.extend(builder(target));
     findings.extend(scanner(target));
-    let place = Destination::named(workspace, &target.name, connector)?;
+    let destination = Destination::named(workspace, &target.name, connector)?;
     match workspace.directory(target) {
         Some(folder) => {
             let reached = LocalServer::reach(&folder, target);
             findings.push(checked("port", reached.map(|_| format!("{} can be served", target.repository))));
         }
         None => {
-            let tags = place.registry.tags();
+            let tags = destination.registry.tags();
             findings.push(checked("registry", tags.map(|tags| format!("{} has {} tags", target.image, tags.len()))));
         }
     }
-    findings.push(index(&*place.store));
+    findings.push(index(&*destination.store));
     Ok(findings)
 }
 
@@ -105,7 +110,7 @@ fn scanner(target: &Target) -> Vec<Finding> {
     let parts =
         [checked("scanner", Scanner::find().map(|scanner| scanner.label)), checked("cargo-auditable", auditable)];
     let optional = |finding: Finding| match (target.scan, finding.standing) {
-        (Scan::IfInstalled, Standing::Missing) => Finding { standing: Standing::Optional, ..finding },
+        (Scan::IfInstalled, Level::Missing) => Finding { standing: Level::Optional, ..finding },
         _ => finding,
     };
     parts.into_iter().map(optional).collect()
@@ -130,11 +135,11 @@ fn index(store: &dyn Store) -> Finding {
         return found("index", format!("lists {versions} versions of {charts} charts"));
     };
     let remedies = vec!["whoever wrote those fields may correct them; a release never drops or changes them".into()];
-    Finding { what: "index".into(), standing: Standing::Optional, detail: refused, remedies }
+    Finding { what: "index".into(), standing: Level::Optional, detail: refused, remedies }
 }
 
 fn found(what: &str, detail: String) -> Finding {
-    Finding { what: what.into(), standing: Standing::Found, detail, remedies: Vec::new() }
+    Finding { what: what.into(), standing: Level::Found, detail, remedies: Vec::new() }
 }
 
 fn checked(what: &str, result: Result<String>) -> Finding {
@@ -143,7 +148,7 @@ fn checked(what: &str, result: Result<String>) -> Finding {
         Err(error) => {
             let why = error.why.map(|why| format!(": {}", why.trim())).unwrap_or_default();
             let detail = format!("{}{why}", error.what);
-            Finding { what: what.into(), standing: Standing::Missing, detail, remedies: error.remedies }
+            Finding { what: what.into(), standing: Level::Missing, detail, remedies: error.remedies }
         }
     }
 }
@@ -152,9 +157,9 @@ fn checked(what: &str, result: Result<String>) -> Finding {
 pub fn show(finding: &Finding) {
     let text = format!("{}: {}", finding.what, finding.detail);
     match finding.standing {
-        Standing::Found => ui::status("Found", text),
-        Standing::Optional => ui::note("Without", text),
-        Standing::Missing => ui::warn(text),
+        Level::Found => ui::status("Found", text),
+        Level::Optional => ui::note("Without", text),
+        Level::Missing => ui::warn(text),
     }
     finding.remedies.iter().for_each(|remedy| ui::note("to do", remedy));
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use semver::Version;
 
-use crate::cdn::STALE_FOR;
+use crate::chart::cdn::STALE_FOR;
 use crate::chart::index::FILE;
 use crate::chart::repository;
 use crate::error::Result;
-use crate::image::layout::sha256_hex;
+use crate::oci::sha256_hex;
 use crate::release::destination::Destination;
 use crate::release::verify::{self, Proof};
 use crate::release::{promote, version};

@@ -7,13 +7,13 @@ use serde::Serialize;
 use crate::chart::index::{Entry, FILE};
 use crate::chart::manifest::ChartManifest;
 use crate::chart::repository::{self, Snapshot};
+use crate::chart::store::{Object, Write};
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::labels::ImageFacts;
-use crate::image::layout::{Digest, sha256_hex};
-use crate::moment::rfc3339;
+use crate::oci::{Digest, sha256_hex};
 use crate::release::pipeline::Pipeline;
 use crate::release::{plan, verify, version};
-use crate::store::{Object, Write};
+use crate::sys::time::rfc3339;
 use crate::ui;
 
 /// How an archive's name stands after an attempt to put it.

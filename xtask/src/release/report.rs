@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::image::labels::ImageFacts;
-use crate::image::layout::{self, Digest, Platform};
+use crate::oci::{self, Digest, Platform};
 use crate::release::Release;
 use crate::release::pipeline::Pipeline;
 use crate::release::step::{Planned, State};
@@ -50,7 +50,7 @@ impl Report {
         let (chart, version) = (&pipeline.chart.name, &self.version);
         ui::status("Verified", verify::shown(&self.proof));
         if !self.missing_platforms.is_empty() {
-            let missing = layout::list(&self.missing_platforms);
+            let missing = oci::platform_names(&self.missing_platforms);
             ui::warn(format_args!(
                 "the image lacks {missing}: this machine cannot build it (cargo xtask doctor says more)"
             ));

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use semver::Version;
 use serde::Serialize;
 
+use crate::chart::archive::{self, RELEASED_IMAGE};
 use crate::chart::index::{FILE, Index};
-use crate::chart::package::{self, RELEASED_IMAGE};
 use crate::chart::repository;
 use crate::config::Target;
 use crate::error::{Error, Exit, Result};
-use crate::http::{Anonymous, Answer};
-use crate::image::layout::{self, Digest, Layout, PlatformImage, sha256_hex};
-use crate::image::pull::Puller;
+use crate::oci::pull::Puller;
+use crate::oci::{self, Digest, Layout, PlatformImage, sha256_hex};
 use crate::release::destination::Destination;
 use crate::release::version;
+use crate::sys::http::{Anonymous, Answer};
 use crate::ui;
 
 /// What an anonymous user gets.
@@ -92,8 +92,8 @@ pub fn index(destination: &Destination, wanted: &BTreeSet<Version>, patience: Du
 pub fn image(destination: &Destination, tag: &str, digest: &Digest) -> Result<Vec<PlatformImage>> {
     let Destination { target, user, .. } = destination;
     let pulled = patiently(destination.patience(), || {
-        let puller = Puller::new(target, user);
-        let pulled = layout::collect(digest, &|part, digest| puller.part(part, digest));
+        let puller = Puller::new(&target.registry, &target.image, user);
+        let pulled = oci::collect(digest, &|part, digest| puller.part(part, digest));
         let pulled = pulled.and_then(|image| match puller.manifest(tag)?.status {
             200 => image.platforms(),
             status => Err(Error::new(Exit::Verify, format!("tag {tag} is answered with {status}"))),
@@ -114,8 +114,9 @@ pub fn image(destination: &Destination, tag: &str, digest: &Digest) -> Result<Ve
 pub fn pull(destination: &Destination, proof: &Proof) -> Result<Layout> {
     let digest = proof.image.rsplit_once('@').and_then(|(_, digest)| digest.parse().ok());
     let digest = digest.ok_or_else(|| Error::new(Exit::Verify, format!("`{}` has no digest", proof.image)))?;
-    let puller = Puller::new(&destination.target, &destination.user);
-    layout::collect(&digest, &|part, digest| puller.part(part, digest))
+    let Destination { target, user, .. } = destination;
+    let puller = Puller::new(&target.registry, &target.image, user);
+    oci::collect(&digest, &|part, digest| puller.part(part, digest))
 }
 
 /// The SHA-256 of a version's archive, as the public index lists it; nothing where it lists no such version, or is not there.
@@ -181,7 +182,7 @@ struct Visit<'d> {
 impl<'d> Visit<'d> {
     fn new(destination: &'d Destination) -> Self {
         let Destination { target, user, .. } = destination;
-        let puller = Puller::new(target, user);
+        let puller = Puller::new(&target.registry, &target.image, user);
         Visit { destination, target, user: user.another(), puller, complaints: Vec::new() }
     }
 }
@@ -205,7 +206,7 @@ impl Visit<'_> {
         }
         let sha256 = entry.sha256().unwrap_or_default().to_owned();
         let Some(archive) = self.archive(&url, &sha256)? else { return Ok(None) };
-        let manifest = package::manifest(&package::unpack(&archive)?)?;
+        let manifest = archive::manifest(&archive::unpack(&archive)?)?;
         let Some(reference) = manifest.annotations.get(RELEASED_IMAGE).cloned() else {
             self.complaints.push(format!("the chart names no image ({RELEASED_IMAGE})"));
             return Ok(None);
@@ -247,7 +248,7 @@ impl Visit<'_> {
         } else if Digest::of(&by_tag.body) != *digest {
             self.complaints.push(format!("tag {tag} leads to another image than {digest}"));
         }
-        let image = layout::collect(digest, &|part, digest| self.puller.part(part, digest));
+        let image = oci::collect(digest, &|part, digest| self.puller.part(part, digest));
         match image.and_then(|image| image.platforms()) {
             Ok(parts) => Ok(parts.iter().map(|part| part.platform.to_string()).collect()),
             Err(error) => {
@@ -316,7 +317,7 @@ pub fn shown(proof: &Proof) -> String {
         proof.chart,
         &proof.sha256[..12],
         proof.image,
-        layout::list(&platforms),
+        oci::platform_names(&platforms),
         proof.tags.join(" ")
     )
 }

@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+mod rooms;
+
 /// Runs the program in the workspace that it is part of, with a cargo that prints its arguments and ends with 42.
 fn run(arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();

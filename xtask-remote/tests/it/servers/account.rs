@@ -175,7 +175,7 @@ impl Account {
         let mut index = "apiVersion: v1\nentries:\n  demo:\n".to_owned();
         for (chart, version, archive) in charts {
             put(&format!("{chart}-{version}.tgz"), archive);
-            let digest = xtask::image::layout::sha256_hex(archive);
+            let digest = xtask::oci::sha256_hex(archive);
             index += &format!(
                 "  - name: {chart}\n    version: {version}\n    digest: {digest}\n    created: \"2024-01-01T00:00:00Z\"\n    \
                  unknown: {{a: 1.50}}\n    urls:\n    - {chart}-{version}.tgz\n"
@@ -309,7 +309,7 @@ pub fn packages() -> Option<&'static Path> {
     let packages = PACKAGES.get_or_init(|| {
         let (node, npm) = (tool("node")?, tool("npm")?);
         let lock = std::fs::read(sources().join("package-lock.json")).unwrap();
-        let digest = xtask::image::layout::sha256_hex(&lock);
+        let digest = xtask::oci::sha256_hex(&lock);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("infrastructure-{}", &digest[..12]));
         std::fs::create_dir_all(folder.join("bin")).unwrap();
         // Wherever they come from: a folder of pinned tools keeps each under a name, and npm looks for its own files beside itself.

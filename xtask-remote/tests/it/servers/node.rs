@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
-use xtask::image::layout::sha256_hex;
+use xtask::oci::sha256_hex;
 
 use crate::support::{Run, is_root, skipped, tool, wait_until};
 

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use xtask::chart::archive::{self, RELEASED_IMAGE};
 use xtask::chart::index::Index;
-use xtask::chart::package::{self, RELEASED_IMAGE};
-use xtask::image::layout::{Digest, sha256_hex};
+use xtask::oci::{Digest, sha256_hex};
 use xtask::release::version;
 
 use super::client::{Ask, Reply};
@@ -186,8 +186,8 @@ impl Watch {
         };
         let url = entry["urls"][0].as_str().ok_or("has no address")?;
         let archive = self.archive(url, &digest)?;
-        let files = package::unpack(&archive).map_err(|error| error.to_string())?;
-        let manifest = package::manifest(&files).map_err(|error| error.to_string())?;
+        let files = archive::unpack(&archive).map_err(|error| error.to_string())?;
+        let manifest = archive::manifest(&files).map_err(|error| error.to_string())?;
         let image = manifest.annotations.get(RELEASED_IMAGE).ok_or("names no image")?;
         let digest = self.whole_image(image)?;
         self.images.insert(version.to_owned(), digest.clone());
@@ -272,7 +272,7 @@ impl Watch {
     fn ask(&self, method: &str, what: &str) -> Result<Reply, String> {
         let url = format!("{}/v2/{}/{what}", self.registry, self.image);
         let failed = |error: std::io::Error| format!("{what} cannot be fetched: {error}");
-        let accepted = format!("{}, {}", xtask::image::layout::INDEX, xtask::image::layout::MANIFEST);
+        let accepted = format!("{}, {}", xtask::oci::INDEX, xtask::oci::MANIFEST);
         let known = self.token.borrow().clone();
         let token = match known {
             Some(token) => token,

@@ -1,7 +1,7 @@
 //! AWS's Signature Version 4, written for tests from its public description, so that they prove something about the SDK's.
 
 use sha2::{Digest, Sha256};
-use xtask::image::layout::sha256_hex;
+use xtask::oci::sha256_hex;
 
 use super::client::Ask;
 

@@ -103,7 +103,7 @@ impl Machine<'_> {
         };
         let start = format!("v0-rust-{named}-{}-x64-environment", self.os());
         let lock = std::fs::read(self.work().join("Cargo.lock")).unwrap_or_default();
-        let key = format!("{start}-{}", &xtask::image::layout::sha256_hex(&lock)[..8]);
+        let key = format!("{start}-{}", &xtask::oci::sha256_hex(&lock)[..8]);
         let paths = vec!["~/.cargo/registry".to_owned(), "~/.cargo/git".to_owned()];
         let found = self.restore(&key, &[start], &paths)?;
         self.environment.insert("CARGO_INCREMENTAL".into(), "0".into());

@@ -209,6 +209,6 @@ pub fn trivy_archive(whole: &Whole) -> (TempDir, String) {
     let mut tar = Command::new("tar");
     tar.args(["--create", "--gzip", "--file", "trivy.tar.gz", "trivy"]).current_dir(folder.path());
     Run::of(tar).ok();
-    let digest = xtask::image::layout::sha256_hex(&std::fs::read(folder.path().join("trivy.tar.gz")).unwrap());
+    let digest = xtask::oci::sha256_hex(&std::fs::read(folder.path().join("trivy.tar.gz")).unwrap());
     (folder, digest)
 }

@@ -983,7 +983,7 @@ fn hash_files(work: &Path, patterns: &[expression::Value]) -> String {
     if hashes.is_empty() {
         return String::new();
     }
-    xtask::image::layout::sha256_hex(&hashes.concat())
+    xtask::oci::sha256_hex(&hashes.concat())
 }
 
 /// How this machine reaches package registries, where that is not as everywhere.

@@ -1,6 +1,6 @@
 //! Every effect of a run passes here on its way out, so that tests can stop a run at each one.
 //!
-//! The doors to the outside (`disk`, `process`) announce an effect just before it happens. Normally that costs a comparison.
+//! The doors to the outside (`files`, `children`, and those of `xtask-remote`) announce an effect just before it happens. Normally that costs a comparison.
 //! With `XTASK_EFFECTS=FILE` each announcement is appended to FILE as a line, and with `XTASK_HALT_AT=N` the run stops for ever
 //! before its N-th effect, where a test can end it with SIGKILL: a release must survive that at every number. With `XTASK_HALT_IN=N`
 //! it stops in the middle of that one, where it has a middle. What survives a loss of power from some moment on is

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::effect::announce;
 use crate::error::{Context, Error, Exit, Result};
+use crate::sys::failpoints::announce;
 
 /// How often a long call is asked whether it has ended.
 const LOOK: Duration = Duration::from_millis(100);
@@ -71,18 +71,18 @@ impl Call {
 
     /// Hides a variable of ours from the child.
     #[must_use]
-    pub fn without_env(mut self, name: &str) -> Self {
+    pub fn env_remove(mut self, name: &str) -> Self {
         self.environment.push((name.to_owned(), None));
         self
     }
 
     /// Hides every variable of ours from the child but these.
     #[must_use]
-    pub fn with_only_env(mut self, names: &[&str]) -> Self {
+    pub fn env_only(mut self, names: &[&str]) -> Self {
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
             if !names.contains(&name.as_ref()) {
-                self = self.without_env(&name);
+                self = self.env_remove(&name);
             }
         }
         self
@@ -90,7 +90,7 @@ impl Call {
 
     /// Runs the child in a folder.
     #[must_use]
-    pub fn within(mut self, folder: &Path) -> Self {
+    pub fn current_dir(mut self, folder: &Path) -> Self {
         self.folder = Some(folder.to_owned());
         self
     }
@@ -223,7 +223,7 @@ impl Call {
 
     /// Puts the call in the place of this very process: terminal, signals and exit code are the child's. Returns only an error.
     #[expect(clippy::disallowed_methods, reason = "this is the door")]
-    pub fn become_it(&self) -> Error {
+    pub fn exec(&self) -> Error {
         use std::os::unix::process::CommandExt;
         announce("become", self);
         let mut command = std::process::Command::new(&self.program);

@@ -5,8 +5,8 @@
 
 use semver::Version;
 
-use super::short;
 use crate::error::{Error, Exit, Result};
+use crate::git::short;
 use crate::release::version::{Bump, next};
 
 /// What the index says of a version.

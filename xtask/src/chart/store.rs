@@ -5,8 +5,6 @@
 
 use crate::error::Result;
 
-pub mod directory;
-
 /// A file of the store, and a mark of this very content that `replace` compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {

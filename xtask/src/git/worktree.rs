@@ -1,4 +1,4 @@
-//! The source state that is released: which commit, which files, and whether the work tree differs from the commit.
+//! The work tree as what is released: which commit, which files, and whether they differ from the commit.
 //!
 //! Git is asked; nothing in its folder is changed (the tree hash of an uncommitted state is computed in a scratch object store).
 
@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::disk;
+use super::Repository;
 use crate::error::{Context, Error, Exit, Result};
-use crate::process::Call;
+use crate::sys::files;
 
 /// One state of the sources. Paths are relative to the workspace's root, with `/`, in sorted order.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct Worktree {
     /// The folder of the workspace's Cargo.toml.
     pub root: PathBuf,
     /// The commit that is checked out, 40 or 64 hex digits.
@@ -34,21 +34,22 @@ pub enum Item {
     Link(PathBuf),
 }
 
-impl Source {
-    /// Reads the state of the work tree at `root`.
+impl Worktree {
+    /// Reads the state of a repository's work tree.
     ///
     /// # Errors
     /// There is no git, no repository or no commit; a file's name is not UTF-8; build output is not ignored.
-    pub fn read(root: &Path) -> Result<Self> {
-        let head = head(root)?;
+    pub fn read(git: &Repository) -> Result<Self> {
+        let root = &git.folder;
+        let head = head(git)?;
         let (commit, commit_time) = head
             .split_once('\n')
             .and_then(|(commit, time)| Some((commit.to_owned(), time.parse().ok()?)))
             .ok_or_else(|| Error::new(Exit::Failure, "git did not say which commit is checked out").because(&head))?;
-        let files = files(root)?;
-        let changed = git(root, &["status", "--porcelain=v1", "-z", "--untracked-files=all", "--", "."])?;
-        let dirty_tree = if changed.is_empty() { None } else { Some(tree_hash(root)?) };
-        Ok(Source { root: root.to_owned(), commit, commit_time, dirty_tree, files, edits: BTreeMap::new() })
+        let files = files(git)?;
+        let changed = git.said(["status", "--porcelain=v1", "-z", "--untracked-files=all", "--", "."])?;
+        let dirty_tree = if changed.is_empty() { None } else { Some(tree_hash(git)?) };
+        Ok(Worktree { root: root.to_owned(), commit, commit_time, dirty_tree, files, edits: BTreeMap::new() })
     }
 
     /// What a release calls this state: the commit, or the commit and the tree that was made of it.
@@ -66,7 +67,7 @@ impl Source {
         }
         // A slash at the end: the folder may not be there yet, and a rule may be for folders only.
         let folder = format!("{}/", path.display());
-        let asked = Call::new("git").args(["check-ignore", "--quiet", "--", &folder]).within(&self.root).output()?;
+        let asked = Repository::at(&self.root).asked(["check-ignore", "--quiet", "--", &folder])?;
         Ok(asked.code == Some(0))
     }
 
@@ -89,7 +90,7 @@ impl Source {
     pub fn text(&self, path: &str) -> Result<Option<String>> {
         let bytes = match self.edits.get(path) {
             Some(bytes) => Some(bytes.clone()),
-            None => disk::read(&self.root.join(path))?,
+            None => files::read(&self.root.join(path))?,
         };
         let text = bytes.map(String::from_utf8).transpose();
         text.context(Exit::Workspace, || format!("{path} is not UTF-8"))
@@ -110,7 +111,7 @@ impl Source {
     pub fn copy_to(&self, folder: &Path) -> Result<()> {
         for stale in folder_entries(folder)? {
             if !self.files.contains(&stale) {
-                disk::remove(&folder.join(&stale))?;
+                files::remove(&folder.join(&stale))?;
             }
         }
         for path in &self.files {
@@ -120,15 +121,15 @@ impl Source {
                 continue;
             }
             match wanted {
-                None => disk::remove(&place)?,
-                Some(Item::Link(target)) => disk::symlink(&target, &place)?,
+                None => files::remove(&place)?,
+                Some(Item::Link(target)) => files::symlink(&target, &place)?,
                 Some(Item::File(bytes, executable)) => {
                     if place.is_dir() {
                         // A folder, or a link to one, until now.
-                        disk::remove(&place)?;
+                        files::remove(&place)?;
                     }
-                    disk::replace(&place, &bytes)?;
-                    disk::set_executable(&place, executable)?;
+                    files::replace(&place, &bytes)?;
+                    files::set_executable(&place, executable)?;
                 }
             }
         }
@@ -144,21 +145,18 @@ impl Source {
     }
 }
 
-fn head(root: &Path) -> Result<String> {
-    let head = git(root, &["log", "-1", "--format=%H%n%ct"]);
+fn head(git: &Repository) -> Result<String> {
+    let head = git.said(["log", "-1", "--format=%H%n%ct"]);
     head.map_err(|error| match error.exit {
         Exit::Environment => error,
-        _ => Error::new(Exit::Environment, format!("{} has no git commit to release", root.display()))
+        _ => Error::new(Exit::Environment, format!("{} has no git commit to release", git.folder.display()))
             .because(error.why.unwrap_or(error.what))
             .remedy("work in a git clone, or: git init && git add -A && git commit"),
     })
 }
 
-fn files(root: &Path) -> Result<Vec<String>> {
-    let listed = Call::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"])
-        .within(root)
-        .output()?;
+fn files(git: &Repository) -> Result<Vec<String>> {
+    let listed = git.asked(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"])?;
     if listed.code != Some(0) {
         return Err(Error::new(Exit::Failure, "git cannot list the files of the work tree").because(listed.stderr));
     }
@@ -168,7 +166,7 @@ fn files(root: &Path) -> Result<Vec<String>> {
         return Err(Error::new(Exit::Workspace, format!("build output is part of the sources: {output}"))
             .remedy("add a line `/target/` to .gitignore, and git rm -r --cached what is tracked of it"));
     }
-    files.retain(|path| is_there(root, path));
+    files.retain(|path| is_there(&git.folder, path));
     files.sort();
     Ok(files)
 }
@@ -187,19 +185,17 @@ fn utf8_name(name: &[u8]) -> Result<String> {
 }
 
 /// The hash of the tree that a commit of everything (tracked, and untracked where not ignored) would have.
-fn tree_hash(root: &Path) -> Result<String> {
-    let git_path = |name: &str| git(root, &["rev-parse", "--path-format=absolute", "--git-path", name]);
-    let scratch = disk::scratch("objects");
+fn tree_hash(git: &Repository) -> Result<String> {
+    let git_path = |name: &str| git.said(["rev-parse", "--path-format=absolute", "--git-path", name]);
+    let scratch = files::scratch("objects");
     let index = scratch.join("index");
-    disk::create_folder(&scratch)?;
-    if let Some(bytes) = disk::read(Path::new(&git_path("index")?))? {
-        disk::replace(&index, &bytes)?;
+    files::create_folder(&scratch)?;
+    if let Some(bytes) = files::read(Path::new(&git_path("index")?))? {
+        files::replace(&index, &bytes)?;
     }
     let scratch_git = |arguments: &[&str]| {
         let objects = git_path("objects")?;
-        Call::new("git")
-            .args(arguments)
-            .within(root)
+        git.git(arguments)
             .env("GIT_INDEX_FILE", &index)
             .env("GIT_OBJECT_DIRECTORY", &scratch)
             .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects)
@@ -207,26 +203,21 @@ fn tree_hash(root: &Path) -> Result<String> {
     };
     scratch_git(&["add", "--all", "."])?;
     let tree = scratch_git(&["write-tree"])?;
-    disk::remove(&scratch)?;
+    files::remove(&scratch)?;
     Ok(tree)
-}
-
-/// Git, without what it does on the side: `status` would write what it learned about files into the index.
-fn git(root: &Path, arguments: &[&str]) -> Result<String> {
-    Call::new("git").args(["--no-optional-locks"]).args(arguments).within(root).read()
 }
 
 fn item_at(path: &Path) -> Result<Option<Item>> {
     let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(None) };
     if metadata.is_symlink() {
-        let target = std::fs::read_link(path).map_err(|error| disk::unreadable(path, &error))?;
+        let target = std::fs::read_link(path).map_err(|error| files::unreadable(path, &error))?;
         return Ok(Some(Item::Link(target)));
     }
     if metadata.is_dir() {
         return Ok(None);
     }
     let executable = metadata.permissions().mode() & 0o111 != 0;
-    Ok(disk::read(path)?.map(|bytes| Item::File(bytes, executable)))
+    Ok(files::read(path)?.map(|bytes| Item::File(bytes, executable)))
 }
 
 /// Every file and link below a folder, relative to it.
@@ -237,7 +228,7 @@ fn folder_entries(folder: &Path) -> Result<Vec<String>> {
         let here = folder.join(&relative);
         let Ok(entries) = std::fs::read_dir(&here) else { continue };
         for entry in entries {
-            let entry = entry.map_err(|error| disk::unreadable(&here, &error))?;
+            let entry = entry.map_err(|error| files::unreadable(&here, &error))?;
             let path = relative.join(entry.file_name());
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => pending.push(path),
@@ -257,7 +248,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.txt"), "a").unwrap();
         std::fs::write(folder.path().join(".gitignore"), "/target/\n").unwrap();
-        let git = |arguments: &[&str]| git(folder.path(), arguments).unwrap();
+        let git = |arguments: &[&str]| Repository::at(folder.path()).said(arguments).unwrap();
         git(&["init", "--quiet"]);
         git(&["config", "user.email", "test@example.com"]);
         git(&["config", "user.name", "Test"]);
@@ -269,22 +260,26 @@ mod tests {
     #[test]
     fn a_clean_state_is_called_by_its_commit_and_a_changed_one_by_its_tree_too() {
         let folder = repository();
-        let clean = Source::read(folder.path()).unwrap();
+        let clean = Worktree::read(&Repository::at(folder.path())).unwrap();
         assert_eq!(clean.revision(), clean.commit);
-        disk::replace(&folder.path().join("b.txt"), b"untracked").unwrap();
-        let dirty = Source::read(folder.path()).unwrap();
+        files::replace(&folder.path().join("b.txt"), b"untracked").unwrap();
+        let dirty = Worktree::read(&Repository::at(folder.path())).unwrap();
         assert!(dirty.revision().starts_with(&format!("{}-dirty-", clean.commit)));
-        assert_eq!(dirty.revision(), Source::read(folder.path()).unwrap().revision());
-        git(folder.path(), &["add", "b.txt"]).unwrap();
-        assert_eq!(dirty.revision(), Source::read(folder.path()).unwrap().revision(), "staging changes nothing");
+        assert_eq!(dirty.revision(), Worktree::read(&Repository::at(folder.path())).unwrap().revision());
+        Repository::at(folder.path()).said(["add", "b.txt"]).unwrap();
+        assert_eq!(
+            dirty.revision(),
+            Worktree::read(&Repository::at(folder.path())).unwrap().revision(),
+            "staging changes nothing"
+        );
     }
 
     #[test]
     fn the_hash_of_a_changed_state_leaves_no_object_in_the_repository() {
         let folder = repository();
-        disk::replace(&folder.path().join("b.txt"), b"untracked").unwrap();
+        files::replace(&folder.path().join("b.txt"), b"untracked").unwrap();
         let before = folder_entries(&folder.path().join(".git/objects")).unwrap();
-        Source::read(folder.path()).unwrap();
+        Worktree::read(&Repository::at(folder.path())).unwrap();
         assert_eq!(folder_entries(&folder.path().join(".git/objects")).unwrap(), before);
     }
 
@@ -292,14 +287,14 @@ mod tests {
     fn a_copy_holds_exactly_the_sources_with_the_edits_and_nothing_stale() {
         let folder = repository();
         let copy = folder.path().join("target/copy");
-        disk::replace(&copy.join("old/stale.txt"), b"").unwrap();
+        files::replace(&copy.join("old/stale.txt"), b"").unwrap();
         let edits = BTreeMap::from([("a.txt".to_owned(), b"edited".to_vec())]);
-        let source = Source::read(folder.path()).unwrap().with_edits(edits);
+        let source = Worktree::read(&Repository::at(folder.path())).unwrap().with_edits(edits);
         source.copy_to(&copy).unwrap();
         let mut entries = folder_entries(&copy).unwrap();
         entries.sort();
         assert_eq!(entries, [".gitignore", "a.txt"]);
-        assert_eq!(disk::read(&copy.join("a.txt")).unwrap().unwrap(), b"edited");
-        assert_eq!(disk::read(&folder.path().join("a.txt")).unwrap().unwrap(), b"a");
+        assert_eq!(files::read(&copy.join("a.txt")).unwrap().unwrap(), b"edited");
+        assert_eq!(files::read(&folder.path().join("a.txt")).unwrap().unwrap(), b"a");
     }
 }

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::disk::{self, Lock};
 use crate::error::{Context, Error, Exit, Result};
-use crate::image::layout::{
+use crate::oci::{
     self, Annotations, Descriptor, Digest, ImageIndex, Layout, Part, PlatformImage, REF_NAME, blob_path, read_blob,
 };
+use crate::sys::files::{self, Lock};
 
 /// An image repository.
 pub trait Registry {
@@ -48,7 +48,7 @@ pub trait Registry {
     /// # Errors
     /// It is not there, or is not a multi-platform image.
     fn platforms(&self, digest: &Digest) -> Result<Vec<PlatformImage>> {
-        layout::platform_images(digest, &|part, digest| self.fetch(part, digest))
+        oci::platform_images(digest, &|part, digest| self.fetch(part, digest))
     }
 }
 
@@ -67,7 +67,7 @@ impl LayoutFolder {
 
     fn index(&self) -> Result<ImageIndex> {
         let path = self.folder.join("index.json");
-        let read = disk::read(&path).map_err(|error| Error { exit: Exit::Repository, ..error });
+        let read = files::read(&path).map_err(|error| Error { exit: Exit::Repository, ..error });
         let Some(bytes) = read? else { return Ok(ImageIndex::new(Vec::new())) };
         serde_json::from_slice(&bytes).context(Exit::Repository, || format!("{} is damaged", path.display()))
     }
@@ -95,9 +95,9 @@ impl Registry for LayoutFolder {
     fn push(&self, image: &Layout) -> Result<()> {
         let _turn = Lock::wait(&self.lock)?;
         for (digest, bytes) in &image.blobs {
-            disk::create_new(&blob_path(&self.folder, digest), bytes)?;
+            files::create_new(&blob_path(&self.folder, digest), bytes)?;
         }
-        disk::create_new(&self.folder.join("oci-layout"), layout::LAYOUT_FILE.as_bytes())?;
+        files::create_new(&self.folder.join("oci-layout"), oci::LAYOUT_FILE.as_bytes())?;
         Ok(())
     }
 
@@ -111,10 +111,10 @@ impl Registry for LayoutFolder {
         }
         let descriptors = all.into_iter().map(|(tag, digest)| {
             let annotations = Annotations::from([(REF_NAME.into(), tag)]);
-            Ok(Descriptor { annotations, ..Descriptor::of(layout::INDEX, &self.fetch(Part::Manifest, &digest)?) })
+            Ok(Descriptor { annotations, ..Descriptor::of(oci::INDEX, &self.fetch(Part::Manifest, &digest)?) })
         });
         let index = ImageIndex::new(descriptors.collect::<Result<_>>()?);
-        disk::replace(&self.folder.join("index.json"), &layout::json(&index)?)
+        files::replace(&self.folder.join("index.json"), &oci::json(&index)?)
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
 
     fn image(name: &str) -> Layout {
         let index = ImageIndex { annotations: [("name".into(), name.into())].into(), ..ImageIndex::new(Vec::new()) };
-        let bytes = layout::json(&index).unwrap();
+        let bytes = oci::json(&index).unwrap();
         let digest = Digest::of(&bytes);
         Layout { digest: digest.clone(), blobs: [(digest, bytes)].into() }
     }

@@ -23,12 +23,12 @@ use hyper_util::rt::TokioIo;
 use crate::chart::index::FILE;
 use crate::chart::repository;
 use crate::config::Target;
-use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
-use crate::http::{Anonymous, runtime};
-use crate::image::layout::{self, Digest, sha256_hex};
-use crate::image::registry::Registry;
-use crate::release::destination;
+use crate::local;
+use crate::oci::registry::Registry;
+use crate::oci::{self, Digest, sha256_hex};
+use crate::sys::files;
+use crate::sys::http::{Anonymous, runtime};
 use crate::ui;
 
 /// The header by which one `serve` knows another that serves the same folder.
@@ -241,13 +241,13 @@ impl Site {
     fn find_file(&self, name: &str) -> Result<Option<Found>> {
         let plain = !name.contains('/') && !name.starts_with('.');
         let Some((content_type, cache_control)) = repository::headers(name).filter(|_| plain) else { return Ok(None) };
-        let bytes = disk::read(&self.folder.join(name))?;
+        let bytes = files::read(&self.folder.join(name))?;
         Ok(bytes.map(|bytes| Found { content_type: content_type.into(), cache_control, digest: None, bytes }))
     }
 
     fn find_image_part(&self, rest: &str) -> Result<Option<Found>> {
-        let registry = destination::registry(&self.folder);
-        let blob = |digest: &Digest| layout::find_blob(&destination::image_folder(&self.folder), digest);
+        let registry = local::registry(&self.folder);
+        let blob = |digest: &Digest| oci::find_blob(&local::image_folder(&self.folder), digest);
         if rest == "tags/list" {
             let tags = registry.tags()?;
             let list = serde_json::json!({"name": self.image_path, "tags": tags});
@@ -277,7 +277,7 @@ impl Found {
     fn manifest(digest: Digest, bytes: Vec<u8>) -> Self {
         let said = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
         let said = said.as_ref().and_then(|manifest| manifest.get("mediaType")?.as_str());
-        let content_type = said.unwrap_or(layout::MANIFEST).to_owned();
+        let content_type = said.unwrap_or(oci::MANIFEST).to_owned();
         Found { content_type, cache_control: "no-cache", digest: Some(digest), bytes }
     }
 }

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use crate::archive::{Archive, gzip};
 use crate::chart::ignore::Rules;
 use crate::chart::manifest::ChartManifest;
 use crate::chart::{json, yaml};
 use crate::error::{Context, Error, Exit, Result};
-use crate::image::layout::Platform;
-use crate::source::Item;
+use crate::git::Item;
+use crate::oci::Platform;
+use crate::sys::archive::{Archive, gzip};
 
 /// The files of a chart by their path below its folder.
 pub type ChartFiles = BTreeMap<String, Vec<u8>>;

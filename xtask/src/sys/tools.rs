@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::error::{Error, Exit, Result};
-use crate::process::Call;
+use crate::sys::children::Call;
 
 /// The cargo that runs us, or the one on PATH.
 pub fn cargo() -> OsString {

@@ -12,8 +12,8 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::effect::{announce, synced};
 use crate::error::{Context, Error, Exit, Result};
+use crate::sys::failpoints::{announce, synced};
 
 /// Replaces `path` with `bytes` at once: a reader sees the old file or the new one. Makes the folders above it.
 ///

@@ -7,24 +7,28 @@ use std::cell::{Cell, RefCell};
 
 use serde::Deserialize;
 
-use crate::config::Target;
 use crate::error::{Error, Exit, Result};
-use crate::http::{Anonymous, Answer};
-use crate::image::layout::{self, Digest, Part};
+use crate::oci::{self, Digest, Part};
+use crate::sys::http::{Anonymous, Answer};
 
-/// Somebody who pulls a target's image.
+/// Somebody who pulls an image.
 #[derive(Debug)]
 pub struct Puller<'t> {
-    target: &'t Target,
+    registry: &'t str,
+    image: &'t str,
     user: Anonymous,
     token: RefCell<Option<String>>,
     refused: Cell<bool>,
 }
 
 impl<'t> Puller<'t> {
-    /// Somebody who has asked for nothing yet.
-    pub fn new(target: &'t Target, user: &Anonymous) -> Self {
-        Puller { target, user: user.another(), token: RefCell::new(None), refused: Cell::new(false) }
+    /// Somebody who pulls `image` (`host/path`) from the registry at that URL, and has asked for nothing yet.
+    pub fn new(registry: &'t str, image: &'t str, user: &Anonymous) -> Self {
+        Puller { registry, image, user: user.another(), token: RefCell::new(None), refused: Cell::new(false) }
+    }
+
+    fn path(&self) -> &str {
+        self.image.split_once('/').map_or(self.image, |(_, path)| path)
     }
 
     /// Whether the last part that was asked for is not for anonymous users.
@@ -59,12 +63,12 @@ impl<'t> Puller<'t> {
     }
 
     fn get(&self, kind: &str, reference: &str) -> Result<Answer> {
-        let url = format!("{}/v2/{}/{kind}/{reference}", self.target.registry, self.target.image_path());
+        let url = format!("{}/v2/{}/{kind}/{reference}", self.registry, self.path());
         let answer = self.ask(&url)?;
         let Some(challenge) = answer.header("www-authenticate").filter(|_| answer.status == 401) else {
             return Ok(answer);
         };
-        let Some(token_url) = token_url(challenge, self.target.image_path()) else { return Ok(answer) };
+        let Some(token_url) = token_url(challenge, self.path()) else { return Ok(answer) };
         #[derive(Deserialize)]
         struct Token {
             #[serde(alias = "access_token")]
@@ -77,7 +81,7 @@ impl<'t> Puller<'t> {
     }
 
     fn ask(&self, url: &str) -> Result<Answer> {
-        let types = format!("{}, {}", layout::INDEX, layout::MANIFEST);
+        let types = format!("{}, {}", oci::INDEX, oci::MANIFEST);
         let token = self.token.borrow();
         let mut headers = vec![("accept", types.as_str())];
         headers.extend(token.as_deref().map(|token| ("authorization", token)));
@@ -86,7 +90,7 @@ impl<'t> Puller<'t> {
 
     fn not_public(&self, digest: &Digest, status: u16) -> Error {
         let error = Error::new(Exit::Verify, format!("{digest} is answered with {status} to anonymous users"));
-        match visibility_page(&self.target.image) {
+        match visibility_page(self.image) {
             Some(page) => error
                 .because("a new package of GitHub is private until somebody changes that")
                 .remedy(format!("make it public: {page} (Danger Zone, Change visibility); then retry the command")),

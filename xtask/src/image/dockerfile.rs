@@ -4,11 +4,11 @@
 //! instructions below and refuses the rest. There is no `RUN`: nothing is ever executed for a foreign platform.
 
 use crate::error::{Error, Exit, Result};
-use crate::image::layout::{Empty, Execution, Platform};
+use crate::oci::{Empty, Execution, Platform};
 
 /// What a Dockerfile says, before it is known for which platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recipe {
+pub struct Dockerfile {
     /// Files that are copied, each into a layer of its own, as BuildKit does it.
     pub copies: Vec<Copy>,
     /// How a container runs.
@@ -34,7 +34,7 @@ impl Copy {
     }
 }
 
-impl Recipe {
+impl Dockerfile {
     /// Reads a Dockerfile.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl Recipe {
     pub fn parse(text: &str) -> Result<Self> {
         // What BuildKit starts a `FROM scratch` image with.
         let execution = Execution { env: vec![DEFAULT_PATH.into()], working_dir: "/".into(), ..Execution::default() };
-        let mut recipe = Recipe { copies: Vec::new(), execution };
+        let mut dockerfile = Dockerfile { copies: Vec::new(), execution };
         let mut from_scratch = false;
         let mut platform_known = false;
         for (number, line) in text.lines().enumerate() {
@@ -62,7 +62,7 @@ impl Recipe {
                 }
                 _ if !from_scratch => None,
                 "COPY" if rest.contains("TARGETPLATFORM") && !platform_known => None,
-                other => recipe.apply(other, rest.trim()),
+                other => dockerfile.apply(other, rest.trim()),
             };
             if understood.is_none() {
                 return Err(Error::new(Exit::Workspace, format!("Dockerfile, line {}: `{line}`", number + 1))
@@ -70,10 +70,10 @@ impl Recipe {
                     .remedy("build binaries before the image, and only copy them in it"));
             }
         }
-        if recipe.copies.is_empty() {
+        if dockerfile.copies.is_empty() {
             return Err(Error::new(Exit::Workspace, "the Dockerfile copies nothing into the image"));
         }
-        Ok(recipe)
+        Ok(dockerfile)
     }
 
     fn apply(&mut self, instruction: &str, rest: &str) -> Option<()> {
@@ -157,14 +157,14 @@ mod tests {
 
     #[test]
     fn a_dockerfile_that_copies_a_binary_is_understood() {
-        let recipe = Recipe::parse(DOCKERFILE).unwrap();
+        let dockerfile = Dockerfile::parse(DOCKERFILE).unwrap();
         let arm = Platform::try_from("linux/arm64".to_owned()).unwrap();
-        assert_eq!(recipe.copies[0].source(&arm), "linux/arm64/demo");
-        assert_eq!((recipe.copies[0].to.as_str(), recipe.copies[0].mode), ("/usr/local/bin/demo", 0o755));
-        assert_eq!(recipe.execution.user, "1000:1000");
-        assert_eq!(recipe.execution.exposed_ports.keys().collect::<Vec<_>>(), ["8080/tcp"]);
-        assert_eq!(recipe.execution.entrypoint, ["/usr/local/bin/demo"]);
-        assert_eq!(recipe.execution.cmd, ["serve"]);
+        assert_eq!(dockerfile.copies[0].source(&arm), "linux/arm64/demo");
+        assert_eq!((dockerfile.copies[0].to.as_str(), dockerfile.copies[0].mode), ("/usr/local/bin/demo", 0o755));
+        assert_eq!(dockerfile.execution.user, "1000:1000");
+        assert_eq!(dockerfile.execution.exposed_ports.keys().collect::<Vec<_>>(), ["8080/tcp"]);
+        assert_eq!(dockerfile.execution.entrypoint, ["/usr/local/bin/demo"]);
+        assert_eq!(dockerfile.execution.cmd, ["serve"]);
     }
 
     #[test]
@@ -187,18 +187,18 @@ mod tests {
             "FROM debian",
         ];
         for line in lines {
-            let error = Recipe::parse(&format!("{DOCKERFILE}{line}\n")).unwrap_err();
+            let error = Dockerfile::parse(&format!("{DOCKERFILE}{line}\n")).unwrap_err();
             assert!(error.what.contains("line 10") && error.what.contains(line), "{error}");
         }
-        assert!(Recipe::parse("COPY a /b\n").is_err(), "FROM comes first");
-        assert!(Recipe::parse("FROM scratch\n").is_err(), "an empty image");
+        assert!(Dockerfile::parse("COPY a /b\n").is_err(), "FROM comes first");
+        assert!(Dockerfile::parse("FROM scratch\n").is_err(), "an empty image");
         let without = DOCKERFILE.replace("ARG TARGETPLATFORM\n", "");
-        assert!(Recipe::parse(&without).is_err(), "BuildKit takes a variable that was not asked for as empty");
+        assert!(Dockerfile::parse(&without).is_err(), "BuildKit takes a variable that was not asked for as empty");
     }
 
     #[test]
     fn variables_are_set_beside_the_default_path_or_in_its_place() {
-        let env = |lines: &str| Recipe::parse(&format!("FROM scratch\nCOPY a /a\n{lines}")).unwrap().execution.env;
+        let env = |lines: &str| Dockerfile::parse(&format!("FROM scratch\nCOPY a /a\n{lines}")).unwrap().execution.env;
         assert_eq!(env(""), [DEFAULT_PATH]);
         assert_eq!(env("ENV A=\"b c\"\n"), [DEFAULT_PATH, "A=b c"]);
         assert_eq!(env("ENV A=1\nENV PATH=/bin\nENV A=2\n"), ["PATH=/bin", "A=2"]);

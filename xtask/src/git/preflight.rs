@@ -4,11 +4,10 @@
 //! `judge` decides, pure, and lists all that is wrong at once; `publishable` is both, and the push.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use semver::Version;
 
-use super::{changed, git, is_ancestor, short, tag, unclean};
+use super::{Repository, name_of_tag, short, unclean};
 use crate::error::{Error, Exit, Result};
 
 /// What is about to be done with the checked-out commit.
@@ -67,7 +66,7 @@ pub struct Remote {
 
 /// A commit that a version can be published from: now, or once it is pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct Publishable {
     /// The commit.
     pub commit: String,
     /// The remote's name.
@@ -80,51 +79,162 @@ pub struct Standing {
     pub tagged: bool,
 }
 
-/// Asks whether the checked-out commit can be published from as `version`, or bumped to it. A commit that only waits to be
-/// pushed is no error. Changes nothing.
-///
-/// # Errors
-/// Everything that is in the way, at once.
-pub fn preflight(root: &Path, version: &Version, purpose: Purpose) -> Result<Standing> {
-    judge(look(root, version)?, version, purpose)
-}
+impl Repository {
+    /// Asks whether the checked-out commit can be published from as `version`, or bumped to it. A commit that only waits to be
+    /// pushed is no error. Changes nothing.
+    ///
+    /// # Errors
+    /// Everything that is in the way, at once.
+    pub fn preflight(&self, version: &Version, purpose: Purpose) -> Result<Publishable> {
+        judge(self.look(version)?, version, purpose)
+    }
 
-/// Makes sure that others can have the checked-out commit before anything of `version` becomes public; with `push`, pushes it
-/// where the branch simply goes on.
-///
-/// # Errors
-/// Everything that is in the way, at once; `Exit::Unpushed` where only the push is left to do, or was refused.
-pub fn publishable(root: &Path, version: &Version, push: bool) -> Result<Standing> {
-    let standing = preflight(root, version, Purpose::Publish)?;
-    if standing.pushed {
-        return Ok(standing);
+    /// Makes sure that others can have the checked-out commit before anything of `version` becomes public; with `push`, pushes it
+    /// where the branch simply goes on.
+    ///
+    /// # Errors
+    /// Everything that is in the way, at once; `Exit::Unpushed` where only the push is left to do, or was refused.
+    pub fn publishable(&self, version: &Version, push: bool) -> Result<Publishable> {
+        let standing = self.preflight(version, Purpose::Publish)?;
+        if standing.pushed {
+            return Ok(standing);
+        }
+        let reference = format!("{}:refs/heads/{}", standing.commit, standing.branch);
+        if !push {
+            return Err(standing.not_pushed(version));
+        }
+        let pushed = self.asked(["push", "--quiet", "--no-follow-tags", &standing.remote, &reference])?;
+        if pushed.code != Some(0) {
+            // Another run of the same release may have pushed the same commit a moment before.
+            return match self.preflight(version, Purpose::Publish) {
+                Ok(standing) if standing.pushed => Ok(standing),
+                _ => Err(unpushed(&standing, version, pushed.stderr.trim())),
+            };
+        }
+        Ok(Publishable { pushed: true, ..standing })
     }
-    let reference = format!("{}:refs/heads/{}", standing.commit, standing.branch);
-    if !push {
-        return Err(standing.not_pushed(version));
+
+    /// Asks git and the remote.
+    ///
+    /// # Errors
+    /// Git itself fails. What is only missing is among the facts.
+    pub fn look(&self, version: &Version) -> Result<Facts> {
+        let name = name_of_tag(version);
+        // One call for three questions: git's start takes longer than its answers.
+        let words = ["rev-parse", "--is-shallow-repository", "HEAD^{commit}", "--symbolic-full-name", "HEAD"];
+        let said = self.said(words)?;
+        let mut lines = said.lines();
+        let shallow = lines.next() == Some("true");
+        let head = lines.next().unwrap_or_default().to_owned();
+        let branch = lines.next().and_then(|name| name.strip_prefix("refs/heads/")).map(str::to_owned);
+        Ok(Facts {
+            changed: self.changed()?,
+            tag: self.local_tag(&name)?,
+            remote: self.look_at_remote(&head, branch.as_deref(), shallow, &name),
+            head,
+            branch,
+            shallow,
+        })
     }
-    let pushed = git(root).args(["push", "--quiet", "--no-follow-tags", &standing.remote, &reference]).output()?;
-    if pushed.code != Some(0) {
-        // Another run of the same release may have pushed the same commit a moment before.
-        return match preflight(root, version, Purpose::Publish) {
-            Ok(standing) if standing.pushed => Ok(standing),
-            _ => Err(unpushed(&standing, version, pushed.stderr.trim())),
+
+    fn look_at_remote(&self, head: &str, branch: Option<&str>, shallow: bool, tag: &str) -> Result<Remote> {
+        let upstream = branch.map(|branch| self.upstream(branch)).transpose()?.flatten();
+        let name = match &upstream {
+            Some((remote, _)) => remote.clone(),
+            None => choose(&self.said(["remote"])?.lines().collect::<Vec<_>>())?,
         };
+        let patterns =
+            ["HEAD".into(), "refs/heads/*".into(), format!("refs/tags/{tag}"), format!("refs/tags/{tag}^{{}}")];
+        let listing = self.listing(&name, &patterns)?;
+        let tips = listing.released_from();
+        let branches = if shallow { BTreeMap::new() } else { self.relations(&name, head, &tips)? };
+        let counterpart = match upstream {
+            Some((remote, branch)) if remote == name => Some(branch),
+            _ => branch.map(str::to_owned),
+        };
+        Ok(Remote { tag: listing.tag(tag), default: listing.default, name, branches, counterpart })
     }
-    Ok(Standing { pushed: true, ..standing })
+
+    /// The remote and the branch there that a local branch follows.
+    fn upstream(&self, branch: &str) -> Result<Option<(String, String)>> {
+        let format = "--format=%(upstream:remotename)%09%(upstream:remoteref)";
+        let said = self.said(["for-each-ref", format, &format!("refs/heads/{branch}")])?;
+        let found = said.split_once('\t').filter(|(remote, _)| !remote.is_empty() && *remote != ".");
+        Ok(found.and_then(|(remote, reference)| {
+            Some((remote.to_owned(), reference.strip_prefix("refs/heads/")?.to_owned()))
+        }))
+    }
+
+    /// Asks a remote for what it has under some names.
+    pub(super) fn listing(&self, remote: &str, patterns: &[String]) -> Result<Listing> {
+        let asked = self.git(["ls-remote", "--quiet", "--symref", remote]).args(patterns).output()?;
+        if asked.code != Some(0) {
+            return Err(Error::new(Exit::Environment, format!("the remote `{remote}` cannot be asked"))
+                .because(asked.stderr.trim())
+                .remedy(format!("see to it that this works: git ls-remote {remote}")));
+        }
+        let mut listing = Listing::default();
+        for (value, name) in String::from_utf8_lossy(&asked.stdout).lines().filter_map(|line| line.split_once('\t')) {
+            match value.strip_prefix("ref: ") {
+                // A pattern matches the end of a name, too: `refs/remotes/origin/HEAD` is none of ours.
+                Some(target) if name == "HEAD" => {
+                    listing.default = target.strip_prefix("refs/heads/").map(str::to_owned);
+                }
+                Some(_) => {}
+                None => drop(listing.references.insert(name.to_owned(), value.to_owned())),
+            }
+        }
+        Ok(listing)
+    }
+
+    fn relations(
+        &self,
+        remote: &str,
+        head: &str,
+        tips: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, Relation>> {
+        self.fetch_missing(remote, head, tips)?;
+        let relation = |tip: &String| -> Result<Relation> {
+            if tip == head {
+                return Ok(Relation::Same);
+            }
+            Ok(match (self.is_ancestor(head, tip)?, self.is_ancestor(tip, head)?) {
+                (true, true) => Relation::Same,
+                (true, false) => Relation::Older,
+                (false, true) => Relation::Newer,
+                (false, false) => Relation::Diverged,
+            })
+        };
+        tips.iter().map(|(branch, tip)| Ok((branch.clone(), relation(tip)?))).collect()
+    }
+
+    /// Fetches the commits that are to be compared, and moves no reference of this clone.
+    fn fetch_missing(&self, remote: &str, head: &str, tips: &BTreeMap<String, String>) -> Result<()> {
+        let mut missing = Vec::new();
+        for (branch, tip) in tips.iter().filter(|(_, tip)| *tip != head) {
+            if self.asked(["cat-file", "-e", &format!("{tip}^{{commit}}")])?.code != Some(0) {
+                missing.push(format!("refs/heads/{branch}"));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let words = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--refmap="];
+        self.git(words).args([remote]).args(&missing).read().map(drop)
+    }
 }
 
-impl Standing {
+impl Publishable {
     /// The error where only the push is left to do, and was not asked for.
     pub fn not_pushed(&self, version: &Version) -> Error {
-        let Standing { commit, remote, branch, .. } = self;
+        let Publishable { commit, remote, branch, .. } = self;
         unpushed(self, version, "pushing is left to you unless --push is said")
             .remedy(format!("git push {remote} {commit}:refs/heads/{branch}, or say --push"))
     }
 }
 
-fn unpushed(standing: &Standing, version: &Version, why: &str) -> Error {
-    let Standing { commit, remote, branch, .. } = standing;
+fn unpushed(standing: &Publishable, version: &Version, why: &str) -> Error {
+    let Publishable { commit, remote, branch, .. } = standing;
     // Not under `release/`: what is there counts as reviewed.
     let topic = format!("bump-{version}");
     let what = format!("the commit {} of {version} is not on `{branch}` of `{remote}` yet", short(commit));
@@ -132,55 +242,6 @@ fn unpushed(standing: &Standing, version: &Version, why: &str) -> Error {
         "where pull requests are wanted: git push {remote} {commit}:refs/heads/{topic}, merge it,\n\
          check `{branch}` out as it is then, and run the same command again: it goes on from there"
     ))
-}
-
-/// Asks git and the remote.
-///
-/// # Errors
-/// Git itself fails. What is only missing is among the facts.
-pub fn look(root: &Path, version: &Version) -> Result<Facts> {
-    let name = tag::name(version);
-    // One call for three questions: git's start takes longer than its answers.
-    let words = ["rev-parse", "--is-shallow-repository", "HEAD^{commit}", "--symbolic-full-name", "HEAD"];
-    let said = git(root).args(words).read()?;
-    let mut lines = said.lines();
-    let shallow = lines.next() == Some("true");
-    let head = lines.next().unwrap_or_default().to_owned();
-    let branch = lines.next().and_then(|name| name.strip_prefix("refs/heads/")).map(str::to_owned);
-    Ok(Facts {
-        changed: changed(root)?,
-        tag: tag::local_tag(root, &name)?,
-        remote: look_at_remote(root, &head, branch.as_deref(), shallow, &name),
-        head,
-        branch,
-        shallow,
-    })
-}
-
-fn look_at_remote(root: &Path, head: &str, branch: Option<&str>, shallow: bool, tag: &str) -> Result<Remote> {
-    let upstream = branch.map(|branch| upstream(root, branch)).transpose()?.flatten();
-    let name = match &upstream {
-        Some((remote, _)) => remote.clone(),
-        None => choose(&git(root).args(["remote"]).read()?.lines().collect::<Vec<_>>())?,
-    };
-    let patterns = ["HEAD".into(), "refs/heads/*".into(), format!("refs/tags/{tag}"), format!("refs/tags/{tag}^{{}}")];
-    let listing = listing(root, &name, &patterns)?;
-    let tips = listing.released_from();
-    let branches = if shallow { BTreeMap::new() } else { relations(root, &name, head, &tips)? };
-    let counterpart = match upstream {
-        Some((remote, branch)) if remote == name => Some(branch),
-        _ => branch.map(str::to_owned),
-    };
-    Ok(Remote { tag: listing.tag(tag), default: listing.default, name, branches, counterpart })
-}
-
-/// The remote and the branch there that a local branch follows.
-fn upstream(root: &Path, branch: &str) -> Result<Option<(String, String)>> {
-    let format = "--format=%(upstream:remotename)%09%(upstream:remoteref)";
-    let said = git(root).args(["for-each-ref", format, &format!("refs/heads/{branch}")]).read()?;
-    let found = said.split_once('\t').filter(|(remote, _)| !remote.is_empty() && *remote != ".");
-    Ok(found
-        .and_then(|(remote, reference)| Some((remote.to_owned(), reference.strip_prefix("refs/heads/")?.to_owned()))))
 }
 
 /// The remote of a branch that follows none.
@@ -224,67 +285,11 @@ fn is_released_from(branch: &str, default: Option<&str>) -> bool {
     Some(branch) == default || branch.starts_with("release/")
 }
 
-/// Asks a remote for what it has under some names.
-pub(super) fn listing(root: &Path, remote: &str, patterns: &[String]) -> Result<Listing> {
-    let asked = git(root).args(["ls-remote", "--quiet", "--symref", remote]).args(patterns).output()?;
-    if asked.code != Some(0) {
-        return Err(Error::new(Exit::Environment, format!("the remote `{remote}` cannot be asked"))
-            .because(asked.stderr.trim())
-            .remedy(format!("see to it that this works: git ls-remote {remote}")));
-    }
-    let mut listing = Listing::default();
-    for (value, name) in String::from_utf8_lossy(&asked.stdout).lines().filter_map(|line| line.split_once('\t')) {
-        match value.strip_prefix("ref: ") {
-            // A pattern matches the end of a name, too: `refs/remotes/origin/HEAD` is none of ours.
-            Some(target) if name == "HEAD" => listing.default = target.strip_prefix("refs/heads/").map(str::to_owned),
-            Some(_) => {}
-            None => drop(listing.references.insert(name.to_owned(), value.to_owned())),
-        }
-    }
-    Ok(listing)
-}
-
-fn relations(
-    root: &Path,
-    remote: &str,
-    head: &str,
-    tips: &BTreeMap<String, String>,
-) -> Result<BTreeMap<String, Relation>> {
-    fetch_missing(root, remote, head, tips)?;
-    let relation = |tip: &String| -> Result<Relation> {
-        if tip == head {
-            return Ok(Relation::Same);
-        }
-        Ok(match (is_ancestor(root, head, tip)?, is_ancestor(root, tip, head)?) {
-            (true, true) => Relation::Same,
-            (true, false) => Relation::Older,
-            (false, true) => Relation::Newer,
-            (false, false) => Relation::Diverged,
-        })
-    };
-    tips.iter().map(|(branch, tip)| Ok((branch.clone(), relation(tip)?))).collect()
-}
-
-/// Fetches the commits that are to be compared, and moves no reference of this clone.
-fn fetch_missing(root: &Path, remote: &str, head: &str, tips: &BTreeMap<String, String>) -> Result<()> {
-    let mut missing = Vec::new();
-    for (branch, tip) in tips.iter().filter(|(_, tip)| *tip != head) {
-        if git(root).args(["cat-file", "-e", &format!("{tip}^{{commit}}")]).output()?.code != Some(0) {
-            missing.push(format!("refs/heads/{branch}"));
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let words = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--refmap="];
-    git(root).args(words).args([remote]).args(&missing).read().map(drop)
-}
-
 /// Decides where the commit stands for `version`.
 ///
 /// # Errors
 /// Everything that is in the way, at once.
-pub fn judge(facts: Facts, version: &Version, purpose: Purpose) -> Result<Standing> {
+pub fn judge(facts: Facts, version: &Version, purpose: Purpose) -> Result<Publishable> {
     let mut problems = Vec::new();
     if !facts.changed.is_empty() {
         problems.push(unclean(&facts.changed));
@@ -301,14 +306,14 @@ pub fn judge(facts: Facts, version: &Version, purpose: Purpose) -> Result<Standi
     let there = remote.as_ref().and_then(|remote| Some((remote.name.as_str(), remote.tag.as_deref()?)));
     // A commit that is still to be made has no tag yet.
     let wanted = (purpose == Purpose::Publish).then_some(facts.head.as_str());
-    problems.extend(elsewhere(&tag::name(version), wanted, facts.tag.as_deref(), there));
+    problems.extend(elsewhere(&name_of_tag(version), wanted, facts.tag.as_deref(), there));
     let place = remote.filter(|_| !facts.shallow).map(|remote| {
         let place = place(&remote, facts.branch.as_deref(), purpose);
         place.map(|(branch, pushed)| (remote.name, branch, pushed))
     });
     match place {
         Some(Ok((remote, branch, pushed))) if problems.is_empty() => {
-            Ok(Standing { commit: facts.head, remote, branch, pushed, tagged })
+            Ok(Publishable { commit: facts.head, remote, branch, pushed, tagged })
         }
         Some(Err(error)) => Err(all(problems.into_iter().chain([error]).collect(), version)),
         _ => Err(all(problems, version)),

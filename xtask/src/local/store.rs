@@ -3,10 +3,10 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use crate::disk::{self, Lock};
+use crate::chart::store::{Object, Revision, Store, Write, Written};
 use crate::error::{Error, Exit, Result};
-use crate::image::layout::sha256_hex;
-use crate::store::{Object, Revision, Store, Write, Written};
+use crate::oci::sha256_hex;
+use crate::sys::files::{self, Lock};
 
 /// A store in a folder, which need not exist yet.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ impl Directory {
     /// Removes what writers that were killed left beside the files that they wrote. Nobody else writes meanwhile.
     fn sweep(&self) -> Result<()> {
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let mut left = entries.map(|entry| entry.path()).filter(|path| disk::is_temporary(path));
-        left.try_for_each(|path| disk::remove(&path))
+        let mut left = entries.map(|entry| entry.path()).filter(|path| files::is_temporary(path));
+        left.try_for_each(|path| files::remove(&path))
     }
 }
 
@@ -42,7 +42,7 @@ impl Store for Directory {
     }
 
     fn get(&self, name: &str) -> Result<Option<Object>> {
-        let bytes = disk::read(&self.folder.join(name)).map_err(of_the_repository)?;
+        let bytes = files::read(&self.folder.join(name)).map_err(of_the_repository)?;
         Ok(bytes.map(|bytes| {
             let digest = sha256_hex(&bytes);
             Object { bytes, revision: Revision(digest.clone()), version: digest }
@@ -52,7 +52,7 @@ impl Store for Directory {
     fn list(&self, suffix: &str) -> Result<Vec<String>> {
         let entries = match std::fs::read_dir(&self.folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(|error| of_the_repository(disk::unreadable(&self.folder, &error)))?,
+            entries => entries.map_err(|error| of_the_repository(files::unreadable(&self.folder, &error)))?,
         };
         let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
         let mut names: Vec<String> = names.filter(|name| name.ends_with(suffix) && !name.starts_with('.')).collect();
@@ -62,7 +62,7 @@ impl Store for Directory {
 
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<Write> {
         let _turn = Lock::wait(&self.lock)?;
-        let created = disk::create_new(&self.folder.join(name), bytes)?;
+        let created = files::create_new(&self.folder.join(name), bytes)?;
         Ok(if created { Write::Done(written(bytes)) } else { Write::Refused })
     }
 
@@ -70,7 +70,7 @@ impl Store for Directory {
         let _turn = Lock::wait(&self.lock)?;
         match self.get(name)? {
             Some(current) if current.revision == *seen => {
-                disk::replace(&self.folder.join(name), bytes)?;
+                files::replace(&self.folder.join(name), bytes)?;
                 self.sweep()?;
                 Ok(Write::Done(written(bytes)))
             }
@@ -121,7 +121,7 @@ mod tests {
         let store = store(&folder);
         assert!(store.put_new("index.yaml", b"one").unwrap().is_done());
         let left = folder.path().join("charts/.a.tgz.new");
-        disk::replace(&left, b"half").unwrap();
+        files::replace(&left, b"half").unwrap();
         let seen = store.get("index.yaml").unwrap().unwrap().revision;
         assert!(store.replace("index.yaml", &seen, b"two").unwrap().is_done());
         assert!(!left.exists());
