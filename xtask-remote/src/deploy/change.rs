@@ -1,27 +1,13 @@
 //! What a deployment would change: the template that is deployed against the one that is wanted. Pure.
 //!
-//! CloudFormation replaces a resource where a property that can only be set at creation differs, and deletes one whose logical id is gone.
-//! For most resources that is fine. The bucket holds every chart, and the distribution is where users' DNS leads: those two are kept.
+//! CloudFormation replaces a resource where a property that can only be set at creation differs (which ones these are, it is asked:
+//! `Stack::replaced`), and deletes one whose logical id is gone. For most resources that is fine. The bucket holds every chart, and the
+//! distribution is where users' DNS leads: those two are kept.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-
-/// Properties that can only be set at creation (CloudFormation's resource schemas, `createOnlyProperties`; the CDK CLI ships them), of
-/// every type that the infrastructure uses. Types that are not listed have none.
-const CREATE_ONLY: [(&str, &[&str]); 10] = [
-    ("AWS::CloudFront::MonitoringSubscription", &["DistributionId"]),
-    ("AWS::CloudWatch::Alarm", &["AlarmName"]),
-    ("AWS::CloudWatch::Dashboard", &["DashboardName"]),
-    ("AWS::IAM::OIDCProvider", &["Url"]),
-    ("AWS::IAM::Role", &["Path", "RoleName"]),
-    ("AWS::Route53::RecordSet", &["HostedZoneId", "HostedZoneName", "Name"]),
-    ("AWS::S3::Bucket", &["BucketName", "BucketNamePrefix", "BucketNamespace", "ObjectLockEnabled"]),
-    ("AWS::S3::BucketPolicy", &["Bucket"]),
-    ("AWS::SNS::Subscription", &["Endpoint", "Protocol", "TopicArn"]),
-    ("AWS::SNS::Topic", &["FifoTopic", "TopicName"]),
-];
 
 /// The types that hold what cannot be made again.
 const PRECIOUS: [&str; 2] = ["AWS::S3::Bucket", "AWS::CloudFront::Distribution"];
@@ -100,15 +86,16 @@ impl Changes {
     }
 }
 
-/// Compares the deployed template (`null` where nothing is deployed) with the wanted one.
-pub fn compare(deployed: &Value, wanted: &Value) -> Changes {
+/// Compares the deployed template (`null` where nothing is deployed) with the wanted one; `replaced` are the logical ids of what
+/// CloudFormation would, or may, replace.
+pub fn compare(deployed: &Value, wanted: &Value, replaced: &BTreeSet<String>) -> Changes {
     let precious = precious(deployed);
     let (before, after) = (resources(deployed), resources(wanted));
     let mut changes: Vec<Change> = after
         .iter()
         .filter_map(|(name, resource)| match before.get(name) {
             None => Some(change(name, resource, Action::Add, Vec::new())),
-            Some(old) => modified(name, old, resource),
+            Some(old) => modified(name, old, resource, replaced.contains(name)),
         })
         .collect();
     let gone = before.iter().filter(|(name, _)| !after.contains_key(*name));
@@ -124,20 +111,11 @@ pub fn compare(deployed: &Value, wanted: &Value) -> Changes {
     Changes { resources: changes, template }
 }
 
-fn modified(name: &str, old: &Value, new: &Value) -> Option<Change> {
+fn modified(name: &str, old: &Value, new: &Value, is_replaced: bool) -> Option<Change> {
     let mut differences = Vec::new();
     difference("", old, new, &mut differences);
-    if differences.is_empty() {
-        return None;
-    }
-    let action = if is_replaced(old, new) { Action::Replace } else { Action::Modify };
-    Some(change(name, new, action, differences))
-}
-
-fn is_replaced(old: &Value, new: &Value) -> bool {
-    let kind = kind(old);
-    let fixed = CREATE_ONLY.iter().find(|(known, _)| *known == kind).map_or(&[][..], |(_, fixed)| fixed);
-    kind != self::kind(new) || fixed.iter().any(|name| old["Properties"][name] != new["Properties"][name])
+    let action = if is_replaced || kind(old) != kind(new) { Action::Replace } else { Action::Modify };
+    (is_replaced || !differences.is_empty()).then(|| change(name, new, action, differences))
 }
 
 /// What `DeletionPolicy` makes of a resource that leaves the stack.

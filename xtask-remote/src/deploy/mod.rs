@@ -4,7 +4,7 @@
 //! deployed. Nothing is changed before every check has passed. Users' DNS moves last: where charts are adopted from elsewhere, the stack
 //! is first made without its records, filled, and then completed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -132,7 +132,7 @@ impl<'a> Deployment<'a> {
         if let Some(contradiction) = self.inputs.contradiction(self.target, self.remote, &assembly.template) {
             return Err(contradiction);
         }
-        let changes = change::compare(&Value::Null, &assembly.template);
+        let changes = change::compare(&Value::Null, &assembly.template, &BTreeSet::new());
         self.show(&changes);
         let stack = &self.remote.stack;
         ui::note("Unknown", format_args!("what of that is in stack {stack} already: there are no AWS credentials"));
@@ -155,7 +155,8 @@ impl<'a> Deployment<'a> {
         let adoption = adoption.and_then(|from| problems.keep(Adoption::plan(from, &self.target.repository)));
         let (Some(assembly), Some(seen), Some(caller)) = (assembly, seen, caller) else { return Err(problems.told()) };
         let deployed = self.deployed(&seen, &mut problems);
-        let changes = change::compare(&deployed, &assembly.template);
+        let replaced = self.replaced(&seen, &deployed, &assembly.template, &mut problems);
+        let changes = change::compare(&deployed, &assembly.template, &replaced);
         self.show(&changes);
         if !self.options.allow_replace {
             changes.losses().into_iter().for_each(|change| problems.add(Some(loss(change))));
@@ -236,6 +237,22 @@ impl<'a> Deployment<'a> {
         }
     }
 
+    /// What CloudFormation would replace. It is not asked about a stack that an update left stuck: that comes after the way back.
+    fn replaced(&self, seen: &Seen, deployed: &Value, wanted: &Value, problems: &mut Problems) -> BTreeSet<String> {
+        if seen.standing != StackState::Ready || deployed == wanted {
+            return BTreeSet::new();
+        }
+        let replaced = Stack::new(&self.aws).replaced(wanted);
+        if !self.options.plan {
+            return problems.keep(replaced).unwrap_or_default();
+        }
+        // Whoever only looks may have no right to ask.
+        replaced.unwrap_or_else(|error| {
+            ui::note("Unknown", format_args!("which of the changes would replace a resource: {error}"));
+            BTreeSet::new()
+        })
+    }
+
     /// A bucket that the stack is to make must not be there yet, and one that it has made must be. False where one is gone.
     fn look_at_buckets(&self, deployed: &Value, wanted: &Value, problems: &mut Problems) -> bool {
         let made = preflight::buckets(deployed);
@@ -304,6 +321,11 @@ impl<'a> Deployment<'a> {
             return Err(Error::new(Exit::Failure, "nothing was changed, as you wish"));
         }
         stack.recover(&seen)?;
+        if seen.standing == StackState::Stuck && !self.options.allow_replace {
+            let (deployed, wanted) = (stack.template()?, &assembly.template);
+            let changes = change::compare(&deployed, wanted, &stack.replaced(wanted)?);
+            Problems(changes.losses().into_iter().map(loss).collect()).none_or(())?;
+        }
         let is_new = matches!(seen.standing, StackState::Absent | StackState::Stillborn);
         if is_new && adoption.is_some() && changes.adds(RECORDS) {
             ui::status("Deploying", "all but the records, until the charts are there");

@@ -76,7 +76,8 @@ mod tests {
     fn every_change_is_a_line_and_a_loss_says_so() {
         let bucket = |name: &str| json!({"Type": "AWS::S3::Bucket", "Properties": {"BucketName": name}});
         let before = json!({"Resources": {"Bucket": bucket("a"), "Alarm": {"Type": "AWS::CloudWatch::Alarm"}}});
-        let found = compare(&before, &json!({"Resources": {"Bucket": bucket("b")}}));
+        let replaced = ["Bucket".to_owned()].into();
+        let found = compare(&before, &json!({"Resources": {"Bucket": bucket("b")}}), &replaced);
         let text = anstream::adapter::strip_str(&changes(&found)).to_string();
         assert_eq!(
             text,

@@ -3,12 +3,14 @@
 //!
 //! States: CloudFormation's user guide, "Stack status codes". A template comes back as the YAML that the CDK CLI sent.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_sdk_cloudformation::Client;
 use aws_sdk_cloudformation::error::ProvideErrorMetadata;
-use aws_sdk_cloudformation::types::{StackEvent, TemplateStage};
+use aws_sdk_cloudformation::types::{
+    Capability, ChangeSetStatus, ChangeSetType, Replacement, StackEvent, TemplateStage,
+};
 use serde_json::Value;
 
 use xtask::error::{Context, Error, Exit, Result};
@@ -20,6 +22,10 @@ use crate::aws::{Aws, explain};
 /// As long as a deployment itself may take.
 const PATIENCE: Duration = Duration::from_secs(3600);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long CloudFormation may think about a change set; a few seconds are usual.
+const QUESTION_LIMIT: Duration = Duration::from_secs(180);
+/// How it begins to say that a template changes nothing.
+const NO_CHANGES: &str = "The submitted information didn't contain changes";
 
 /// What can be done with a stack in a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +119,68 @@ impl<'a> Stack<'a> {
         serde_yaml::from_str(answer.template_body().unwrap_or_default()).context(Exit::Repository, what)
     }
 
+    /// The logical ids of what CloudFormation would, or may, replace if that template were deployed: a change set tells, and is deleted
+    /// again.
+    ///
+    /// # Errors
+    /// CloudFormation refuses the template, or the question from this caller.
+    pub fn replaced(&self, wanted: &Value) -> Result<BTreeSet<String>> {
+        // Of this run alone. What a run that was killed left becomes obsolete with the stack's next change, and is in nobody's way.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let name = format!("xtask-{}-{}", std::process::id(), now.as_nanos());
+        announce("ask", &format_args!("what a change of stack {} would replace", self.name));
+        let request = self.client.create_change_set().stack_name(self.name).change_set_name(&name);
+        let request = request.change_set_type(ChangeSetType::Update).capabilities(Capability::CapabilityNamedIam);
+        let created = self.aws.wait(request.template_body(wanted.to_string()).send());
+        created.map_err(|error| explain(&self.unknown(), &error))?;
+        let replaced = self.told_replaced(&name);
+        let request = self.client.delete_change_set().stack_name(self.name).change_set_name(&name);
+        if let Err(error) = self.aws.wait(request.send()) {
+            ui::warn(explain(&format!("cannot delete change set {name} of stack {}", self.name), &error));
+        }
+        replaced
+    }
+
+    fn unknown(&self) -> String {
+        format!("cannot ask what a change of stack {} would replace", self.name)
+    }
+
+    fn told_replaced(&self, change_set: &str) -> Result<BTreeSet<String>> {
+        let (started, mut pause) = (Instant::now(), Duration::from_millis(250));
+        let (mut replaced, mut page) = (BTreeSet::new(), None);
+        loop {
+            let request = self.client.describe_change_set().stack_name(self.name).change_set_name(change_set);
+            let answer = self.aws.wait(request.set_next_token(page.take()).send());
+            let answer = answer.map_err(|error| explain(&self.unknown(), &error))?;
+            let reason = answer.status_reason().unwrap_or("AWS gave no reason");
+            match answer.status() {
+                Some(ChangeSetStatus::CreateComplete) => {
+                    let changes = answer.changes().iter().filter_map(|change| change.resource_change());
+                    let others = changes.filter(|change| is_replaced(change.replacement()));
+                    replaced.extend(others.filter_map(|change| change.logical_resource_id()).map(str::to_owned));
+                    page = answer.next_token().map(str::to_owned);
+                    if page.is_none() {
+                        return Ok(replaced);
+                    }
+                }
+                // What differs may be nothing to CloudFormation.
+                Some(ChangeSetStatus::Failed) if reason.starts_with(NO_CHANGES) => return Ok(replaced),
+                Some(ChangeSetStatus::CreatePending | ChangeSetStatus::CreateInProgress)
+                    if started.elapsed() < QUESTION_LIMIT =>
+                {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                status => {
+                    let status = status.map_or("no state", ChangeSetStatus::as_str);
+                    return Err(Error::new(Exit::Repository, self.unknown())
+                        .because(format!("the change set is in {status}: {reason}"))
+                        .remedy("correct the template where AWS refuses it; else retry the command"));
+                }
+            }
+        }
+    }
+
     /// Waits until nothing is under way, and says how it stands then.
     ///
     /// # Errors
@@ -195,6 +263,11 @@ impl<'a> Stack<'a> {
             Err(error) => Err(explain(&format!("cannot read what happened to stack {}", self.name), &error)),
         }
     }
+}
+
+/// `Conditional` is what CloudFormation says where only the deployment itself can tell: then nobody may rely on a resource to stay.
+fn is_replaced(replacement: Option<&Replacement>) -> bool {
+    matches!(replacement, Some(Replacement::True | Replacement::Conditional))
 }
 
 /// The error of a stack that something else is being done to.

@@ -220,6 +220,7 @@ fn h6_a_change_that_replaces_the_bucket_or_the_distribution_is_refused() {
         both.stderr
     );
     assert_eq!(account.cloudformation.writes(), before, "something was changed");
+    assert!(account.cloudformation.change_sets(STACK).is_empty(), "a question was left behind");
     let allowed = Run::of(account.command(&["deploy-infra", "--plan", "--json", "--allow-replace"])).ok();
     assert!(changes(&allowed).contains(&"replace AWS::S3::Bucket".to_owned()), "{:?}", changes(&allowed));
 }
@@ -557,4 +558,68 @@ fn the_stand_in_of_cloudformation_makes_what_is_needed_first_and_deletes_it_last
     assert_eq!(account.cloudformation.status("ordered").as_deref(), Some("DELETE_FAILED"));
     assert_eq!((done("DELETE_COMPLETE").replace('Z', ""), done("DELETE_FAILED")), ("ABC".into(), "D".into()));
     account.store.ask("DELETE", "/ordered/kept", "", b"").send().unwrap().is(204);
+}
+
+#[test]
+fn the_stand_in_of_cloudformation_tells_what_a_change_would_replace_and_changes_nothing() {
+    let Some(account) = Account::new() else { return };
+    let named = |bucket: &str, topic: &str| {
+        serde_json::json!({"Resources": {
+            "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": bucket}},
+            "Policy": {"Type": "AWS::S3::BucketPolicy", "Properties": {"Bucket": {"Ref": "Bucket"}, "PolicyDocument": {}}},
+            "Topic": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": topic}},
+        }})
+        .to_string()
+    };
+    let ask = |action: &str, change_set: &str, template: Option<&str>| {
+        let template = template.map(|template| ("TemplateBody", template));
+        let fields: Vec<(&str, &str)> = [("ChangeSetName", change_set)].into_iter().chain(template).collect();
+        asked(&account, action, "changing", &fields)
+    };
+    let refused = |answer: Result<(), (String, String)>, code: &str, words: &str| {
+        let (found, message) = answer.unwrap_err();
+        assert!(found == code && message.contains(words), "{found}: {message}");
+    };
+    refused(
+        ask("CreateChangeSet", "early", Some(&named("a", "b"))),
+        "ValidationError",
+        "Stack [changing] does not exist",
+    );
+    asked(&account, "CreateStack", "changing", &[("TemplateBody", &named("a", "b"))]).unwrap();
+    let before = account.cloudformation.writes();
+    for wrong in ["1st", "with_line", "", &"x".repeat(129)] {
+        refused(ask("CreateChangeSet", wrong, Some(&named("c", "b"))), "ValidationError", "[a-zA-Z][-a-zA-Z0-9]*");
+    }
+    refused(ask("DescribeChangeSet", "none", None), "ChangeSetNotFound", "[none]");
+    let other = serde_json::json!({"Resources": {"Bucket": {"Type": "AWS::SNS::Topic"}}}).to_string();
+    refused(
+        asked(&account, "UpdateStack", "changing", &[("TemplateBody", &other)]),
+        "ValidationError",
+        "Update of resource type is not permitted",
+    );
+    let told = |change_set: &str| {
+        let form = format!("Action=DescribeChangeSet&Version=2010-05-15&StackName=changing&ChangeSetName={change_set}");
+        let once = || ask_aws(account.cloudformation.proxy.port, "cloudformation", "POST", "/", &form).is(200);
+        assert_eq!(once().elements("Status"), ["CREATE_IN_PROGRESS"]);
+        once()
+    };
+    ask("CreateChangeSet", "names", Some(&named("c", "d"))).unwrap();
+    refused(ask("CreateChangeSet", "names", Some(&named("c", "d"))), "AlreadyExistsException", "names");
+    let names = told("names");
+    assert_eq!(names.elements("LogicalResourceId"), ["Bucket", "Policy", "Topic"]);
+    assert_eq!(names.elements("Replacement"), ["True", "Conditional", "False"]);
+    for (change_set, template, reason) in [
+        ("same", named("a", "b"), "The submitted information didn't contain changes."),
+        ("types", other, "Update of resource type is not permitted."),
+    ] {
+        ask("CreateChangeSet", change_set, Some(&template)).unwrap();
+        let told = told(change_set);
+        assert_eq!(told.elements("Status"), ["FAILED"]);
+        assert!(told.elements("StatusReason").concat().starts_with(reason));
+    }
+    ask("DeleteChangeSet", "names", None).unwrap();
+    refused(ask("DescribeChangeSet", "names", None), "ChangeSetNotFound", "[names]");
+    assert_eq!(account.cloudformation.writes(), before);
+    account.cloudformation.put_in("changing", "UPDATE_IN_PROGRESS");
+    refused(ask("CreateChangeSet", "late", Some(&named("c", "d"))), "ValidationError", "can not be updated");
 }

@@ -1,7 +1,9 @@
-use proptest::prelude::*;
-use serde_json::json;
+use std::collections::BTreeSet;
 
-use super::*;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Action, Changes, PRECIOUS, kind};
 
 fn template() -> Value {
     json!({
@@ -30,6 +32,16 @@ fn without(resource: &str) -> Value {
     template
 }
 
+/// Where CloudFormation would replace nothing.
+fn compare(deployed: &Value, wanted: &Value) -> Changes {
+    super::compare(deployed, wanted, &BTreeSet::new())
+}
+
+/// Where it would replace these.
+fn compare_with(deployed: &Value, wanted: &Value, replaced: &[&str]) -> Changes {
+    super::compare(deployed, wanted, &replaced.iter().map(|id| (*id).to_owned()).collect())
+}
+
 fn actions(changes: &Changes) -> Vec<(&str, Action, bool)> {
     changes.resources.iter().map(|change| (change.resource.as_str(), change.action, change.loses)).collect()
 }
@@ -47,10 +59,18 @@ fn where_nothing_is_deployed_everything_is_added_and_nothing_lost() {
 }
 
 #[test]
-fn another_name_of_the_bucket_replaces_it_and_is_a_loss() {
-    let changes = compare(&template(), &changed(&["Resources", "Bucket", "Properties", "BucketName"], json!("other")));
+fn a_bucket_that_is_replaced_is_a_loss() {
+    let wanted = changed(&["Resources", "Bucket", "Properties", "BucketName"], json!("other"));
+    let changes = compare_with(&template(), &wanted, &["Bucket"]);
     assert_eq!(actions(&changes), [("Bucket", Action::Replace, true)]);
     assert_eq!(changes.resources[0].differences[0].path, "Properties.BucketName");
+}
+
+#[test]
+fn what_is_replaced_because_of_something_else_is_shown_too() {
+    let wanted = changed(&["Resources", "Logs", "Properties", "BucketName"], json!("other"));
+    let changes = compare_with(&template(), &wanted, &["Edge", "Logs"]);
+    assert_eq!(actions(&changes), [("Logs", Action::Replace, false), ("Edge", Action::Replace, true)]);
 }
 
 #[test]
@@ -139,13 +159,14 @@ proptest! {
     }
 
     #[test]
-    fn no_bucket_or_distribution_goes_without_a_loss(before in any_template(), after in any_template()) {
-        let changes = compare(&before, &after);
+    fn no_bucket_or_distribution_goes_without_a_loss(
+        before in any_template(), after in any_template(), replaced in prop::collection::btree_set("[A-D]", 0..4)
+    ) {
+        let changes = super::compare(&before, &after, &replaced);
         let lost: BTreeSet<&str> = changes.losses().iter().map(|change| change.resource.as_str()).collect();
         for (name, old) in before["Resources"].as_object().unwrap() {
             let new = &after["Resources"][name];
-            let same_name = kind(old) != "AWS::S3::Bucket" || old["Properties"]["BucketName"] == new["Properties"]["BucketName"];
-            let stays = kind(old) == kind(new) && same_name;
+            let stays = kind(old) == kind(new) && !replaced.contains(name);
             prop_assert_eq!(lost.contains(name.as_str()), PRECIOUS.contains(&kind(old)) && !stays, "{}", name);
         }
     }

@@ -19,9 +19,11 @@ use super::moto::Moto;
 use super::proxy::{Answer, Asked, Proxy, Way};
 use super::versitygw::{REGION, Versitygw};
 use crate::support::free_port;
+use change_set::ChangeSet;
 use made::{Made, Maker};
 use template::{Refusal, Template, World, invalid};
 
+mod change_set;
 mod made;
 mod template;
 
@@ -62,6 +64,7 @@ struct Stack {
     events: Vec<Event>,
     /// What is under way, and until when.
     under_way: Option<(Instant, Work)>,
+    change_sets: BTreeMap<String, ChangeSet>,
 }
 
 /// What happened to a resource, or to the stack.
@@ -160,6 +163,11 @@ impl CloudFormation {
         self.state.lock().unwrap().asked.clone()
     }
 
+    /// The names of a stack's change sets.
+    pub fn change_sets(&self, stack: &str) -> Vec<String> {
+        self.state.lock().unwrap().stacks[stack].change_sets.keys().cloned().collect()
+    }
+
     /// How often a stack was created, updated or deleted, or tried to be.
     pub fn writes(&self) -> usize {
         self.state.lock().unwrap().events
@@ -202,6 +210,9 @@ impl State {
             "UpdateStack" => self.update(name, form),
             "DeleteStack" => self.delete(name),
             "ContinueUpdateRollback" => self.resume(name),
+            "CreateChangeSet" => self.create_change_set(name, form),
+            "DescribeChangeSet" => self.change_set(name, form).map(ChangeSet::told),
+            "DeleteChangeSet" => self.delete_change_set(name, form),
             "DescribeStacks" => self.known(name).map(described).ok_or(absent("Stack with id {} does not exist")),
             "DescribeStackEvents" => self.known(name).map(happened).ok_or(absent("Stack [{}] does not exist")),
             "GetTemplate" => {
@@ -217,7 +228,7 @@ impl State {
     }
 
     fn create(&mut self, name: &str, form: &Form) -> Result<String, Refusal> {
-        let template = wanted(form)?;
+        let template = wanted(form, &[])?;
         if self.stacks.contains_key(name) {
             return Err(("AlreadyExistsException", format!("Stack [{name}] already exists")));
         }
@@ -228,7 +239,7 @@ impl State {
     }
 
     fn update(&mut self, name: &str, form: &Form) -> Result<String, Refusal> {
-        let template = wanted(form)?;
+        let template = wanted(form, &[])?;
         let Some(stack) = self.stacks.get(name) else {
             return Err(invalid(format!("Stack [{name}] does not exist")));
         };
@@ -239,8 +250,58 @@ impl State {
         if stack.template.value() == template.value() {
             return Err(invalid("No updates are to be performed."));
         }
+        let other = template.other_types(&stack.template);
+        if !other.is_empty() {
+            return Err(invalid(change_set::other_types(&other)));
+        }
+        self.stacks.get_mut(name).unwrap().change_sets.values_mut().for_each(|made| made.obsolete = true);
         self.begin(name, "UPDATE_IN_PROGRESS", Work::Update(template));
         Ok(element("StackId", &id))
+    }
+
+    /// Only of a stack that could be updated: nothing here makes a stack by a change set.
+    fn create_change_set(&mut self, name: &str, form: &Form) -> Result<String, Refusal> {
+        let change_set = change_set::name(form)?;
+        if form.get("ChangeSetType").is_some_and(|kind| kind != "UPDATE") {
+            return Err(("InvalidAction", "the fake only knows change sets of the type UPDATE".into()));
+        }
+        let template = wanted(form, &["ChangeSetName", "ChangeSetType"])?;
+        let Some(stack) = self.stacks.get_mut(name) else {
+            return Err(invalid(format!("Stack [{name}] does not exist")));
+        };
+        let id = stack.id.clone();
+        if !UPDATABLE.contains(&stack.status.as_str()) {
+            return Err(invalid(format!("Stack:{id} is in {} state and can not be updated.", stack.status)));
+        }
+        if stack.change_sets.contains_key(&change_set) {
+            return Err((
+                "AlreadyExistsException",
+                format!("ChangeSet {change_set} cannot be created due to a mismatch with existing attribute Template"),
+            ));
+        }
+        let made = ChangeSet::of(&change_set, &id, &stack.template, &template);
+        let told = element("Id", &made.id) + &element("StackId", &id);
+        stack.change_sets.insert(change_set, made);
+        Ok(told)
+    }
+
+    fn change_set(&mut self, name: &str, form: &Form) -> Result<&mut ChangeSet, Refusal> {
+        let change_set = change_set::name(form)?;
+        let Some(stack) = self.stacks.get_mut(name) else {
+            return Err(invalid(format!("Stack [{name}] does not exist")));
+        };
+        let missing = ("ChangeSetNotFound", format!("ChangeSet [{change_set}] does not exist"));
+        stack.change_sets.get_mut(&change_set).ok_or(missing)
+    }
+
+    /// One that is not there is deleted already.
+    fn delete_change_set(&mut self, name: &str, form: &Form) -> Result<String, Refusal> {
+        let change_set = change_set::name(form)?;
+        let Some(stack) = self.stacks.get_mut(name) else {
+            return Err(invalid(format!("Stack [{name}] does not exist")));
+        };
+        stack.change_sets.remove(&change_set);
+        Ok(String::new())
     }
 
     fn delete(&mut self, name: &str) -> Result<String, Refusal> {
@@ -481,15 +542,15 @@ impl World for Names<'_> {
     }
 }
 
-/// The template of a request, if CloudFormation would begin with it.
-fn wanted(form: &Form) -> Result<Template, Refusal> {
+/// The template of a request, if CloudFormation would begin with it; `more` are fields of this one action.
+fn wanted(form: &Form, more: &[&str]) -> Result<Template, Refusal> {
     const KNOWN: [&str; 6] = ["Action", "Capabilities", "ClientRequestToken", "StackName", "TemplateBody", "Version"];
     let is_known = |name: &str, value: &str| match name {
         // An empty list.
         _ if value.is_empty() => true,
         // What CloudFormation does where nothing is said.
         "DeploymentConfig.Mode" => value == "STANDARD",
-        _ => KNOWN.contains(&name.split('.').next().unwrap()),
+        _ => KNOWN.iter().chain(more).any(|known| *known == name.split('.').next().unwrap()),
     };
     if let Some((name, value)) = form.iter().find(|(name, value)| !is_known(name, value)) {
         return Err(("InvalidAction", format!("the fake does not know {name} {value}")));

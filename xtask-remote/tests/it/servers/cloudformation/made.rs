@@ -127,20 +127,26 @@ impl Maker {
     }
 }
 
-/// A property that is not as it was, and that AWS changes only by making another resource: the types' own pages, "Update requires".
+/// A property that is not as it was, and that AWS changes only by making another resource.
 fn fixed(kind: &str, properties: &Value, known: &Made) -> Option<&'static str> {
-    let names: &[&str] = match kind {
+    fixed_names(kind).iter().copied().find(|name| properties[*name] != known.properties[*name])
+}
+
+/// The properties that AWS changes only by making another resource: the types' own pages, "Update requires".
+pub fn fixed_names(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "AWS::CloudFront::MonitoringSubscription" => &["DistributionId"],
         "AWS::CloudWatch::Alarm" => &["AlarmName"],
         "AWS::CloudWatch::Dashboard" => &["DashboardName"],
         "AWS::IAM::OIDCProvider" => &["Url"],
-        "AWS::IAM::Role" => &["RoleName"],
+        "AWS::IAM::Role" => &["Path", "RoleName"],
         "AWS::Route53::RecordSet" => &["HostedZoneId", "Name"],
         "AWS::S3::Bucket" => &["BucketName"],
         "AWS::S3::BucketPolicy" => &["Bucket"],
-        "AWS::SNS::Topic" => &["TopicName"],
+        "AWS::SNS::Subscription" => &["Endpoint", "Protocol", "TopicArn"],
+        "AWS::SNS::Topic" => &["FifoTopic", "TopicName"],
         _ => &[],
-    };
-    names.iter().copied().find(|name| properties[*name] != known.properties[*name])
+    }
 }
 
 /// CloudFront's own spelling of a distribution's configuration.

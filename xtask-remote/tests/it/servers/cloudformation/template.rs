@@ -195,6 +195,22 @@ impl Template {
         self.resources()[id]["Type"].as_str().unwrap()
     }
 
+    /// What is of another type here than in another template.
+    pub fn other_types(&self, other: &Template) -> Vec<String> {
+        let ids = self
+            .resources()
+            .keys()
+            .filter(|id| other.resources().get(*id).is_some_and(|_| other.kind(id) != self.kind(id)));
+        ids.cloned().collect()
+    }
+
+    /// Whether a value of a template names one of these resources.
+    pub fn names(&self, value: &Value, resources: &BTreeSet<String>) -> bool {
+        let mut mentions = Vec::new();
+        self.mentions(value, &mut mentions).ok();
+        mentions.iter().any(|mention| resources.contains(&mention.name))
+    }
+
     /// What must be there before a resource is made.
     pub fn needs(&self, id: &str) -> BTreeSet<String> {
         let mut mentions = Vec::new();
