@@ -284,7 +284,7 @@ pub struct DeployInfra {
     /// Deploy without asking
     #[arg(long, conflicts_with = "plan")]
     pub yes: bool,
-    /// Let the bucket or the distribution be replaced or leave the stack
+    /// Let the bucket, the distribution or a DNS record be replaced or leave the stack
     #[arg(long)]
     pub allow_replace: bool,
     /// First copy every archive and the index of the chart repository there, so that no version is lost

@@ -72,6 +72,16 @@ fn the_bucket_for_logs_may_leave() {
 }
 
 #[test]
+fn h1_a_record_that_goes_or_gets_another_name_is_a_loss_and_a_changed_one_is_not() {
+    assert_eq!(actions(&compare(&template(), &without("Ipv4"))), [("Ipv4", Action::Delete, true)]);
+    let changed = |property: &str, value: &str| changed(&["Resources", "Ipv4", "Properties", property], json!(value));
+    let renamed = compare(&template(), &changed("Name", "other.example.com."));
+    assert_eq!(actions(&renamed), [("Ipv4", Action::Replace, true)]);
+    assert_eq!(actions(&compare(&template(), &changed("TTL", "60"))), [("Ipv4", Action::Modify, false)]);
+    assert_eq!(compare(&without("Ipv4"), &template()).losses(), Vec::<&Change>::new());
+}
+
+#[test]
 fn where_the_stack_names_no_bucket_all_buckets_are_kept() {
     let mut deployed = template();
     deployed["Outputs"].as_object_mut().unwrap().remove("BucketName");
@@ -86,8 +96,7 @@ fn another_type_under_the_same_id_is_a_loss() {
 
 #[test]
 fn what_is_no_longer_said_is_shown_as_taken_away() {
-    let changes = compare(&template(), &without("Ipv4"));
-    assert_eq!(actions(&changes), [("Ipv4", Action::Delete, false)]);
+    assert_eq!(actions(&compare(&template(), &without("Logs"))), [("Logs", Action::Abandon, false)]);
     let mut wanted = template();
     wanted["Resources"]["Bucket"]["Properties"].as_object_mut().unwrap().remove("Tags");
     let changes = compare(&template(), &wanted);

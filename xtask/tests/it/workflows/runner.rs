@@ -118,6 +118,11 @@ impl Event {
         Event { name: "workflow_dispatch", inputs, ..Self::schedule() }
     }
 
+    /// The same at a tag.
+    pub fn by_hand_at(tag: &str, inputs: &[(&'static str, &str)]) -> Self {
+        Event { reference: format!("refs/tags/{tag}"), ..Self::by_hand(inputs) }
+    }
+
     pub fn schedule() -> Self {
         let reference = "refs/heads/main".into();
         Event { name: "schedule", reference, payload: json!({}), inputs: Vec::new() }
@@ -799,6 +804,7 @@ impl<'r> Machine<'r> {
             "aud": "sts.amazonaws.com",
             "environment": environment,
             "job_workflow_ref": workflow,
+            "ref": self.event.reference,
             "repository_id": REPOSITORY_ID,
             "sub": subject,
         });
