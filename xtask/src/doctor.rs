@@ -12,6 +12,7 @@ use crate::image::compile;
 use crate::image::scan::Scanner;
 use crate::process::Call;
 use crate::release::destination::Destination;
+use crate::release::protection::{self, Guard};
 use crate::serve::LocalServer;
 use crate::source::Source;
 use crate::store::Store;
@@ -24,6 +25,8 @@ enum Standing {
     Found,
     /// A release works without it.
     Optional,
+    /// Nobody told.
+    Unknown,
     Missing,
 }
 
@@ -91,7 +94,25 @@ fn look(workspace: &Workspace, target: &Target) -> Result<Vec<Finding>> {
         }
     }
     findings.push(index(&*place.store));
+    if target.is_remote() {
+        let home = &workspace.package.about.repository;
+        let guards = protection::look(&workspace.root, home, &|name| std::env::var(name).ok())?;
+        findings.extend(guards.into_iter().map(guarded));
+    }
     Ok(findings)
+}
+
+/// Whoever can push past what guards the repository can publish.
+fn guarded(guard: Guard) -> Finding {
+    let Guard { what, standing, remedies } = guard;
+    let (standing, detail) = match standing {
+        protection::Standing::InForce => (Standing::Found, "in force on GitHub".into()),
+        protection::Standing::Lacking(lacking) => {
+            (Standing::Missing, format!("not in force on GitHub: {}", lacking.join("; ")))
+        }
+        protection::Standing::Unknown(why) => (Standing::Unknown, why),
+    };
+    Finding { what, standing, detail, remedies }
 }
 
 fn builder(target: &Target) -> Option<Finding> {
@@ -158,6 +179,7 @@ fn show(finding: &Finding) {
     match finding.standing {
         Standing::Found => ui::status("Found", text),
         Standing::Optional => ui::note("Without", text),
+        Standing::Unknown => ui::note("Unknown", text),
         Standing::Missing => ui::warn(text),
     }
     finding.remedies.iter().for_each(|remedy| ui::note("to do", remedy));

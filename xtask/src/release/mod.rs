@@ -22,6 +22,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod pointers;
 pub mod promote;
+pub mod protection;
 pub mod publish;
 pub mod report;
 pub mod step;

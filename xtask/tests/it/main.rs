@@ -34,6 +34,7 @@ mod power_loss;
 mod product;
 #[cfg(feature = "remote")]
 mod production;
+mod protection;
 mod readme;
 mod real;
 mod rehearsals;
