@@ -46,7 +46,8 @@ impl Anonymous {
     /// The same, who waits for as long for each answer.
     pub fn with_limit(url: &str, limit: Duration) -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(limit));
-        let config = if url.starts_with("http://") { config.proxy(None) } else { config };
+        // What is asked for over TLS is not taken from where a redirect leads without.
+        let config = if url.starts_with("http://") { config.proxy(None) } else { config.https_only(true) };
         // The machine's own certificates, so that a company's proxy or a test's authority is trusted where it is installed.
         #[cfg(feature = "remote")]
         let config = config

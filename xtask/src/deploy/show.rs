@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 
 use crate::deploy::change::{Action, Change, Changes, Difference};
+use crate::ui;
 
 /// Longer values are cut: a policy of a hundred lines is in the template.
 const WIDTH_MAX: usize = 160;
@@ -58,7 +59,7 @@ fn line(text: &mut String, difference: &Difference) {
 }
 
 fn short(value: &Value) -> String {
-    let text = value.to_string();
+    let text = ui::plain(&value.to_string());
     match text.char_indices().nth(WIDTH_MAX) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,
