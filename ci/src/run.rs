@@ -190,10 +190,27 @@ impl Run<'_> {
             Runs::Cargo(arguments) => self.watch(part.name, &self.cargo().args(words(arguments))),
             Runs::Lint(arguments) => self.watch(part.name, &self.linting().args(words(arguments))),
             Runs::Compile => self.compiled().map(drop),
+            Runs::Advisories => self.look_for_advisories(part.name),
             Runs::Npm(script) => self.beside(part.name, &self.npm().args(["run", script])),
             Runs::Tool(name, arguments) => {
                 let call = self.equipped(Call::new(self.pinned(name))).within(&self.root);
                 self.beside(part.name, &call.args(words(arguments)))
+            }
+        }
+    }
+
+    /// RustSec's list is on GitHub and nowhere else. A machine that does not reach that has not looked, and says so; a workflow must.
+    fn look_for_advisories(&self, name: &str) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(120);
+        let deny = || self.equipped(Call::new(self.pinned(parts::DENY))).within(&self.root).args(["--locked"]);
+        let fetch = deny().args(["fetch", "db"]).env("GIT_TERMINAL_PROMPT", "0");
+        ui::status("Checking", name);
+        match self.timed(name, || fetch.run_silently(PATIENCE)) {
+            Ok(()) => self.follow(name, &deny().args(["--offline", "check", "advisories"])),
+            Err(error) if std::env::var_os("GITHUB_ACTIONS").is_some() => Err(error),
+            Err(error) => {
+                self.report().skipped.insert(not_looked(&error));
+                Ok(())
             }
         }
     }
@@ -311,6 +328,27 @@ impl Report {
     }
 }
 
+/// What was not proven, and what stopped it: git's own last word.
+fn not_looked(error: &Error) -> String {
+    let why = error.why.as_deref().unwrap_or(&error.what);
+    let said = why.lines().rev().find(|line| line.starts_with("fatal: ")).or(why.lines().last()).unwrap_or_default();
+    format!("that no crate has a known vulnerability: RustSec's list of them cannot be had: {said}")
+}
+
 fn seconds(time: Duration) -> impl Display {
     format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kept_us_from_looking_is_told_in_gits_own_words() {
+        let said = "2026 [ERROR] failed to fetch database: failed to clone: [..]\nCloning into 'x'...\nfatal: unable to access 'https://github.com/RustSec/advisory-db/': Could not resolve host: github.com\n\n";
+        let told = not_looked(&Error::new(Exit::Failure, "cargo-deny failed").because(said));
+        assert!(told.starts_with("that no crate has a known vulnerability"), "{told}");
+        assert!(told.ends_with("Could not resolve host: github.com"), "{told}");
+        assert!(not_looked(&Error::new(Exit::Failure, "it took more than 120 s")).ends_with("it took more than 120 s"));
+    }
 }

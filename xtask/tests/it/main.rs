@@ -10,6 +10,7 @@ mod bad_input;
 mod buildx;
 #[cfg(feature = "remote")]
 mod crowd;
+mod dependencies;
 #[cfg(feature = "remote")]
 mod deploy;
 #[cfg(feature = "remote")]
