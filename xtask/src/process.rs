@@ -76,6 +76,19 @@ impl Call {
         self
     }
 
+    /// Hides every variable of ours from the child but those of which this holds. What is set for it is set.
+    #[must_use]
+    pub fn with_env_where(mut self, is_seen: impl Fn(&str) -> bool) -> Self {
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            let is_set = self.environment.iter().any(|(known, _)| *known == name);
+            if !is_set && !is_seen(&name) {
+                self = self.without_env(&name);
+            }
+        }
+        self
+    }
+
     /// Hides every variable of ours from the child but these.
     #[must_use]
     pub fn with_only_env(mut self, names: &[&str]) -> Self {
@@ -366,6 +379,36 @@ impl fmt::Display for Call {
         out.write_str(&quoted(&self.program))?;
         self.arguments.iter().try_for_each(|argument| write!(out, " {}", quoted(argument)))
     }
+}
+
+/// Whether a variable says of the machine what every program may want to know, and nothing that others must not.
+pub fn is_harmless(variable: &str) -> bool {
+    const NAMES: [&str; 14] = [
+        "COLORTERM",
+        "HOME",
+        "LANG",
+        "LANGUAGE",
+        "LOGNAME",
+        "NO_COLOR",
+        "PATH",
+        "SHELL",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+        "TERM",
+        "TMPDIR",
+        "TZ",
+        "USER",
+    ];
+    const PROXIES: [&str; 4] = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
+    let is_proxy = PROXIES.contains(&variable.to_uppercase().as_str());
+    NAMES.contains(&variable) || variable.starts_with("LC_") || is_proxy
+}
+
+/// Whether a variable holds, by its name, what proves to others who somebody is.
+pub fn is_secret(variable: &str) -> bool {
+    const WORDS: [&str; 6] = ["AUTH", "CREDENTIAL", "PASSWORD", "PRIVATE", "SECRET", "TOKEN"];
+    let name = variable.to_uppercase();
+    name.ends_with("_KEY") || WORDS.iter().any(|word| name.contains(word))
 }
 
 fn quoted(argument: &OsStr) -> String {
