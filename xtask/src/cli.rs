@@ -73,7 +73,7 @@ impl Stage {
             Stage::Bump(order)
             | Stage::Build { order, .. }
             | Stage::Scan { order, .. }
-            | Stage::Push(order)
+            | Stage::Push { order, .. }
             | Stage::Tag { order, .. }
             | Stage::Chart { order, .. }
             | Stage::Promote(order) => &order.place,
@@ -171,6 +171,9 @@ pub enum Stage {
         /// The builder
         #[command(flatten)]
         builder: BuilderArgs,
+        /// Read what is published as everybody can, over HTTPS: what compiles others' code needs no credentials
+        #[arg(long)]
+        public: bool,
     },
     /// Scan that layout, and keep the verdict for its digest
     Scan {
@@ -180,9 +183,19 @@ pub enum Stage {
         /// The waivers
         #[command(flatten)]
         waivers: WaiversArgs,
+        /// The image that it must be; nothing is scanned where the layout at hand is another
+        #[arg(long)]
+        digest: Option<Digest>,
     },
     /// Store that layout's blobs; it must have a verdict
-    Push(OrderArgs),
+    Push {
+        /// The order
+        #[command(flatten)]
+        order: OrderArgs,
+        /// The image that it must be; nothing is pushed where the layout at hand is another
+        #[arg(long)]
+        digest: Option<Digest>,
+    },
     /// Point the version's tags at a pushed image
     Tag {
         /// The order

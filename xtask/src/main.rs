@@ -149,21 +149,21 @@ fn run_stage(root: &Path, stage: Stage) -> Result<()> {
             ui::status("Staged", format_args!("{version} in {}", folder.display()));
             print_json(arguments.place.json, &serde_json::json!({"version": version.to_string(), "folder": folder}))
         }
-        Stage::Build { order: arguments, builder } => {
+        Stage::Build { order: arguments, builder, public } => {
             let json = arguments.place.json;
-            let options = Options { builder: builder.builder, ..options(arguments) };
+            let options = Options { builder: builder.builder, public, ..options(arguments) };
             let pipeline = Pipeline::open(root, &options)?;
             pipeline.check_order()?;
             print_json(json, &serde_json::json!({"digest": pipeline.build()?}))
         }
-        Stage::Scan { order: arguments, waivers } => {
+        Stage::Scan { order: arguments, waivers, digest } => {
             let json = arguments.place.json;
             let options = Options { waivers: waivers.waivers, ..options(arguments) };
-            print_json(json, &Pipeline::open(root, &options)?.scan()?)
+            print_json(json, &Pipeline::open(root, &options)?.scan(digest.as_ref())?)
         }
-        Stage::Push(arguments) => {
-            let digest = bumped(&arguments)?.push()?;
-            print_json(arguments.place.json, &serde_json::json!({"digest": digest}))
+        Stage::Push { order, digest } => {
+            let digest = bumped(&order)?.push(digest.as_ref())?;
+            print_json(order.place.json, &serde_json::json!({"digest": digest}))
         }
         Stage::Tag { order, digest } => {
             let pipeline = bumped(&order)?;

@@ -38,6 +38,8 @@ pub struct Remote {
     url: String,
     /// The variable with a token, where the target names one.
     token: Option<String>,
+    /// Whether it is asked as everybody may, whatever credentials there are.
+    is_anonymous: bool,
     /// How long an answer may take.
     limit: Duration,
     runtime: tokio::runtime::Runtime,
@@ -70,6 +72,7 @@ impl Remote {
             path: path.to_owned(),
             url: target.registry.clone(),
             token: target.registry_token.clone(),
+            is_anonymous: false,
             limit: target.timeout(),
             runtime: http::runtime()?,
             credentials: OnceCell::new(),
@@ -78,12 +81,21 @@ impl Remote {
         })
     }
 
+    /// The same, asked without credentials.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn anonymous(target: &Target) -> Result<Self> {
+        Ok(Remote { is_anonymous: true, ..Self::new(target)? })
+    }
+
     fn credentials(&self) -> Result<&RegistryAuth> {
         if let Some(known) = self.credentials.get() {
             return Ok(known);
         }
         let variable = |name: &str| std::env::var(name).ok();
         let found = match token(&self.host, self.token.as_deref(), &variable) {
+            _ if self.is_anonymous => RegistryAuth::Anonymous,
             Some(token) => token,
             None => docker_credentials(&self.host)?,
         };

@@ -25,6 +25,7 @@ use crate::release::version;
 use crate::serve::LocalServer;
 use crate::store::Store;
 use crate::store::directory::Directory;
+use crate::store::public::Public;
 
 /// Everything that a target publishes into, for one chart.
 pub struct Destination {
@@ -79,6 +80,18 @@ impl Destination {
             seen: RefCell::default(),
             announced: RefCell::default(),
         })
+    }
+
+    /// The same for somebody without credentials.
+    ///
+    /// # Errors
+    /// The machine cannot start what is needed to ask.
+    pub fn as_everybody(self) -> Result<Self> {
+        if !self.target.is_remote() {
+            return Ok(self);
+        }
+        let store = Box::new(Public::new(&self.target));
+        Ok(Destination { registry: public_registry(&self.target)?, store, cdn: None, ..self })
     }
 
     /// Makes what is published reachable from outside for as long as the value lives: a folder has to be served.
@@ -173,6 +186,17 @@ fn open_remote(remote: &config::Remote, target: &Target) -> Result<Seams> {
     let registry = Box::new(crate::image::remote::Remote::new(target)?);
     let store = Box::new(crate::store::s3::Bucket::new(Rc::clone(&aws)));
     Ok((registry, store, Some(Box::new(crate::cdn::cloudfront::Distribution::new(aws)))))
+}
+
+#[cfg(feature = "remote")]
+fn public_registry(target: &Target) -> Result<Box<dyn Registry>> {
+    Ok(Box::new(crate::image::remote::Remote::anonymous(target)?))
+}
+
+#[cfg(not(feature = "remote"))]
+fn public_registry(target: &Target) -> Result<Box<dyn Registry>> {
+    let config::Location::Remote(remote) = &target.place else { return Ok(Box::new(registry(Path::new("")))) };
+    open_remote(remote, target).map(|(registry, ..)| registry)
 }
 
 #[cfg(not(feature = "remote"))]

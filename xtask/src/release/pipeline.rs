@@ -50,6 +50,7 @@ impl Pipeline {
         let chart = package::manifest(&chart_files(&workspace, &source)?)?;
         bump::check_agreement(&workspace, &chart)?;
         let destination = Destination::open(&workspace, target, chart.name)?;
+        let destination = if options.public { destination.as_everybody()? } else { destination };
         let current = &workspace.package.version;
         let version = match &options.bump {
             bump if destination.target.is_remote() => {

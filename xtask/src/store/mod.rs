@@ -6,6 +6,7 @@
 use crate::error::Result;
 
 pub mod directory;
+pub mod public;
 #[cfg(feature = "remote")]
 pub mod s3;
 

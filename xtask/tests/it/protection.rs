@@ -314,3 +314,29 @@ fn the_guide_applies_every_file_and_every_variable_of_a_deployment_belongs_to_it
         assert!(root().join(owner).is_file(), "{owner}");
     }
 }
+
+#[cfg(feature = "remote")]
+#[test]
+fn x7_doctor_to_production_asks_github_and_fails_where_a_guard_is_not_in_force() {
+    let Some(production) = crate::servers::Production::new() else { return };
+    let folder = production.demo.root().join(".github");
+    std::fs::create_dir_all(&folder).unwrap();
+    copy_tree(&root().join(".github"), &folder);
+    let github = GitHub::with_everything();
+    let doctor = |token: &str| {
+        let mut command = production.command(&["doctor", "--to", "production", "--json"]);
+        command.env("GITHUB_API_URL", github.api.url()).env("GITHUB_REPOSITORY", REPOSITORY).env("GH_TOKEN", token);
+        crate::support::Run::of(command)
+    };
+    let standing = |run: &crate::support::Run, what: &str| {
+        let findings = run.json().as_array().unwrap().clone();
+        findings.iter().find(|finding| finding["what"] == what).unwrap()["standing"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(standing(&doctor(ADMINISTRATOR), "ruleset main"), "found");
+    assert_eq!(standing(&doctor("somebody's"), "ruleset main"), "unknown");
+    github.change(|state| state.rulesets.clear());
+    let weak = doctor(ADMINISTRATOR);
+    assert_eq!(standing(&weak, "ruleset main"), "missing");
+    assert!(weak.code == Some(4) && weak.stderr.contains("ruleset main"), "{}", weak.stderr);
+    assert_eq!(standing(&weak, "environment production"), "found");
+}

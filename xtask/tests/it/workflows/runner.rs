@@ -317,6 +317,8 @@ pub struct Runner<'w> {
     pub summary: Mutex<String>,
     /// What was asked of AWS, and by which jobs.
     pub used: Mutex<Used>,
+    /// The name of an artifact that somebody takes as soon as the image is built.
+    pub swaps: Option<&'static str>,
     /// What `cargo xtask ci` ends with, where it is not run.
     pub ci_ends_with: i32,
     times: Mutex<BTreeMap<String, Duration>>,
@@ -420,6 +422,7 @@ impl<'w> Runner<'w> {
             told: Mutex::default(),
             summary: Mutex::default(),
             used: Mutex::default(),
+            swaps: None,
             ci_ends_with: 0,
             times: Mutex::default(),
         }
@@ -537,6 +540,9 @@ impl Runner<'_> {
             };
             outcome.jobs.insert(title, ended);
             outputs = render_all(&job["outputs"], &machine);
+            if let Some(name) = self.swaps.filter(|_| id == "build") {
+                artifacts.take(name);
+            }
         }
         outputs
     }
