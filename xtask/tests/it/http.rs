@@ -5,7 +5,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use crate::support::{Demo, World, skipped};
+use xtask::config::{Target, Workspace};
+use xtask::error::Exit;
+use xtask::store::Store;
+use xtask::store::public::Public;
+
+use crate::servers::{Answer, Asked, Dialect, Proxy, Way};
+use crate::support::{Demo, World, free_port, skipped};
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let demo = Demo::new();
@@ -343,6 +349,24 @@ fn h11_clients_that_never_finish_a_request_keep_nobody_else_waiting_for_long() {
         // Cut, with or without a word.
         assert!(stream.read_to_end(&mut rest).is_ok() || rest.is_empty());
         assert!(!String::from_utf8_lossy(&rest).contains("200 OK"));
+    }
+}
+
+#[test]
+fn h6_what_everybody_reads_is_what_was_published_and_a_failed_read_is_never_taken_for_nothing() {
+    let target = Workspace::find(WORLD.demo.root()).unwrap().target("local").unwrap();
+    let public = Public::new(&target);
+    assert_eq!(public.get("index.yaml").unwrap().unwrap().bytes, WORLD.demo.snapshot()["index.yaml"]);
+    assert_eq!(public.get("demo-9.9.9.tgz").unwrap(), None);
+    assert_eq!(public.put_new("demo-9.9.9.tgz", b"x").unwrap_err().exit, Exit::Usage);
+    for (status, read) in
+        [(404, Ok(None)), (403, Err(Exit::Repository)), (429, Err(Exit::Repository)), (500, Err(Exit::Repository))]
+    {
+        let answers = move |_: &mut Asked| Way::Here(Answer::new(status, "text/plain", "no"));
+        let server = Proxy::with(free_port(), Dialect::Registry, answers, |_, answer| answer);
+        let public = Public::new(&Target { repository: server.url(), ..target.clone() });
+        assert_eq!(public.get("index.yaml").map_err(|error| error.exit), read, "{status}");
+        assert_eq!(server.count("GET", "/index.yaml"), if status == 429 || status == 500 { 4 } else { 1 }, "{status}");
     }
 }
 
