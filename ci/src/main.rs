@@ -9,6 +9,7 @@ use clap::Parser;
 use xtask::commands::ci::Ci;
 use xtask::ui;
 
+mod advisories;
 mod parts;
 mod run;
 mod tests;

@@ -26,6 +26,8 @@ pub(crate) enum Runs {
     Tool(&'static str, &'static str),
     /// Tests that were compiled before.
     Tests(Tests),
+    /// What is known to be wrong with crates, where the list of that can be had.
+    Advisories,
     /// Nothing: its tools are installed.
     Nothing,
 }
@@ -109,6 +111,9 @@ const TEMPLATE_LINT: &str = "infrastructure template lint";
 const REHEARSALS: &str = "build --package xtask --locked";
 /// zizmor would ask GitHub which tags a pinned commit has.
 const ZIZMOR: &str = "--offline --persona pedantic --quiet .github";
+/// The tool that holds the dependency graph against `deny.toml`.
+pub(crate) const DENY: &str = "cargo-deny";
+const DENIED: &str = "--locked check bans licenses sources";
 /// Where the infrastructure's `synth` leaves it.
 const TEMPLATES: &str = "infrastructure/cdk.out/*.template.json";
 
@@ -149,8 +154,10 @@ fn thorough() -> Vec<Part> {
     let mut parts = front();
     parts.extend([
         part(TOOLS, Runs::Nothing, Beside),
-        part("workflow syntax", Runs::Tool("actionlint", "-color"), Beside),
+        part("workflow syntax", Runs::Tool("actionlint", ""), Beside),
         part("workflow audit", Runs::Tool("zizmor", ZIZMOR), Beside),
+        part("dependencies", Runs::Tool(DENY, DENIED), Beside),
+        part("dependencies advisories", Runs::Advisories, Beside),
         part("infrastructure types", Runs::Npm("check"), Beside),
         part("infrastructure lint", Runs::Npm("lint"), Beside),
         part("infrastructure tests", Runs::Npm("test"), Beside),

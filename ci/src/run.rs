@@ -18,6 +18,7 @@ use xtask::sys::children::Call;
 use xtask::sys::tools;
 use xtask::ui;
 
+use crate::advisories::not_looked;
 use crate::parts::{self, Lane, Part, Runs, Stage, Tests};
 use crate::tests::{self, Program};
 use crate::toolbox::{Installation, Packages, Toolbox};
@@ -191,10 +192,27 @@ impl Run<'_> {
             Runs::Cargo(arguments) => self.watch(part.name, &self.cargo().args(words(arguments))),
             Runs::Lint(arguments) => self.watch(part.name, &self.linting().args(words(arguments))),
             Runs::Compile => self.compiled().map(drop),
+            Runs::Advisories => self.look_for_advisories(part.name),
             Runs::Npm(script) => self.beside(part.name, &self.npm().args(["run", script])),
             Runs::Tool(name, arguments) => {
                 let call = self.equipped(Call::new(self.pinned(name))).current_dir(&self.root);
                 self.beside(part.name, &call.args(words(arguments)))
+            }
+        }
+    }
+
+    /// RustSec's list is on GitHub and nowhere else. A machine that does not reach that has not looked, and says so; a workflow must.
+    fn look_for_advisories(&self, name: &str) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(120);
+        let deny = || self.equipped(Call::new(self.pinned(parts::DENY))).current_dir(&self.root).args(["--locked"]);
+        let fetch = deny().args(["fetch", "db"]).env("GIT_TERMINAL_PROMPT", "0");
+        ui::status("Checking", name);
+        match self.timed(name, || fetch.run_silently(PATIENCE)) {
+            Ok(()) => self.follow(name, &deny().args(["--offline", "check", "advisories"])),
+            Err(error) if std::env::var_os("GITHUB_ACTIONS").is_some() => Err(error),
+            Err(error) => {
+                self.report().skipped.insert(not_looked(&error));
+                Ok(())
             }
         }
     }

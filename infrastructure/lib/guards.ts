@@ -11,9 +11,18 @@ export const ARCHIVES = "*.tgz";
 /** Denials are about names rather than principals, so that they hold for those too who get their rights elsewhere. */
 type Conditions = Record<string, Record<string, unknown>>;
 
-/** Adds every denial; `guardians` are the ARNs of those who may repair. */
-export function guard(bucket: Bucket, guardians: readonly string[]): void {
-  const others: Conditions = { ArnNotEquals: { "aws:PrincipalArn": guardians } };
+/** Those for whom a denial makes an exception, by their ARNs. */
+export interface Guardians {
+  /** The role that deploys: it may put the first index, and nothing else of what is denied. */
+  readonly deployRole: string;
+  /** People who may repair. */
+  readonly breakGlass: readonly string[];
+}
+
+/** Adds every denial. */
+export function guard(bucket: Bucket, { deployRole, breakGlass }: Guardians): void {
+  const unless = (...arns: readonly string[]): Conditions => ({ ArnNotEquals: { "aws:PrincipalArn": arns } });
+  const others = unless(...breakGlass);
   const statements = [
     // Multipart uploads cannot carry the header from the start, and are refused with it: a chart is a single request.
     deny("ArchivesAreWrittenOnce", ["s3:PutObject"], bucket.arnForObjects(ARCHIVES), { Null: { "s3:if-none-match": "true" } }),
@@ -23,23 +32,26 @@ export function guard(bucket: Bucket, guardians: readonly string[]): void {
     }),
     deny("IndexIsOnlySwappedByPublishers", ["s3:PutObject"], bucket.arnForObjects(INDEX), {
       Null: { "s3:if-match": "true" },
-      ...others,
+      ...unless(deployRole, ...breakGlass),
     }),
-    deny("ObjectsStay", ["s3:DeleteObject", "s3:DeleteObjectVersion"], bucket.arnForObjects("*"), others),
+    // A replica is put without a header that could be asked for, over whatever is there.
+    deny("NothingIsReplicatedInto", REPLICATION, bucket.arnForObjects("*"), {}),
+    deny("ObjectsStay", ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:UpdateObjectEncryption"], bucket.arnForObjects("*"), others),
     deny("SettingsStay", SETTINGS, bucket.bucketArn, others),
   ];
   statements.forEach((statement) => bucket.addToResourcePolicy(statement));
 }
 
-/** Each of these would take one of the guarantees away. */
+/** What a replication asks of the bucket that it copies into. */
+const REPLICATION = ["s3:ObjectOwnerOverrideToBucketOwner", "s3:ReplicateDelete", "s3:ReplicateObject", "s3:ReplicateTags"];
+
+/** Each of these would take one of the guarantees away, or the bucket from those who read it: all that is said of the bucket as a whole. */
 const SETTINGS = [
-  "s3:DeleteBucket",
-  "s3:DeleteBucketPolicy",
-  "s3:PutBucketOwnershipControls",
-  "s3:PutBucketPolicy",
-  "s3:PutBucketPublicAccessBlock",
-  "s3:PutBucketVersioning",
+  "s3:DeleteBucket*",
+  "s3:PutAccelerateConfiguration",
+  "s3:PutBucket*",
   "s3:PutEncryptionConfiguration",
+  "s3:PutIntelligentTieringConfiguration",
   "s3:PutLifecycleConfiguration",
   "s3:PutReplicationConfiguration",
 ];

@@ -11,6 +11,7 @@ import {
   HttpVersion,
   PriceClass,
   ResponseHeadersPolicy,
+  S3OriginAccessControl,
   SecurityPolicyProtocol,
   ViewerProtocolPolicy,
 } from "aws-cdk-lib/aws-cloudfront";
@@ -20,7 +21,7 @@ import { CloudFrontTarget } from "aws-cdk-lib/aws-route53-targets";
 import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership, type BucketProps } from "aws-cdk-lib/aws-s3";
 import { Construct } from "constructs";
 
-import { guard, INDEX } from "./guards.ts";
+import { guard, type Guardians, INDEX } from "./guards.ts";
 import type { PriceClassName } from "./inputs.ts";
 
 /** What hosting is told. */
@@ -33,8 +34,8 @@ export interface HostingProps {
   readonly certificateArn: string;
   /** The zone that the records go into. */
   readonly hostedZoneId: string;
-  /** The ARNs of those who may delete, put the first index, and change the bucket's settings. */
-  readonly guardians: readonly string[];
+  /** Those who may do what the bucket refuses to everybody else. */
+  readonly guardians: Guardians;
   /** The edge locations. Default: `PriceClass_All`. */
   readonly priceClass?: PriceClassName;
   /** Whether the domain points here. Default: true. */
@@ -65,10 +66,14 @@ const PRIVATE: BucketProps = {
 export class Hosting extends Construct {
   readonly bucket: Bucket;
   readonly distribution: Distribution;
+  readonly originAccess: S3OriginAccessControl;
+  readonly headers: ResponseHeadersPolicy;
 
   constructor(scope: Construct, id: string, props: HostingProps) {
     super(scope, id);
     this.bucket = this.chartBucket(props);
+    this.originAccess = new S3OriginAccessControl(this, "OriginAccess");
+    this.headers = this.securityHeaders(props);
     this.distribution = this.edge(props);
     Annotations.of(this.distribution).acknowledgeWarning(
       "@aws-cdk/aws-cloudfront-origins:listBucketSecurityRisk",
@@ -112,13 +117,16 @@ export class Hosting extends Construct {
       defaultRootObject: INDEX,
       defaultBehavior: {
         // Without the right to list, S3 answers 403 for a missing object, and Helm takes that for a broken repository.
-        origin: S3BucketOrigin.withOriginAccessControl(this.bucket, { originAccessLevels: [AccessLevel.READ, AccessLevel.LIST] }),
+        origin: S3BucketOrigin.withOriginAccessControl(this.bucket, {
+          originAccessControl: this.originAccess,
+          originAccessLevels: [AccessLevel.READ, AccessLevel.LIST],
+        }),
         viewerProtocolPolicy: ViewerProtocolPolicy.HTTPS_ONLY,
         allowedMethods: AllowedMethods.ALLOW_GET_HEAD_OPTIONS,
         // It forwards no query string, header or cookie: nothing that a user adds reaches the bucket, or misses the cache.
         cachePolicy: CachePolicy.CACHING_OPTIMIZED,
         compress: true,
-        responseHeadersPolicy: this.securityHeaders(props),
+        responseHeadersPolicy: this.headers,
       },
       // A verification that asks too early must not make a new chart invisible for long.
       errorResponses: [{ httpStatus: 404, ttl: Duration.seconds(10) }],

@@ -33,7 +33,7 @@ export interface Inputs {
   readonly hostedZoneId: string;
   /**
    * Roles and users that may repair what others may not touch, from `CHARTS_BREAK_GLASS` (ARNs, spaces or commas between).
-   * Default: none.
+   * Required: without one, nobody could change the bucket's settings ever again, nor remove what a first deployment that fails leaves.
    */
   readonly breakGlass: readonly string[];
   /**
@@ -157,6 +157,7 @@ class Reader {
 
   list(name: string, shape: Shape): readonly string[] {
     const values = (this.environment[name] ?? "").split(/[\s,]+/).filter((value) => value !== "");
+    if (values.length === 0) this.problems.push(`${name} is not set; it must be ${shape.wanted}`);
     values.filter((value) => !shape.pattern.test(value)).forEach((value) => this.refuse(name, value, shape));
     return values;
   }

@@ -5,14 +5,18 @@ import { Alarm, ComparisonOperator, Dashboard, GraphWidget, Metric, TreatMissing
 import { SnsAction } from "aws-cdk-lib/aws-cloudwatch-actions";
 import { type ITopic, Topic } from "aws-cdk-lib/aws-sns";
 import { EmailSubscription } from "aws-cdk-lib/aws-sns-subscriptions";
+import type { IRole } from "aws-cdk-lib/aws-iam";
 import { Construct } from "constructs";
 
 import type { Hosting } from "./hosting.ts";
+import { Watch } from "./watch.ts";
 
 /** What monitoring is told. */
 export interface MonitoringProps {
   /** What it watches. */
   readonly hosting: Hosting;
+  /** The role by which releases write the index. */
+  readonly publishRole: IRole;
   /** Whether CloudFront's paid metrics are on. Default: false. */
   readonly detailedMetrics?: boolean;
   /** Who is written to. Default: nobody. */
@@ -30,20 +34,22 @@ interface Limit {
 
 const PERIOD = Duration.minutes(5);
 
-/** A dashboard and two alarms. */
+/** A dashboard, two alarms, and a word about every write of the index that no release made. */
 export class Monitoring extends Construct {
   private readonly stack = Stack.of(this);
 
   constructor(scope: Construct, id: string, props: MonitoringProps) {
     super(scope, id);
     const { distribution } = props.hosting;
-    const action = this.topics(props).map((topic) => new SnsAction(topic));
+    const topics = this.topics(props);
+    const action = topics.map((topic) => new SnsAction(topic));
     for (const limit of limits(distribution)) {
       const alarm = this.alarm(limit);
       alarm.addAlarmAction(...action);
       alarm.addOkAction(...action);
     }
     this.dashboard(props);
+    if (topics.length > 0) new Watch(this, "Watch", { bucket: props.hosting.bucket, publishRole: props.publishRole, topics });
   }
 
   private alarm(limit: Limit): Alarm {

@@ -26,26 +26,27 @@ export interface PublisherProps {
   readonly hostedZoneId: string;
   /** The certificate that a deployment looks at. */
   readonly certificateArn: string;
-  /** Roles and users that may take either role by hand. Default: whoever the account's own policies allow to. */
-  readonly breakGlass?: readonly string[];
+  /** Roles and users that may take either role by hand. */
+  readonly breakGlass: readonly string[];
   /** The repository whose workflows may take them. Default: none. */
   readonly github?: GitHubRepository;
 }
 
-/** What one role is for: these workflow files, in the one environment that they run in. */
+/** What one role is for: these workflow files, in the one environment that they run in, at that ref. */
 interface Work {
   readonly files: readonly string[];
   readonly environment: string;
-  readonly refs: readonly string[];
+  readonly ref: string;
 }
 
 const PUBLISH: Work = {
   // Those that the jobs are written in, not `release.yml` that calls them. An image is only pushed for a version that the index allows.
   files: ["release-image.yml", "release-chart.yml"],
   environment: "production",
-  refs: ["refs/heads/main", "refs/tags/v*"],
+  // Not `main`: who may push there need not be who may set a version's tag.
+  ref: "refs/tags/v*",
 };
-const DEPLOY: Work = { files: ["deploy-infrastructure.yml"], environment: "infrastructure", refs: ["refs/heads/main"] };
+const DEPLOY: Work = { files: ["deploy-infrastructure.yml"], environment: "infrastructure", ref: "refs/heads/main" };
 const ISSUER = "token.actions.githubusercontent.com";
 
 /** The name of the role that may publish: fixed, so that a workflow needs to know no more than the account. */
@@ -95,8 +96,10 @@ export class Publisher extends Construct {
   }
 
   private deploying(props: PublisherProps): PolicyStatement[] {
-    const { bucket, distribution } = props.hosting;
+    const { bucket, distribution, headers, originAccess } = props.hosting;
     const { account, region, stackName } = this.stack;
+    const zone = `arn:aws:route53:::hostedzone/${props.hostedZoneId}`;
+    const cloudfront = (kind: string, id: string) => `arn:aws:cloudfront::${account}:${kind}/${id}`;
     return [
       allow(CLOUDFORMATION, [this.stackArn()]),
       allow(["cloudformation:GetTemplateSummary", "cloudformation:ValidateTemplate"], ["*"]),
@@ -104,12 +107,15 @@ export class Publisher extends Construct {
       // CloudFront writes access logs by an ACL, which it sets with the rights of whoever turns them on.
       allow(["s3:PutBucketAcl"], [`${bucket.bucketArn}-logs`]),
       allow(OBJECTS, [bucket.arnForObjects("*")]),
-      // CloudFront's Create actions, and those on what a distribution refers to, know no narrower resource than the account's.
-      allow(CLOUDFRONT, [`arn:aws:cloudfront::${account}:*`]),
-      allow(["cloudfront:CreateInvalidation", "cloudfront:GetInvalidation"], [distribution.distributionArn]),
-      allow(["route53:ChangeResourceRecordSets", "route53:GetHostedZone", "route53:ListResourceRecordSets"], [
-        `arn:aws:route53:::hostedzone/${props.hostedZoneId}`,
+      allow(DISTRIBUTION, [distribution.distributionArn]),
+      allow(["cloudfront:GetOriginAccessControl", "cloudfront:UpdateOriginAccessControl"], [
+        cloudfront("origin-access-control", originAccess.originAccessControlId),
       ]),
+      allow(["cloudfront:GetResponseHeadersPolicy", "cloudfront:UpdateResponseHeadersPolicy"], [
+        cloudfront("response-headers-policy", headers.responseHeadersPolicyId),
+      ]),
+      allow(["route53:GetHostedZone", "route53:ListResourceRecordSets"], [zone]),
+      this.changingRecords(zone, props.domain),
       allow(["route53:GetChange"], ["arn:aws:route53:::change/*"]),
       allow(["acm:DescribeCertificate"], [props.certificateArn]),
       allow(CLOUDWATCH, [
@@ -123,6 +129,21 @@ export class Publisher extends Construct {
         `arn:aws:iam::${account}:oidc-provider/${ISSUER}`,
       ]),
     ];
+  }
+
+  /**
+   * Of the zone's records, those of the domain alone. All that Route 53 can be asked is allowed for these: a deployment that fails half way
+   * takes back what it made, and whoever deploys refuses to remove a record (`xtask-remote/src/deploy/change.rs`).
+   */
+  private changingRecords(zone: string, domain: string): PolicyStatement {
+    const [names, types] = ["route53:ChangeResourceRecordSetsNormalizedRecordNames", "route53:ChangeResourceRecordSetsRecordTypes"];
+    const statement = allow(["route53:ChangeResourceRecordSets"], [zone]);
+    // "All of none" is true: a request that does not say which records it changes must not pass.
+    statement.addConditions({
+      "ForAllValues:StringEquals": { [names]: [domain], [types]: ["A", "AAAA"] },
+      Null: { [names]: "false", [types]: "false" },
+    });
+    return statement;
   }
 
   private stackArn(): string {
@@ -149,9 +170,8 @@ const CLOUDFORMATION = [
   "cloudformation:UpdateStack",
 ];
 
+/** It may look at what is set, and change none of it: the bucket refuses that to everybody but break-glass principals. */
 const BUCKET = [
-  "s3:CreateBucket",
-  "s3:DeleteBucketPolicy",
   "s3:GetAccelerateConfiguration",
   "s3:GetAnalyticsConfiguration",
   "s3:GetBucket*",
@@ -163,35 +183,24 @@ const BUCKET = [
   "s3:GetReplicationConfiguration",
   "s3:ListBucket",
   "s3:ListBucketVersions",
-  "s3:PutBucketOwnershipControls",
-  "s3:PutBucketPolicy",
-  "s3:PutBucketPublicAccessBlock",
-  "s3:PutBucketTagging",
-  "s3:PutBucketVersioning",
-  "s3:PutEncryptionConfiguration",
-  "s3:PutLifecycleConfiguration",
 ];
 
 /** The first index, charts that are taken over from elsewhere, and what an undo reads. It needs no right to delete. */
 const OBJECTS = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"];
 
-const CLOUDFRONT = [
-  "cloudfront:CreateDistribution",
-  "cloudfront:CreateMonitoringSubscription",
-  "cloudfront:CreateOriginAccessControl",
-  "cloudfront:CreateResponseHeadersPolicy",
-  "cloudfront:DeleteMonitoringSubscription",
+/**
+ * The one distribution. Making one is not among them, nor turning paid metrics on or off, which knows no narrower resource than all
+ * distributions of the account: both are done from a laptop, with a break-glass principal.
+ */
+const DISTRIBUTION = [
+  "cloudfront:CreateInvalidation",
   "cloudfront:GetDistribution",
   "cloudfront:GetDistributionConfig",
-  "cloudfront:GetMonitoringSubscription",
-  "cloudfront:GetOriginAccessControl",
-  "cloudfront:GetResponseHeadersPolicy",
+  "cloudfront:GetInvalidation",
   "cloudfront:ListTagsForResource",
   "cloudfront:TagResource",
   "cloudfront:UntagResource",
   "cloudfront:UpdateDistribution",
-  "cloudfront:UpdateOriginAccessControl",
-  "cloudfront:UpdateResponseHeadersPolicy",
 ];
 
 const CLOUDWATCH = [
@@ -234,16 +243,20 @@ function allow(actions: readonly string[], resources: readonly string[]): Policy
 }
 
 function trustOf(work: Work, props: PublisherProps, provider: string | undefined): CompositePrincipal {
-  const trusted = new CompositePrincipal(people(props.breakGlass ?? []));
+  const trusted = new CompositePrincipal(people(props.breakGlass));
   return props.github && provider ? trusted.addPrincipals(workflowPrincipal(work, props.github, provider)) : trusted;
 }
 
 /** A principal that a trust policy names must exist, or the role cannot be made; a condition may name one that is gone. */
 function people(breakGlass: readonly string[]) {
-  const account = new AccountRootPrincipal();
-  return breakGlass.length === 0 ? account : account.withConditions({ ArnEquals: { "aws:PrincipalArn": breakGlass } });
+  return new AccountRootPrincipal().withConditions({ ArnEquals: { "aws:PrincipalArn": breakGlass } });
 }
 
+/**
+ * GitHub's claims that AWS compares, beside `sub` and `aud` (IAM's user guide, "Available keys for AWS web identity federation"): `actor`,
+ * `actor_id`, `enterprise_id`, `environment`, `job_workflow_ref`, `ref`, `repository`, `repository_id` and `workflow`. A condition on another
+ * one, such as `ref_type`, would never hold.
+ */
 function workflowPrincipal(work: Work, repository: GitHubRepository, provider: string) {
   return new WebIdentityPrincipal(provider, {
     StringEquals: {
@@ -253,13 +266,11 @@ function workflowPrincipal(work: Work, repository: GitHubRepository, provider: s
     },
     StringLike: {
       [`${ISSUER}:sub`]: subjects(repository, work.environment),
-      [`${ISSUER}:job_workflow_ref`]: workflowRefs(repository, work),
+      [`${ISSUER}:job_workflow_ref`]: work.files.map((file) => `${repository.name}/.github/workflows/${file}@${work.ref}`),
+      // The run's own ref: that of the workflow says where its file is from.
+      [`${ISSUER}:ref`]: [work.ref],
     },
   });
-}
-
-function workflowRefs(repository: GitHubRepository, { files, refs }: Work): string[] {
-  return files.flatMap((file) => refs.map((ref) => `${repository.name}/.github/workflows/${file}@${ref}`));
 }
 
 /** Repositories made, renamed or moved since July 2026 have numbers in theirs. No name can hold an `@`, so this widens nothing. */

@@ -17,15 +17,16 @@ export class ChartsStack extends Stack {
       env: { account: inputs.account, region: REGION },
       synthesizer: new CallersCredentialsSynthesizer(),
       analyticsReporting: false,
+      terminationProtection: true,
     });
     const deployRole = `arn:aws:iam::${inputs.account}:role/${deployRoleName(inputs.stackName)}`;
     const hosting = new Hosting(this, "Hosting", {
       ...inputs,
       bucketName: `kube9-charts-${inputs.account}`,
-      guardians: [deployRole, ...inputs.breakGlass],
+      guardians: { deployRole, breakGlass: inputs.breakGlass },
     });
     const publisher = new Publisher(this, "Publisher", { ...inputs, hosting });
-    new Monitoring(this, "Monitoring", { ...inputs, hosting });
+    new Monitoring(this, "Monitoring", { ...inputs, hosting, publishRole: publisher.publishRole });
     this.tell(inputs, hosting, publisher);
   }
 

@@ -14,5 +14,6 @@ test("a wrong environment is told in a few lines, without a stack trace", () => 
     "The infrastructure's inputs are not right:",
     expect.stringMatching("CHARTS_CERTIFICATE_ARN is not set"),
     expect.stringMatching("CHARTS_HOSTED_ZONE_ID is not set"),
+    expect.stringMatching("CHARTS_BREAK_GLASS is not set"),
   ]);
 });

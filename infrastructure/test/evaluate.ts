@@ -8,12 +8,13 @@ export interface Request {
   /** The ARN of a role or user, or a service; nothing for somebody without credentials. */
   readonly principal?: string;
   /** Condition keys and their values, but those that follow from the principal and from TLS. */
-  readonly context?: Record<string, string>;
+  readonly context?: Record<string, string | readonly string[]>;
 }
 
 export type Verdict = "allow" | "deny";
 
-type Values = Record<string, string | undefined>;
+type Value = string | readonly string[] | undefined;
+type Values = Record<string, Value>;
 
 export function evaluate(request: Request, bucketPolicy: readonly Statement[], identityPolicy: readonly Statement[] = []): Verdict {
   const values = contextOf(request);
@@ -45,10 +46,12 @@ function holds(conditions: Statement["conditions"], values: Values): boolean {
   );
 }
 
-function holdsOne(operator: string, wanted: readonly string[], value: string | undefined): boolean {
+function holdsOne(operator: string, wanted: readonly string[], value: Value): boolean {
+  if (operator === "Null") return wanted[0] === String(value === undefined);
+  // All of none are in any list.
+  if (operator === "ForAllValues:StringEquals") return [value ?? []].flat().every((one) => wanted.includes(one));
+  if (typeof value === "object") throw new Error(`the evaluator does not know ${operator} of several values`);
   switch (operator) {
-    case "Null":
-      return wanted[0] === String(value === undefined);
     case "Bool":
     case "StringEquals":
     case "ArnEquals":

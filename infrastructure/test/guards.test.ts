@@ -27,8 +27,32 @@ type Person = keyof typeof PEOPLE;
 type Row = [what: string, action: string, resource: string, context: Record<string, string>, expected: Record<Person, Verdict>];
 
 const all = (verdict: Verdict) => ({ publisher: verdict, deployer: verdict, breakGlass: verdict, admin: verdict });
-const guardians = { publisher: "deny", deployer: "allow", breakGlass: "allow", admin: "deny" } as const;
-const onlyBreakGlass = { ...guardians, deployer: "deny" } as const;
+const onlyBreakGlass = { publisher: "deny", deployer: "deny", breakGlass: "allow", admin: "deny" } as const;
+const guardians = { ...onlyBreakGlass, deployer: "allow" } as const;
+
+/** What a bucket can be told (S3's user guide, "Actions, resources, and condition keys"), but for what only reports. */
+const SETTINGS = [
+  "s3:DeleteBucket",
+  "s3:DeleteBucketPolicy",
+  "s3:DeleteBucketWebsite",
+  "s3:PutAccelerateConfiguration",
+  "s3:PutBucketAcl",
+  "s3:PutBucketCORS",
+  "s3:PutBucketLogging",
+  "s3:PutBucketNotification",
+  "s3:PutBucketObjectLockConfiguration",
+  "s3:PutBucketOwnershipControls",
+  "s3:PutBucketPolicy",
+  "s3:PutBucketPublicAccessBlock",
+  "s3:PutBucketRequestPayment",
+  "s3:PutBucketTagging",
+  "s3:PutBucketVersioning",
+  "s3:PutBucketWebsite",
+  "s3:PutEncryptionConfiguration",
+  "s3:PutIntelligentTieringConfiguration",
+  "s3:PutLifecycleConfiguration",
+  "s3:PutReplicationConfiguration",
+];
 
 const ROWS: Row[] = [
   ["a new chart", "s3:PutObject", TGZ, NEW, all("allow")],
@@ -45,15 +69,13 @@ const ROWS: Row[] = [
   ["deleting a version of a chart", "s3:DeleteObjectVersion", TGZ, {}, onlyBreakGlass],
   ["deleting the index", "s3:DeleteObject", INDEX, {}, onlyBreakGlass],
   ["deleting a version of the index", "s3:DeleteObjectVersion", INDEX, {}, onlyBreakGlass],
-  ["deleting the bucket", "s3:DeleteBucket", BUCKET, {}, onlyBreakGlass],
-  ["replication", "s3:PutReplicationConfiguration", BUCKET, {}, onlyBreakGlass],
-  ["versioning", "s3:PutBucketVersioning", BUCKET, {}, guardians],
-  ["the lifecycle", "s3:PutLifecycleConfiguration", BUCKET, {}, guardians],
-  ["the policy", "s3:PutBucketPolicy", BUCKET, {}, guardians],
-  ["deleting the policy", "s3:DeleteBucketPolicy", BUCKET, {}, guardians],
-  ["public access", "s3:PutBucketPublicAccessBlock", BUCKET, {}, guardians],
-  ["ownership", "s3:PutBucketOwnershipControls", BUCKET, {}, guardians],
-  ["encryption", "s3:PutEncryptionConfiguration", BUCKET, {}, guardians],
+  ["a replica of a chart", "s3:ReplicateObject", TGZ, {}, all("deny")],
+  ["a replica of the index", "s3:ReplicateObject", INDEX, {}, all("deny")],
+  ["a replica's deletion of a chart", "s3:ReplicateDelete", TGZ, {}, all("deny")],
+  ["a replica's tags", "s3:ReplicateTags", TGZ, {}, all("deny")],
+  ["a replica that changes hands", "s3:ObjectOwnerOverrideToBucketOwner", TGZ, {}, all("deny")],
+  ["another key for a chart", "s3:UpdateObjectEncryption", TGZ, {}, onlyBreakGlass],
+  ...SETTINGS.map((action): Row => [action.slice("s3:".length), action, BUCKET, {}, onlyBreakGlass]),
   ["reading", "s3:GetObject", TGZ, {}, all("allow")],
   ["listing", "s3:ListBucket", BUCKET, {}, all("allow")],
   ["reading without TLS", "s3:GetObject", TGZ, { "aws:SecureTransport": "false" }, all("deny")],

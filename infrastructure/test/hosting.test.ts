@@ -84,7 +84,7 @@ describe("the distribution", () => {
     expect(config.Origins).toHaveLength(1);
     expect(config.Origins[0]).toMatchObject({
       DomainName: "kube9-charts-123456789012.s3.us-east-1.amazonaws.com",
-      OriginAccessControlId: "our access control",
+      OriginAccessControlId: "E0AAAAAAAAAAAA",
       S3OriginConfig: { OriginAccessIdentity: "" },
     });
     expect(only(template, "AWS::CloudFront::OriginAccessControl").Properties.OriginAccessControlConfig).toMatchObject({
@@ -95,7 +95,7 @@ describe("the distribution", () => {
   });
 
   test("H11: sends the security headers", () => {
-    expect(behavior.ResponseHeadersPolicyId).toBe("our headers");
+    expect(behavior.ResponseHeadersPolicyId).toBe("our-headers");
     expect(only(template, "AWS::CloudFront::ResponseHeadersPolicy").Properties.ResponseHeadersPolicyConfig.SecurityHeadersConfig).toEqual({
       StrictTransportSecurity: { AccessControlMaxAgeSec: 31_536_000, IncludeSubdomains: false, Override: true },
       ContentTypeOptions: { Override: true },

@@ -14,14 +14,14 @@ function problems(environment: Environment): readonly string[] {
   return [];
 }
 
-test("three variables are enough", () => {
+test("four variables are enough", () => {
   expect(readInputs(REQUIRED)).toEqual({
     stackName: "kube9-operator-charts",
     domain: "charts.kube9.io",
     account: ACCOUNT,
     certificateArn: REQUIRED.CHARTS_CERTIFICATE_ARN,
     hostedZoneId: REQUIRED.CHARTS_HOSTED_ZONE_ID,
-    breakGlass: [],
+    breakGlass: [BREAK_GLASS],
     priceClass: "PriceClass_All",
     dns: true,
     accessLogs: false,
@@ -34,6 +34,7 @@ test("everything that is wrong is said at once", () => {
     `AWS_ACCOUNT_ID is "12"; it must be the account's 12 digits`,
     expect.stringMatching(/^CHARTS_CERTIFICATE_ARN is not set; it must be the ARN of a certificate in us-east-1/),
     expect.stringMatching(/^CHARTS_HOSTED_ZONE_ID is not set; it must be the id of a hosted zone/),
+    expect.stringMatching(/^CHARTS_BREAK_GLASS is not set; it must be ARNs of IAM roles or users/),
     `CHARTS_DNS is "yes"; it must be on or off`,
   ]);
 });
@@ -45,7 +46,7 @@ test("the message lists the problems, one a line", () => {
 });
 
 test("an empty variable, and white space around one, mean nothing", () => {
-  const empty = { CHARTS_DOMAIN: "", CHARTS_BREAK_GLASS: " ", GITHUB_REPOSITORY_ID: "", AWS_ACCOUNT_ID: ` ${ACCOUNT}\n` };
+  const empty = { CHARTS_DOMAIN: "", CHARTS_BREAK_GLASS: `\n ${BREAK_GLASS} `, GITHUB_REPOSITORY_ID: "", AWS_ACCOUNT_ID: ` ${ACCOUNT}\n` };
   expect(readInputs({ ...REQUIRED, ...empty })).toEqual(readInputs(REQUIRED));
 });
 

@@ -27,7 +27,7 @@ const ISSUER = "token.actions.githubusercontent.com";
 const WEB = "sts:AssumeRoleWithWebIdentity";
 const trust = (name: string, from = template) => statements(role(from, name).AssumeRolePolicyDocument);
 
-/** A token as GitHub issues it. */
+/** A token as GitHub issues it; a called workflow is at the ref of the run. */
 function token(workflow: string, environment: string, changes: Record<string, string> = {}): Record<string, string> {
   const claims = {
     aud: "sts.amazonaws.com",
@@ -35,6 +35,7 @@ function token(workflow: string, environment: string, changes: Record<string, st
     repository_id: USUAL.GITHUB_REPOSITORY_ID,
     environment,
     job_workflow_ref: `alto9/kube9-operator/.github/workflows/${workflow}`,
+    ref: workflow.split("@")[1]!,
     ...changes,
   };
   return Object.fromEntries(Object.entries(claims).map(([claim, value]) => [`${ISSUER}:${claim}`, value]));
@@ -47,7 +48,7 @@ function admits(name: string, claims: Record<string, string>): boolean {
 }
 
 describe.each([
-  ["publish", "production", ["release-chart.yml@refs/tags/v3.0.0", "release-image.yml@refs/tags/v3.0.0", "release-chart.yml@refs/heads/main"]],
+  ["publish", "production", ["release-chart.yml@refs/tags/v3.0.0", "release-image.yml@refs/tags/v3.0.0"]],
   ["deploy", "infrastructure", ["deploy-infrastructure.yml@refs/heads/main"]],
 ])("the role %s", (name, environment, workflows) => {
   test("is taken by its workflows, in both forms of the subject", () => {
@@ -64,12 +65,26 @@ describe.each([
     ["a subject without an environment", { sub: "repo:alto9/kube9-operator:ref:refs/heads/main" }],
     ["another repository's subject", { sub: "repo:mallory/kube9-operator:environment:production" }],
     ["another repository's numbered subject", { sub: `repo:alto9@11/kube9-operator@1:environment:${environment}` }],
+    ["a run at another ref than its workflow's", { ref: "refs/heads/topic" }],
     ["a pull request", { job_workflow_ref: `alto9/kube9-operator/.github/workflows/${workflows[0]!.split("@")[0]}@refs/pull/1/merge` }],
     ["a branch", { job_workflow_ref: `alto9/kube9-operator/.github/workflows/${workflows[0]!.split("@")[0]}@refs/heads/topic` }],
     ["another workflow", { job_workflow_ref: "alto9/kube9-operator/.github/workflows/ci.yml@refs/heads/main" }],
     ["another audience", { aud: "https://github.com/alto9" }],
   ])("is not taken by %s", (_, changes: Record<string, string>) => {
     expect(admits(name, token(workflows[0]!, environment, changes))).toBe(false);
+  });
+
+  test("is not taken at the other role's ref", () => {
+    const [file, ref] = workflows[0]!.split("@");
+    const other = ref === "refs/heads/main" ? "refs/tags/v3.0.0" : "refs/heads/main";
+    expect(admits(name, token(`${file}@${other}`, environment))).toBe(false);
+    expect(admits(name, token(workflows[0]!, environment, { ref: other }))).toBe(false);
+  });
+
+  test("compares only what AWS knows of GitHub's claims", () => {
+    const known = ["aud", "environment", "job_workflow_ref", "ref", "repository_id", "sub"];
+    const keys = trust(name).flatMap(({ conditions }) => Object.values(conditions).flatMap((condition) => Object.keys(condition)));
+    expect(keys.filter((key) => key !== "aws:PrincipalArn").sort()).toEqual(known.map((claim) => `${ISSUER}:${claim}`));
   });
 
   test("is not taken by a token that lacks a claim", () => {
@@ -87,16 +102,21 @@ describe.each([
     }
   });
 
+  test("is taken at the refs that its environment lets deploy, and no others", () => {
+    const text = readFileSync(new URL(`../../.github/environments/${environment}.json`, import.meta.url), "utf8");
+    const refs = JSON.parse(text).refs.map((ref: Record<string, string>) => `refs/${ref["type"] === "tag" ? "tags" : "heads"}/${ref["name"]}`);
+    const trusted = trust(name).flatMap(({ conditions }) => conditions["StringLike"]?.[`${ISSUER}:ref`] as string[] | undefined).filter(Boolean);
+    expect(refs).toEqual(trusted);
+  });
+
   test("is taken by hand only by those who may break the glass", () => {
     expect(trust(name).filter((statement) => statement.actions.includes("sts:AssumeRole"))).toMatchObject([
       { principal: { AWS: [`arn:aws:iam::${ACCOUNT}:root`] }, conditions: { ArnEquals: { "aws:PrincipalArn": [BREAK_GLASS] } } },
     ]);
   });
 
-  test("is left to the account's own policies where nothing is said, and to no workflow", () => {
-    expect(trust(name, synthesize(REQUIRED))).toMatchObject([
-      { actions: ["sts:AssumeRole"], principal: { AWS: [`arn:aws:iam::${ACCOUNT}:root`] }, conditions: {} },
-    ]);
+  test("is taken by no workflow where no repository is said", () => {
+    expect(trust(name, synthesize(REQUIRED)).map(({ actions }) => actions)).toEqual([["sts:AssumeRole"]]);
   });
 });
 
@@ -138,12 +158,45 @@ describe("the deploy role", () => {
     const deleting = actions.filter((action) => action.includes("Delete"));
     expect(deleting.sort()).toEqual([
       "cloudformation:DeleteChangeSet",
-      "cloudfront:DeleteMonitoringSubscription",
       "cloudwatch:DeleteAlarms",
       "cloudwatch:DeleteDashboards",
-      "s3:DeleteBucketPolicy",
       "sns:DeleteTopic",
     ]);
+  });
+
+  test("sets nothing of a bucket but who may read logs, and cannot take the stack's protection away", () => {
+    const setting = actions.filter((action) => /^s3:(?!Get|List)/.test(action));
+    expect(setting).toEqual(["s3:PutBucketAcl", "s3:PutObject"]);
+    expect(rights.find((right) => right.actions.includes("s3:PutBucketAcl"))!.resources).toEqual([`${BUCKET}-logs`]);
+    expect(actions).not.toContain("cloudformation:UpdateTerminationProtection");
+  });
+
+  test("changes one distribution, and what belongs to it", () => {
+    const changing = rights.filter((right) => right.actions.some((action) => action.startsWith("cloudfront:Update")));
+    const ours = [DISTRIBUTION, ...["origin-access-control/E0AAAAAAAAAAAA", "response-headers-policy/our-headers"]];
+    const arn = (one: string) => (one.startsWith("arn:") ? one : `arn:aws:cloudfront::${ACCOUNT}:${one}`);
+    expect(changing.flatMap((right) => right.resources)).toEqual(ours.map(arn));
+  });
+
+  const NAMES = "route53:ChangeResourceRecordSetsNormalizedRecordNames";
+  const TYPES = "route53:ChangeResourceRecordSetsRecordTypes";
+  const change = (context: Record<string, readonly string[]>, zone = "Z0123456789ABC") =>
+    evaluate({ action: "route53:ChangeResourceRecordSets", resource: `arn:aws:route53:::hostedzone/${zone}`, context }, [], rights);
+
+  test("changes the domain's own records", () => {
+    expect(change({ [NAMES]: ["charts.kube9.io"], [TYPES]: ["A", "AAAA"] })).toBe("allow");
+  });
+
+  test.each([
+    ["another name", { [NAMES]: ["www.kube9.io"], [TYPES]: ["A"] }],
+    ["the zone's own name", { [NAMES]: ["kube9.io"], [TYPES]: ["A"] }],
+    ["another name beside the domain", { [NAMES]: ["charts.kube9.io", "www.kube9.io"], [TYPES]: ["A"] }],
+    ["a record of another type", { [NAMES]: ["charts.kube9.io"], [TYPES]: ["A", "TXT"] }],
+    ["records that are not told", {}],
+  ])("does not change %s", (_, context: Record<string, readonly string[]>) => expect(change(context)).toBe("deny"));
+
+  test("does not change another zone", () => {
+    expect(change({ [NAMES]: ["charts.kube9.io"], [TYPES]: ["A"] }, "Z0000000000000")).toBe("deny");
   });
 
   test("has no right that is not bound to what is ours, but two that read nothing", () => {
@@ -164,12 +217,12 @@ interface Calls {
 
 /** Rights that no run of a workflow needed, each for a reason. */
 const RESERVED: Record<string, readonly (readonly [RegExp, string])[]> = {
-  publish: [],
+  publish: [[/^s3:ListBucket$/, "who releases from a laptop asks for an archive that is not there, and would be told 403 rather than 404"]],
   deploy: [
     [/^(cloudwatch|iam|sns):/, "CloudFormation looks at and changes these for the role, when the template's part does"],
-    [/^cloudfront:(Create(?!Inv)|Delete|Get(?!Inv)|List|Tag|Untag|Update)/, "the same"],
+    [/^cloudfront:(Get(?!Inv)|List|Tag|Untag|Update)/, "the same"],
     [/^route53:(ChangeResourceRecordSets|GetChange|ListResourceRecordSets)$/, "the same"],
-    [/^s3:(CreateBucket|DeleteBucketPolicy|Get(?!Object)|ListBucketVersions|Put(?!Object))/, "the same"],
+    [/^s3:(Get(?!Object)|ListBucketVersions|PutBucketAcl)/, "the same"],
     [/^s3:PutObject$/, "deploy-infra puts the first index, and charts that are adopted"],
     [/^cloudfront:(Create|Get)Invalidation$/, "after charts were adopted, caches are told"],
     [/^s3:ListBucket$/, "deploy-infra looks whether a bucket of access logs would be in the way"],

@@ -38,6 +38,8 @@ describe("the template", () => {
     expect(types.filter((type) => /^AWS::Lambda|^Custom::|^AWS::CloudFormation::CustomResource/.test(type))).toEqual([]);
   });
 
+  test("is not deleted by mistake", () => expect(artifact.terminationProtection).toBe(true));
+
   test("is for one account, and the region of certificates", () => {
     expect(artifact.environment).toMatchObject({ account: "123456789012", region: "us-east-1" });
   });

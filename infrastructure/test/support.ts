@@ -10,17 +10,20 @@ export const BREAK_GLASS = `arn:aws:iam::${ACCOUNT}:role/aws-reserved/sso.amazon
 export const DEPLOYER = `arn:aws:iam::${ACCOUNT}:role/kube9-operator-charts-deploy`;
 export const PUBLISHER = `arn:aws:iam::${ACCOUNT}:role/kube9-operator-charts-publish`;
 export const BUCKET = `arn:aws:s3:::kube9-charts-${ACCOUNT}`;
+/** The bucket that CloudTrail writes to, by the name that CloudFormation made up. */
+export const KEPT = "arn:aws:s3:::kube9-operator-charts-watch";
 export const DISTRIBUTION = `arn:aws:cloudfront::${ACCOUNT}:distribution/E0000000000000`;
 export const PROVIDER = `arn:aws:iam::${ACCOUNT}:oidc-provider/token.actions.githubusercontent.com`;
 
 /** The least that a deployment must be told. */
 export const REQUIRED = {
   AWS_ACCOUNT_ID: ACCOUNT,
+  CHARTS_BREAK_GLASS: BREAK_GLASS,
   CHARTS_CERTIFICATE_ARN: `arn:aws:acm:us-east-1:${ACCOUNT}:certificate/01234567-89ab-cdef-0123-456789abcdef`,
   CHARTS_HOSTED_ZONE_ID: "Z0123456789ABC",
 };
 /** What production is told. */
-export const USUAL = { ...REQUIRED, CHARTS_BREAK_GLASS: BREAK_GLASS, GITHUB_REPOSITORY_ID: "987654321" };
+export const USUAL = { ...REQUIRED, GITHUB_REPOSITORY_ID: "987654321" };
 
 /** Everything on: the largest template there is. */
 export const EVERYTHING = {
@@ -113,12 +116,14 @@ const KNOWN: readonly [RegExp, string][] = [
   [/^HostingLogs[0-9A-F]{8}\.RegionalDomainName$/, "the log bucket's name"],
   [/^HostingDistribution[0-9A-F]{8}\.DomainName$/, "d0.cloudfront.net"],
   [/^HostingDistribution[0-9A-F]{8}$/, "E0000000000000"],
-  [/^HostingHeaders[0-9A-F]{8}$/, "our headers"],
-  [/^HostingDistributionOrigin1S3OriginAccessControl[0-9A-F]{8}\.Id$/, "our access control"],
+  [/^HostingHeaders[0-9A-F]{8}$/, "our-headers"],
+  [/^HostingOriginAccess[0-9A-F]{8}\.Id$/, "E0AAAAAAAAAAAA"],
   [/^PublisherGitHub[0-9A-F]{8}$/, PROVIDER],
   [/^PublisherPublish[0-9A-F]{8}\.Arn$/, PUBLISHER],
   [/^PublisherDeploy[0-9A-F]{8}\.Arn$/, DEPLOYER],
   [/^MonitoringTopic[0-9A-F]{8}$/, "our topic"],
+  [/^MonitoringWatchKept[0-9A-F]{8}\.Arn$/, KEPT],
+  [/^MonitoringWatchKept[0-9A-F]{8}$/, KEPT.replace("arn:aws:s3:::", "")],
 ];
 
 function known(reference: string): string {

@@ -15,12 +15,13 @@ use xtask::error::{Context, Exit, Result};
 pub mod aws;
 pub mod cloudfront;
 pub mod deploy;
+pub mod public;
 pub mod registry;
 pub mod s3;
 pub mod tls;
 
 /// The way to targets beyond this machine.
-pub const CONNECTOR: Connector = Connector { open, deploy };
+pub const CONNECTOR: Connector = Connector { open, open_public, deploy };
 
 fn open(target: &Target, remote: &config::Remote) -> Result<Seams> {
     let aws = Rc::new(aws::Aws::new(remote)?);
@@ -29,6 +30,15 @@ fn open(target: &Target, remote: &config::Remote) -> Result<Seams> {
         store: Box::new(s3::Bucket::new(Rc::clone(&aws))),
         cdn: Some(Box::new(cloudfront::Distribution::new(aws))),
         user: tls::anonymous(remote.timeout),
+    })
+}
+
+fn open_public(target: &Target, _: &config::Remote) -> Result<Seams> {
+    Ok(Seams {
+        registry: Box::new(registry::HttpRegistry::anonymous(target)?),
+        store: Box::new(public::Public::new(target)),
+        cdn: None,
+        user: tls::anonymous(target.timeout()),
     })
 }
 

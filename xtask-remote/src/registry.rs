@@ -40,6 +40,8 @@ pub struct HttpRegistry {
     url: String,
     /// The variable with a token, where the target names one.
     token: Option<String>,
+    /// Whether it is asked as everybody may, whatever credentials there are.
+    is_anonymous: bool,
     /// How long an answer may take.
     limit: Duration,
     runtime: tokio::runtime::Runtime,
@@ -73,6 +75,7 @@ impl HttpRegistry {
             path: path.to_owned(),
             url: target.registry.clone(),
             token: target.registry_token.clone(),
+            is_anonymous: false,
             limit: target.timeout(),
             runtime: http::runtime()?,
             credentials: OnceCell::new(),
@@ -81,12 +84,21 @@ impl HttpRegistry {
         })
     }
 
+    /// The same, asked without credentials.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn anonymous(target: &Target) -> Result<Self> {
+        Ok(HttpRegistry { is_anonymous: true, ..Self::new(target)? })
+    }
+
     fn credentials(&self) -> Result<&RegistryAuth> {
         if let Some(known) = self.credentials.get() {
             return Ok(known);
         }
         let variable = |name: &str| std::env::var(name).ok();
         let found = match token(&self.host, self.token.as_deref(), &variable) {
+            _ if self.is_anonymous => RegistryAuth::Anonymous,
             Some(token) => token,
             None => docker_credentials(&self.host)?,
         };

@@ -16,8 +16,18 @@ use crate::sys::http::Anonymous;
 pub struct Connector {
     /// Opens a target. Nothing is asked of it yet.
     pub open: fn(&Target, &Remote) -> Result<Seams>,
+    /// The same as somebody without credentials sees it: it can be read, and nothing else.
+    pub open_public: fn(&Target, &Remote) -> Result<Seams>,
     /// Deploys the infrastructure of a target of the workspace in that folder, and says what came of it.
     pub deploy: fn(&Path, &Target, &Remote, &DeployOptions) -> Result<serde_json::Value>,
+}
+
+impl Connector {
+    /// The way of somebody without credentials.
+    #[must_use]
+    pub fn as_everybody(self) -> Self {
+        Connector { open: self.open_public, ..self }
+    }
 }
 
 /// Where a target keeps things, and who looks at them from outside.
@@ -41,7 +51,7 @@ pub struct DeployOptions {
     /// Deploy without asking
     #[arg(long, conflicts_with = "plan")]
     pub yes: bool,
-    /// Let the bucket or the distribution be replaced or leave the stack
+    /// Let the bucket, the distribution or a DNS record be replaced or leave the stack
     #[arg(long)]
     pub allow_replace: bool,
     /// First copy every archive and the index of the chart repository there, so that no version is lost

@@ -158,6 +158,8 @@ struct Cargo {
     name: String,
     parts: Vec<String>,
     version: String,
+    #[serde(default)]
+    options: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -254,10 +256,13 @@ fn file_name(package: &str) -> &str {
 
 impl Cargo {
     fn recipe(&self, places: &Places) -> Recipe {
-        let home = places.home(&self.name, self.version.as_bytes());
+        let home = places.home(&self.name, (self.version.clone() + &self.options.concat()).as_bytes());
         let call = Call::new(tools::cargo())
             .args(["install", &self.name, "--version", &self.version, "--locked", "--no-track", "--root"])
             .args([&home])
+            .args(&self.options)
+            // Nobody debugs them.
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env("CARGO_TARGET_DIR", home.join(BUILD));
         let made = vec![(self.name.clone(), home.join("bin").join(&self.name))];
         Recipe { name: self.name.clone(), home, calls: vec![call], made }
@@ -355,6 +360,7 @@ mod tests {
         };
         assert_eq!(names(&["workflow syntax"]), ["actionlint"]);
         assert_eq!(names(&["infrastructure types"]), ["node"]);
+        assert_eq!(names(&["dependencies"]), ["cargo-deny"]);
         let operator = names(&["operator"]);
         assert!(operator.iter().any(|name| name == "kubernetes"), "{operator:?}");
         assert!(!operator.iter().any(|name| ["kubernetes-oldest", "moto"].contains(&name.as_str())), "{operator:?}");

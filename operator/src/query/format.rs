@@ -25,16 +25,29 @@ impl Format {
     /// The whole text. In a table, an object without columns of its own has one row for each of its fields.
     pub(super) fn render(self, value: &Value, columns: &[&str]) -> String {
         match self {
-            Self::Json => format!("{value:#}\n"),
-            Self::Compact => format!("{value}\n"),
+            Self::Json => escaped(&format!("{value:#}\n")),
+            Self::Compact => escaped(&format!("{value}\n")),
             Self::Yaml => {
                 let mut text = String::new();
                 yaml(value, 0, &mut text);
-                text
+                escaped(&text)
             }
             Self::Table => table(&rows(value, columns)),
         }
     }
+}
+
+/// Whoever may write an event may write into it what a terminal takes for commands. JSON wants only some of these characters escaped.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => escaped.push(character),
+            _ if character.is_control() => escaped.push_str(&format!("\\u{:04x}", u32::from(character))),
+            _ => escaped.push(character),
+        }
+    }
+    escaped
 }
 
 /// Block style for what has parts; leaves are JSON, which YAML reads as well.
@@ -79,7 +92,10 @@ fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         // A line of a table stays a line.
-        Value::String(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
+        Value::String(text) => {
+            let words: Vec<String> = text.split_whitespace().map(|word| word.replace(char::is_control, "")).collect();
+            words.join(" ")
+        }
         other => other.to_string(),
     }
 }
@@ -118,6 +134,17 @@ mod tests {
     fn yaml_is_what_it_says() {
         let text = Format::Yaml.render(&sample(), &[]);
         assert_eq!(serde_yaml::from_str::<Value>(&text).unwrap(), sample(), "{text}");
+    }
+
+    #[test]
+    fn no_text_of_the_cluster_is_a_command_for_a_terminal() {
+        let hostile = json!({"note": "\u{1b}[2Jgone \u{9b}31mred \u{7f}\u{7}"});
+        for format in [Format::Json, Format::Compact, Format::Yaml, Format::Table] {
+            let text = format.render(&hostile, &[]);
+            assert!(!text.chars().any(|character| character.is_control() && character != '\n'), "{format:?}: {text:?}");
+        }
+        assert_eq!(serde_json::from_str::<Value>(&Format::Json.render(&hostile, &[])).unwrap(), hostile);
+        assert_eq!(serde_yaml::from_str::<Value>(&Format::Yaml.render(&hostile, &[])).unwrap(), hostile);
     }
 
     #[test]

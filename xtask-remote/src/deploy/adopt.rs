@@ -1,7 +1,8 @@
 //! Charts that were published elsewhere come into the bucket: every archive, checked by its digest, and then the index.
 //!
 //! Entries stay as they are, with every field that nobody here knows. Only a `urls` that leads to the place that is left is changed, to
-//! lead to the new one; what an entry keeps at a third place stays there.
+//! lead to the new one; what an entry keeps at a third place stays there, once it was found to be what the entry says. Everything is
+//! fetched over TLS, and every archive has a digest: what is adopted is listed as ours.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,12 +23,14 @@ use crate::tls::anonymous;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Archives and an index, on their way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Adoption {
     from: String,
     /// What the entries become, with their charts.
     entries: Vec<(String, Entry)>,
     archives: Vec<Archive>,
+    /// Archives that stay where they are, and their digests.
+    elsewhere: Vec<(String, String)>,
     /// The index as it was, where all its entries stay as they are.
     unchanged: Option<Vec<u8>>,
 }
@@ -55,11 +58,18 @@ impl Adoption {
     /// Reads the index at `from`, and decides; `repository` is where charts will be served.
     ///
     /// # Errors
-    /// There is no index, or it is malformed; an entry has no digest, or a name that no object should have.
+    /// It is not asked for over TLS; there is no index, or it is malformed; an entry has no digest, or a name that no object should have.
     pub fn plan(from: &str, repository: &str) -> Result<Self> {
         let from = from.trim_end_matches('/').trim_end_matches(&format!("/{FILE}")).to_owned();
+        if !is_secure(&from) {
+            return Err(Error::new(Exit::Usage, format!("nothing is adopted from {from}"))
+                .because(
+                    "whoever is on the way could put charts of their own into it, and they would be listed as ours",
+                )
+                .remedy("say --adopt-from https://…; plain HTTP is for servers of this machine"));
+        }
         let bytes = fetch(&anonymous(LIMIT), &format!("{from}/{FILE}"))?;
-        let mut adoption = Adoption { from, entries: Vec::new(), archives: Vec::new(), unchanged: None };
+        let mut adoption = Adoption { from, ..Self::default() };
         let mut moved = false;
         for (chart, entries) in Index::from_bytes(&bytes)?.charts() {
             for entry in entries {
@@ -70,6 +80,8 @@ impl Adoption {
         }
         adoption.archives.sort();
         adoption.archives.dedup();
+        adoption.elsewhere.sort();
+        adoption.elsewhere.dedup();
         adoption.unchanged = (!moved).then_some(bytes);
         Ok(adoption)
     }
@@ -85,6 +97,9 @@ impl Adoption {
     /// An archive cannot be had, has another digest, or is there with other content.
     pub fn carry_out(&self, store: &dyn Store) -> Result<bool> {
         let anonymous = anonymous(LIMIT);
+        for (url, sha256) in &self.elsewhere {
+            fetch_checked(&anonymous, url, sha256)?;
+        }
         let mut changed = false;
         for (number, archive) in self.archives.iter().enumerate() {
             changed |= copy(&anonymous, store, archive)?;
@@ -124,8 +139,14 @@ impl Adoption {
         let mut urls: Vec<String> = serde_json::from_str(urls).map_err(|error| malformed(error.to_string()))?;
         let (mut moved, mut archives) = (false, Vec::new());
         for said in &mut urls {
+            let sha256 =
+                entry.sha256().ok_or_else(|| malformed("it has no digest to check its archive by".into()))?.to_owned();
             let (url, key) = match way(said, &self.from, repository).map_err(malformed)? {
-                Way::Elsewhere => continue,
+                Way::Elsewhere if !is_secure(said) => return Err(malformed(format!("{said} is not fetched over TLS"))),
+                Way::Elsewhere => {
+                    self.elsewhere.push((said.clone(), sha256));
+                    continue;
+                }
                 Way::Same { url, key } => (url, key),
                 Way::Moved { url, key } => {
                     *said = format!("{repository}/{key}");
@@ -133,14 +154,24 @@ impl Adoption {
                     (url, key)
                 }
             };
-            let sha256 =
-                entry.sha256().ok_or_else(|| malformed("it has no digest to check its archive by".into()))?.to_owned();
             archives.push(Archive { url, key, sha256 });
         }
         self.archives.extend(archives);
         let entry = if moved { with_urls(fields, &urls).map_err(malformed)? } else { entry.clone() };
         Ok((entry, moved))
     }
+}
+
+/// Whether nobody on the way could change what is fetched from there.
+fn is_secure(url: &str) -> bool {
+    let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
+    let is_here = |authority: &str| {
+        let name = authority
+            .rsplit_once(':')
+            .map_or(authority, |(name, port)| if port.ends_with(']') { authority } else { name });
+        ["localhost", "127.0.0.1", "[::1]"].contains(&name)
+    };
+    url.starts_with("https://") || url.strip_prefix("http://").is_some_and(|rest| is_here(&host(rest)))
 }
 
 fn with_urls(mut fields: BTreeMap<String, Box<RawValue>>, urls: &[String]) -> Result<Entry, String> {
@@ -178,27 +209,33 @@ fn key(path: &str) -> Result<String, String> {
 /// True where it was not there.
 fn copy(anonymous: &Anonymous, store: &dyn Store, archive: &Archive) -> Result<bool> {
     let Archive { url, key, sha256 } = archive;
-    let differs = |what: String, found: &[u8]| {
-        Error::new(Exit::Conflict, what)
-            .because(format!("listed: sha256 {sha256}\nfound:  sha256 {}", sha256_hex(found)))
-    };
     let check_kept = || match store.get(key)? {
         Some(object) if sha256_hex(&object.bytes) == *sha256 => Ok(true),
-        Some(object) => Err(differs(format!("the bucket has another {key}"), &object.bytes)),
+        Some(object) => Err(differs(format!("the bucket has another {key}"), sha256, &object.bytes)),
         None => Ok(false),
     };
     if check_kept()? {
         return Ok(false);
     }
-    let bytes = fetch(anonymous, url)?;
-    if sha256_hex(&bytes) != *sha256 {
-        return Err(differs(format!("{url} is not what its index says"), &bytes)
-            .remedy("correct the index there, or take the version out of it; nothing was listed here yet"));
-    }
+    let bytes = fetch_checked(anonymous, url, sha256)?;
     match store.put_new(key, &bytes)? {
         Write::Done(_) => Ok(true),
         Write::Refused => check_kept().map(|_| false),
     }
+}
+
+fn differs(what: String, listed: &str, found: &[u8]) -> Error {
+    Error::new(Exit::Conflict, what).because(format!("listed: sha256 {listed}\nfound:  sha256 {}", sha256_hex(found)))
+}
+
+/// An archive that is what its entry says.
+fn fetch_checked(anonymous: &Anonymous, url: &str, sha256: &str) -> Result<Vec<u8>> {
+    let bytes = fetch(anonymous, url)?;
+    if sha256_hex(&bytes) == sha256 {
+        return Ok(bytes);
+    }
+    Err(differs(format!("{url} is not what its index says"), sha256, &bytes)
+        .remedy("correct the index there, or take the version out of it; nothing was listed here yet"))
 }
 
 fn fetch(anonymous: &Anonymous, url: &str) -> Result<Vec<u8>> {
@@ -253,7 +290,7 @@ mod tests {
     #[test]
     fn only_the_urls_of_an_entry_that_moves_are_changed() {
         let json = r#"{"version":"1.0.0","digest":"ab","urls":["https://old.example.com/charts/a-1.0.0.tgz"],"x":[1.50,{"y":null}]}"#;
-        let mut adoption = Adoption { from: OLD.into(), entries: Vec::new(), archives: Vec::new(), unchanged: None };
+        let mut adoption = Adoption { from: OLD.into(), ..Adoption::default() };
         let (entry, moved) = adoption.take("a", &Entry::read(json).unwrap(), PUBLIC).unwrap();
         assert!(moved && entry.json().contains(r#""x":[1.50,{"y":null}]"#), "{}", entry.json());
         assert!(entry.json().contains(r#""urls":["https://charts.example.com/a-1.0.0.tgz"]"#), "{}", entry.json());
@@ -262,8 +299,41 @@ mod tests {
 
     #[test]
     fn an_archive_without_a_digest_is_not_adopted() {
-        let mut adoption = Adoption { from: OLD.into(), entries: Vec::new(), archives: Vec::new(), unchanged: None };
+        let mut adoption = Adoption { from: OLD.into(), ..Adoption::default() };
         let entry = Entry::read(r#"{"version":"1.0.0","urls":["a-1.0.0.tgz"]}"#).unwrap();
         assert!(adoption.take("a", &entry, PUBLIC).unwrap_err().why.unwrap().contains("no digest"));
+        let elsewhere = Entry::read(r#"{"version":"1.0.0","urls":["https://third.example.com/a-1.0.0.tgz"]}"#).unwrap();
+        assert!(adoption.take("a", &elsewhere, PUBLIC).unwrap_err().why.unwrap().contains("no digest"));
+    }
+
+    #[test]
+    fn what_stays_at_a_third_place_is_looked_at_and_comes_over_tls() {
+        let mut adoption = Adoption { from: OLD.into(), ..Adoption::default() };
+        let entry =
+            |url: &str| Entry::read(&format!(r#"{{"version":"1.0.0","digest":"ab","urls":["{url}"]}}"#)).unwrap();
+        adoption.take("a", &entry("https://third.example.com/a-1.0.0.tgz"), PUBLIC).unwrap();
+        assert_eq!(adoption.elsewhere, [("https://third.example.com/a-1.0.0.tgz".to_owned(), "ab".to_owned())]);
+        let plain = adoption.take("a", &entry("http://third.example.com/a-1.0.0.tgz"), PUBLIC).unwrap_err();
+        assert!(plain.why.unwrap().contains("is not fetched over TLS"));
+    }
+
+    #[test]
+    fn nothing_is_adopted_without_tls_but_from_this_machine() {
+        for (url, secure) in [
+            ("https://charts.example.com", true),
+            ("http://charts.example.com", false),
+            ("http://localhost:8879/charts", true),
+            ("http://127.0.0.1:1", true),
+            ("http://[::1]:1", true),
+            ("http://[::1]", true),
+            ("http://localhost.example.com", false),
+            ("http://localhost@example.com", false),
+            ("ftp://charts.example.com", false),
+            ("charts.example.com", false),
+        ] {
+            assert_eq!(is_secure(url), secure, "{url}");
+        }
+        let refused = Adoption::plan("http://charts.example.com/", PUBLIC).unwrap_err();
+        assert_eq!(refused.exit, Exit::Usage);
     }
 }

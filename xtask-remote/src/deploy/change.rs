@@ -1,8 +1,8 @@
 //! What a deployment would change: the template that is deployed against the one that is wanted. Pure.
 //!
 //! CloudFormation replaces a resource where a property that can only be set at creation differs (which ones these are, it is asked:
-//! `Stack::replaced`), and deletes one whose logical id is gone. For most resources that is fine. The bucket holds every chart, and the
-//! distribution is where users' DNS leads: those two are kept.
+//! `Stack::replaced`), and deletes one whose logical id is gone. For most resources that is fine. The bucket holds every chart, the
+//! distribution is where users' DNS leads, and without its records nobody finds it: those are kept.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 
 /// The types that hold what cannot be made again.
 const PRECIOUS: [&str; 2] = ["AWS::S3::Bucket", "AWS::CloudFront::Distribution"];
+
+/// The type of what leads users to the distribution. One variable that is left out (`CHARTS_DNS`) takes all of them away.
+pub const RECORDS: &str = "AWS::Route53::RecordSet";
 
 /// The outputs by which releases find bucket and distribution.
 const PRECIOUS_OUTPUTS: [&str; 2] = ["BucketName", "DistributionId"];
@@ -41,7 +44,7 @@ pub struct Change {
     pub kind: String,
     /// What becomes of it.
     pub action: Action,
-    /// Whether it holds what cannot be made again, and would be lost to users by this.
+    /// Whether it holds what cannot be made again, or leads users there, and would be lost to them by this.
     pub loses: bool,
     /// Which of its parts differ; nothing where all of it comes or goes.
     pub differences: Vec<Difference>,
@@ -126,15 +129,17 @@ fn farewell(resource: &Value) -> Action {
     }
 }
 
-/// The logical ids of the deployed resources that must stay: those that releases are told of, or all of their types where the stack
-/// does not say.
+/// The logical ids of the deployed resources that must stay: every record, and those that releases are told of, or all of their types where
+/// the stack does not say.
 fn precious(deployed: &Value) -> BTreeSet<String> {
     let of_type = |resource: &Value| PRECIOUS.contains(&kind(resource));
     let named: BTreeSet<&str> =
         PRECIOUS_OUTPUTS.iter().filter_map(|output| deployed["Outputs"][output]["Value"]["Ref"].as_str()).collect();
     let resources = resources(deployed);
     let all = resources.iter().filter(|(_, resource)| of_type(resource)).map(|(name, _)| name.clone());
-    all.filter(|name| named.len() < PRECIOUS_OUTPUTS.len() || named.contains(name.as_str())).collect()
+    let all = all.filter(|name| named.len() < PRECIOUS_OUTPUTS.len() || named.contains(name.as_str()));
+    let records = resources.iter().filter(|(_, resource)| kind(resource) == RECORDS).map(|(name, _)| name.clone());
+    all.chain(records).collect()
 }
 
 fn change(name: &str, resource: &Value, action: Action, differences: Vec<Difference>) -> Change {

@@ -32,13 +32,11 @@ pub mod stack;
 
 use adopt::Adoption;
 use app::{App, Assembly};
-use change::{Change, Changes};
+use change::{Change, Changes, RECORDS};
 use inputs::Inputs;
 use preflight::Caller;
 use stack::{Failure, Seen, Stack, StackState};
 
-/// The type of the records that lead users to the distribution.
-const RECORDS: &str = "AWS::Route53::RecordSet";
 /// The output that names the role which may deploy.
 const DEPLOY_ROLE: &str = "DeployRoleArn";
 
@@ -307,8 +305,8 @@ impl<'a> Deployment<'a> {
                 ui::note("Unchanged", format_args!("stack {} is what infrastructure/ describes", self.remote.stack));
             }
             (false, true) => {}
-            (true, false) if !self.options.json => ui::result(text.trim_end()),
-            _ => ui::aside(text.trim_end()),
+            (true, false) if !self.options.json => ui::drawn_result(text.trim_end()),
+            _ => ui::drawn_aside(text.trim_end()),
         }
     }
 
@@ -430,10 +428,18 @@ impl<'a> Deployment<'a> {
 
 /// The problem of a change that would cost users their charts.
 fn loss(change: &Change) -> Error {
+    let (why, care) = if change.kind == RECORDS {
+        ("without it users do not find the charts: CHARTS_DNS and CHARTS_DOMAIN decide", "when they are led elsewhere")
+    } else {
+        (
+            "the bucket holds every chart, and the distribution is where users' DNS leads",
+            "with a copy of the bucket at hand",
+        )
+    };
     Error::new(Exit::Conflict, format!("{} {} would be replaced, or leave the stack", change.kind, change.resource))
-        .because("the bucket holds every chart, and the distribution is where users' DNS leads")
+        .because(why)
         .remedy("undo the change of infrastructure/ or of the inputs that does this")
-        .remedy("or, with a copy of the bucket at hand: the same command with --allow-replace")
+        .remedy(format!("or, {care}: the same command with --allow-replace"))
 }
 
 /// What is there now, in words.

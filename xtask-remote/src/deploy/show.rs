@@ -5,6 +5,8 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 
+use xtask::ui;
+
 use crate::deploy::change::{Action, Change, Changes, Difference};
 
 /// Longer values are cut: a policy of a hundred lines is in the template.
@@ -58,7 +60,7 @@ fn line(text: &mut String, difference: &Difference) {
 }
 
 fn short(value: &Value) -> String {
-    let text = value.to_string();
+    let text = ui::plain(&value.to_string());
     match text.char_indices().nth(WIDTH_MAX) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text,

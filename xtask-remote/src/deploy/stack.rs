@@ -66,6 +66,8 @@ pub struct Seen {
     pub status: String,
     /// Its outputs.
     pub outputs: BTreeMap<String, String>,
+    /// Whether CloudFormation refuses to delete it.
+    pub is_protected: bool,
 }
 
 /// A resource that failed.
@@ -105,7 +107,8 @@ impl<'a> Stack<'a> {
         let outputs = stack.outputs().iter();
         let outputs =
             outputs.filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())));
-        Ok(Seen { standing: StackState::of(&status), status, outputs: outputs.collect() })
+        let is_protected = stack.enable_termination_protection().unwrap_or_default();
+        Ok(Seen { standing: StackState::of(&status), status, outputs: outputs.collect(), is_protected })
     }
 
     /// The template that is deployed.
@@ -214,6 +217,9 @@ impl<'a> Stack<'a> {
                     "Removing",
                     format_args!("what a creation that failed left: stack {} in {}", self.name, seen.status),
                 );
+                if seen.is_protected {
+                    self.unprotect()?;
+                }
                 announce("delete", &format_args!("stack {}", self.name));
                 let deleted = self.aws.wait(self.client.delete_stack().stack_name(self.name).send());
                 deleted.map_err(|error| explain(&format!("cannot delete stack {}", self.name), &error))?;
@@ -233,6 +239,14 @@ impl<'a> Stack<'a> {
                 .because(self.failures(None)?.iter().map(Failure::to_string).collect::<Vec<_>>().join("\n"))
                 .remedy("remove the reason that AWS gives, then retry the command")),
         }
+    }
+
+    /// Lets a stack be deleted that holds nothing: it was protected before anything was made.
+    fn unprotect(&self) -> Result<()> {
+        announce("unprotect", &format_args!("stack {}", self.name));
+        let request = self.client.update_termination_protection().stack_name(self.name);
+        let changed = self.aws.wait(request.enable_termination_protection(false).send());
+        changed.map(drop).map_err(|error| explain(&format!("cannot let stack {} be deleted", self.name), &error))
     }
 
     /// The id of the newest event; nothing where there is no stack.
@@ -277,7 +291,7 @@ pub fn busy(name: &str, seen: &Seen) -> Error {
 }
 
 fn absent() -> Seen {
-    Seen { standing: StackState::Absent, status: String::new(), outputs: BTreeMap::new() }
+    Seen { standing: StackState::Absent, status: String::new(), outputs: BTreeMap::new(), is_protected: false }
 }
 
 fn failure(event: &StackEvent) -> Option<Failure> {

@@ -104,11 +104,13 @@ fn h9_a_failed_creation_says_why_leaves_nothing_and_can_be_run_again() {
     let given_up =
         account.cloudformation.events(STACK).into_iter().filter(|event| event.reason == "Resource creation cancelled");
     assert!(given_up.count() > 0 && !error.contains("cancelled"), "what was only given up is named, too:\n{error}");
+    assert!(account.cloudformation.is_protected(STACK), "and so nothing but this tool removes what is left of it");
     assert!(!account.has_bucket(), "the bucket stayed");
     assert_eq!(account.distributions(), Vec::<String>::new(), "the distribution stayed");
     account.cloudformation.heal();
     let again = account.deploy(&[]).ok();
     assert_eq!(again.json()["status"], "CREATE_COMPLETE");
+    assert!(account.cloudformation.is_protected(STACK));
     assert!(account.has_bucket() && again.json()["first_index"] == true);
 }
 
@@ -226,10 +228,28 @@ fn h6_a_change_that_replaces_the_bucket_or_the_distribution_is_refused() {
 }
 
 #[test]
+fn h1_one_variable_takes_no_record_away_unless_that_is_said() {
+    let Some(account) = Account::new() else { return };
+    account.deploy_with(&[], &[("CHARTS_ALARM_EMAIL", "ann@example.com")]).ok();
+    let before = account.cloudformation.writes();
+    let without = [("CHARTS_DNS", "off"), ("CHARTS_ALARM_EMAIL", "ann@example.com")];
+    let refused = account.deploy_with(&[], &without).fails(5, "2 things are in the way");
+    assert!(
+        refused.stderr.contains(&format!("1. {RECORDS}")) && refused.stderr.contains("CHARTS_DNS"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(account.cloudformation.writes(), before, "something was changed");
+    let allowed = account.deploy_with(&["--allow-replace"], &without).ok();
+    assert_eq!(changes(&allowed), vec![format!("delete {RECORDS}"); 2]);
+}
+
+#[test]
 fn h6_charts_that_are_served_already_are_adopted_before_users_are_sent_here() {
     let Some(account) = Account::new() else { return };
     let old = account.serve_old_charts(&[("demo", "2.4.0", b"an archive"), ("demo", "2.3.0", b"an older archive")]);
     let url = old.url();
+    account.deploy(&["--adopt-from", "http://charts.example.com"]).fails(2, "say --adopt-from https://");
     let refused =
         account.deploy(&[]).fails(5, "lists 2 versions of 1 charts, and the bucket none: users would lose them");
     assert!(refused.stderr.contains(&format!("--adopt-from {url}")), "{}", refused.stderr);
@@ -289,11 +309,13 @@ fn wrong_inputs_and_credentials_are_told_and_nothing_is_changed() {
             ("AWS_ACCOUNT_ID", ""),
             ("CHARTS_CERTIFICATE_ARN", ""),
             ("CHARTS_HOSTED_ZONE_ID", ""),
+            ("CHARTS_BREAK_GLASS", ""),
             ("CHARTS_DNS", "perhaps"),
         ],
     );
-    let unset = unset.fails(4, "4 things are in the way");
+    let unset = unset.fails(4, "5 things are in the way");
     for name in [
+        "CHARTS_BREAK_GLASS is not set",
         "AWS_ACCOUNT_ID is not set",
         "CHARTS_CERTIFICATE_ARN is not set",
         "CHARTS_HOSTED_ZONE_ID is not set",
@@ -308,7 +330,7 @@ fn wrong_inputs_and_credentials_are_told_and_nothing_is_changed() {
     let other = [
         ("AWS_ACCOUNT_ID", "999999999999"),
         ("CHARTS_CERTIFICATE_ARN", "arn:aws:acm:us-east-1:999999999999:certificate/0a"),
-        ("CHARTS_BREAK_GLASS", ""),
+        ("CHARTS_BREAK_GLASS", "arn:aws:iam::999999999999:user/ann"),
     ];
     let theirs =
         format!("the credentials are those of account {}, and AWS_ACCOUNT_ID is 999999999999", account.number());
@@ -513,6 +535,12 @@ fn the_stand_in_of_cloudformation_refuses_what_aws_refuses_and_makes_nothing_of_
     assert_eq!(message(tried("UpdateStack", &text)), "No updates are to be performed.");
     let settled = message(asked(&account, "ContinueUpdateRollback", "tried", &[]));
     assert!(settled.contains("is in CREATE_COMPLETE state"), "{settled}");
+    let protect =
+        |on: &str| asked(&account, "UpdateTerminationProtection", "tried", &[("EnableTerminationProtection", on)]);
+    protect("true").unwrap();
+    let protected = message(asked(&account, "DeleteStack", "tried", &[]));
+    assert_eq!(protected, "Stack [tried] cannot be deleted while TerminationProtection is enabled");
+    protect("false").unwrap();
     account.cloudformation.put_in("tried", "UPDATE_IN_PROGRESS");
     let under_way = message(asked(&account, "DeleteStack", "tried", &[]));
     assert!(under_way.ends_with("cannot be deleted while in status UPDATE_IN_PROGRESS"), "{under_way}");

@@ -3,9 +3,15 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::support::{Demo, World, skipped};
+use xtask::chart::store::Store;
+use xtask::config::{Target, Workspace};
+use xtask::error::Exit;
+use xtask_remote::public::Public;
+
+use crate::servers::{Answer, Asked, Dialect, Proxy, Way};
+use crate::support::{Demo, World, free_port, skipped};
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let demo = Demo::new();
@@ -48,7 +54,8 @@ fn connect(address: SocketAddr) -> BufReader<TcpStream> {
 
 /// Sends one request, its target exactly as given, and reads one answer by its own length.
 fn exchange(connection: &mut BufReader<TcpStream>, method: &str, target: &str, headers: &[(&str, &str)]) -> Reply {
-    let mut request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n");
+    let has_host = headers.iter().any(|(name, _)| *name == "Host");
+    let mut request = format!("{method} {target} HTTP/1.1\r\n{}", if has_host { "" } else { "Host: localhost\r\n" });
     request.extend(headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")));
     connection.get_mut().write_all(format!("{request}\r\n").as_bytes()).unwrap();
     let mut lines = Vec::new();
@@ -287,6 +294,79 @@ fn h11_one_connection_carries_many_requests() {
         {
             assert_eq!(exchange(&mut connection, method, target, &[]).status, status, "{method} {target}");
         }
+    }
+}
+
+#[test]
+fn h11_no_page_of_somebody_else_reads_what_is_served_by_a_name_of_its_own() {
+    let port = WORLD.demo.port;
+    let own = ["localhost", "LOCALHOST", "127.0.0.1", "[::1]"];
+    for name in own.iter().flat_map(|name| [(*name).to_owned(), format!("{name}:{port}")]) {
+        assert_eq!(request("GET", "/index.yaml", &[("Host", &name)]).status, 200, "{name}");
+    }
+    for name in ["charts.example.com", "localhost.example.com", "example.com:80", "127.0.0.1.example.com", "[::2]", ""]
+    {
+        for target in ["/index.yaml", "/v2/team/demo/manifests/latest", "/"] {
+            let refused = request("GET", target, &[("Host", name)]);
+            assert_eq!(refused.status, 421, "{name} {target}");
+            assert!(!String::from_utf8_lossy(&refused.body).contains("demo-1.0.0"), "{name} {target}");
+        }
+    }
+    // What the request's own line says counts more than the header, as RFC 9112 has it.
+    let foreign = format!("http://charts.example.com:{port}/index.yaml");
+    assert_eq!(request("GET", &foreign, &[]).status, 421);
+    let twice = request("GET", "/index.yaml", &[("Host", "charts.example.com"), ("Host", "localhost")]);
+    assert_ne!(twice.status, 200);
+}
+
+#[test]
+fn h11_clients_that_never_finish_a_request_keep_nobody_else_waiting_for_long() {
+    // A server of its own: this one is kept busy.
+    let demo = Demo::new();
+    demo.xtask(&["release"]).ok();
+    let world = World::new(demo);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, world.demo.port));
+    let started = Instant::now();
+    let slow: Vec<TcpStream> = (0..300)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET /index.yaml HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").unwrap();
+            stream
+        })
+        .collect();
+    let mut patient = TcpStream::connect(address).unwrap();
+    patient.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    patient.write_all(b"GET /index.yaml HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    patient.read_to_string(&mut answer).unwrap();
+    let took = started.elapsed();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    // Two times as many as may be there at once were before it, and each of them had its ten seconds.
+    assert!((Duration::from_secs(18)..Duration::from_secs(60)).contains(&took), "{took:?}");
+    for mut stream in slow {
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut rest = Vec::new();
+        // Cut, with or without a word.
+        assert!(stream.read_to_end(&mut rest).is_ok() || rest.is_empty());
+        assert!(!String::from_utf8_lossy(&rest).contains("200 OK"));
+    }
+}
+
+#[test]
+fn h6_what_everybody_reads_is_what_was_published_and_a_failed_read_is_never_taken_for_nothing() {
+    let target = Workspace::find(WORLD.demo.root()).unwrap().target("local").unwrap();
+    let public = Public::new(&target);
+    assert_eq!(public.get("index.yaml").unwrap().unwrap().bytes, WORLD.demo.snapshot()["index.yaml"]);
+    assert_eq!(public.get("demo-9.9.9.tgz").unwrap(), None);
+    assert_eq!(public.put_new("demo-9.9.9.tgz", b"x").unwrap_err().exit, Exit::Usage);
+    for (status, read) in
+        [(404, Ok(None)), (403, Err(Exit::Repository)), (429, Err(Exit::Repository)), (500, Err(Exit::Repository))]
+    {
+        let answers = move |_: &mut Asked| Way::Here(Answer::new(status, "text/plain", "no"));
+        let server = Proxy::with(free_port(), Dialect::Registry, answers, |_, answer| answer);
+        let public = Public::new(&Target { repository: server.url(), ..target.clone() });
+        assert_eq!(public.get("index.yaml").map_err(|error| error.exit), read, "{status}");
+        assert_eq!(server.count("GET", "/index.yaml"), if status == 429 || status == 500 { 4 } else { 1 }, "{status}");
     }
 }
 

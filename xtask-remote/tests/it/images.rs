@@ -264,3 +264,22 @@ fn i3_and_i13_tags_lead_where_the_highest_stable_version_of_their_line_is() {
     let different: std::collections::BTreeSet<_> = digests.values().collect();
     assert_eq!(different.len(), 4, "every version has an image of its own");
 }
+
+#[test]
+fn x4_another_layout_than_the_one_that_was_built_is_neither_scanned_nor_pushed() {
+    let demo = Demo::new();
+    let built = demo.xtask(&["release", "build", "--json"]).ok().json()["digest"].as_str().unwrap().to_owned();
+    let other = digest(b"something else");
+    for step in ["scan", "push"] {
+        let refused = demo.xtask(&["release", step, "--digest", &other]).fails(5, "is not the image that was built");
+        assert!(
+            refused.stderr.contains(&format!("built: {other}")) && refused.stderr.contains(&built),
+            "{}",
+            refused.stderr
+        );
+    }
+    assert!(demo.snapshot().is_empty(), "nothing was pushed");
+    for step in ["scan", "push"] {
+        demo.xtask(&["release", step, "--digest", &built]).ok();
+    }
+}

@@ -9,6 +9,7 @@
 mod bad_input;
 mod buildx;
 mod crowd;
+mod dependencies;
 mod deploy;
 mod doctor;
 mod faults;
@@ -28,6 +29,7 @@ mod pipeline;
 mod power_loss;
 mod product;
 mod production;
+mod protection;
 mod readme;
 mod real;
 mod rehearsals;

@@ -83,6 +83,9 @@ enum Stage {
         /// The builder
         #[command(flatten)]
         builder: BuilderArgs,
+        /// Read what is published as everybody can, over HTTPS: what compiles others' code needs no credentials
+        #[arg(long)]
+        public: bool,
     },
     /// Scan that layout, and keep the verdict for its digest
     Scan {
@@ -92,9 +95,19 @@ enum Stage {
         /// The waivers
         #[command(flatten)]
         waivers: WaiversArgs,
+        /// The image that it must be; nothing is scanned where the layout at hand is another
+        #[arg(long)]
+        digest: Option<Digest>,
     },
     /// Store that layout's blobs; it must have a verdict
-    Push(StepArgs),
+    Push {
+        /// The version, and where to
+        #[command(flatten)]
+        step: StepArgs,
+        /// The image that it must be; nothing is pushed where the layout at hand is another
+        #[arg(long)]
+        digest: Option<Digest>,
+    },
     /// Point the version's tags at a pushed image
     Tag {
         /// The version, and where to
@@ -150,7 +163,7 @@ impl Release {
                 Stage::Bump(step)
                 | Stage::Build { step, .. }
                 | Stage::Scan { step, .. }
-                | Stage::Push(step)
+                | Stage::Push { step, .. }
                 | Stage::Tag { step, .. }
                 | Stage::Chart { step, .. }
                 | Stage::Promote(step) => &step.to.target,
@@ -202,21 +215,21 @@ impl Stage {
                 ui::status("Staged", format_args!("{version} in {}", folder.display()));
                 print_json(json, &serde_json::json!({"version": version.to_string(), "folder": folder}))
             }
-            Stage::Build { step, builder } => {
+            Stage::Build { step, builder, public } => {
                 let json = step.to.json;
-                let options = Options { builder: builder.builder, ..step.options(session) };
+                let options = Options { builder: builder.builder, public, ..step.options(session) };
                 let pipeline = Pipeline::open(root, &options)?;
                 pipeline.check_order()?;
                 print_json(json, &serde_json::json!({"digest": pipeline.build()?}))
             }
-            Stage::Scan { step, waivers } => {
+            Stage::Scan { step, waivers, digest } => {
                 let json = step.to.json;
                 let options = Options { waivers: waivers.waivers, ..step.options(session) };
-                print_json(json, &Pipeline::open(root, &options)?.scan()?)
+                print_json(json, &Pipeline::open(root, &options)?.scan(digest.as_ref())?)
             }
-            Stage::Push(step) => {
+            Stage::Push { step, digest } => {
                 let json = step.to.json;
-                print_json(json, &serde_json::json!({"digest": bumped(step)?.push()?}))
+                print_json(json, &serde_json::json!({"digest": bumped(step)?.push(digest.as_ref())?}))
             }
             Stage::Tag { step, digest } => {
                 let json = step.to.json;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::embedded::{BuildContext, Stamp};
 use crate::oci::{Digest, Layout, Platform};
-use crate::sys::children::Call;
+use crate::sys::children::{self, Call};
 use crate::sys::files;
 use crate::sys::tools;
 
@@ -50,13 +50,21 @@ impl Buildx {
         Call::new(words.next().cloned().unwrap_or_default())
             .args(words)
             .args(arguments(platforms, stamp, self.builder.as_deref()))
-            .args(cache_arguments(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())))
             .args([CONTEXT])
             .current_dir(&self.folder)
             .env("SOURCE_DATE_EPOCH", stamp.time.to_string())
-            // It adds labels that tell the folder of the sources.
-            .env_remove("BUILDX_GIT_LABELS")
+            .env_retain(may_see)
     }
+}
+
+/// What buildx is told of the environment: how it finds its builder, wherever that is. It needs no secret of ours, and it starts others'
+/// programs.
+fn may_see(variable: &str) -> bool {
+    const BUILDERS: [&str; 4] = ["KUBECONFIG", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"];
+    // These labels would tell the folder of the sources.
+    let is_buildxs = ["BUILDKIT_", "BUILDX_", "DOCKER_"].iter().any(|start| variable.starts_with(start))
+        && variable != "BUILDX_GIT_LABELS";
+    children::is_harmless(variable) || BUILDERS.contains(&variable) || (is_buildxs && !children::is_secret(variable))
 }
 
 /// Builds the image for some platforms, as a Dockerfile says.
@@ -106,16 +114,6 @@ fn arguments(platforms: &[Platform], stamp: &Stamp, builder: Option<&str>) -> Ve
         arguments.push(format!("--annotation=index,manifest:{name}={value}"));
     }
     arguments
-}
-
-/// GitHub's cache, where its environment is there: elsewhere buildx would fail on the option.
-fn cache_arguments(is_set: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    if is_set("ACTIONS_RUNTIME_TOKEN") && (is_set("ACTIONS_CACHE_URL") || is_set("ACTIONS_RESULTS_URL")) {
-        // A full cache must not fail a build.
-        vec!["--cache-from=type=gha", "--cache-to=type=gha,mode=max,ignore-error=true"]
-    } else {
-        Vec::new()
-    }
 }
 
 fn write_input(folder: &Path, dockerfile: &str, context: &BuildContext) -> Result<()> {
@@ -195,17 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn i6_the_cache_of_github_is_used_where_its_environment_is_there() {
-        let table = [
-            (vec![], false),
-            (vec!["ACTIONS_RUNTIME_TOKEN"], false),
-            (vec!["ACTIONS_RESULTS_URL"], false),
-            (vec!["ACTIONS_RUNTIME_TOKEN", "ACTIONS_CACHE_URL"], true),
-            (vec!["ACTIONS_RUNTIME_TOKEN", "ACTIONS_RESULTS_URL"], true),
-        ];
-        for (set, expected) in table {
-            let arguments = cache_arguments(|name| set.contains(&name));
-            assert_eq!(arguments.len(), if expected { 2 } else { 0 }, "{set:?}");
+    fn i4_buildx_gets_what_reaches_its_builder_and_no_secret() {
+        for name in ["PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "BUILDX_BUILDER", "KUBECONFIG", "https_proxy"] {
+            assert!(may_see(name), "{name}");
+        }
+        for name in ["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "ACTIONS_RUNTIME_TOKEN", "BUILDX_GIT_LABELS", "MY_TOKEN"]
+        {
+            assert!(!may_see(name), "{name}");
         }
     }
 

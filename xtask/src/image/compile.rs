@@ -14,7 +14,7 @@ use semver::Version;
 use crate::config::Workspace;
 use crate::error::{Error, Exit, Result};
 use crate::oci::{self, Platform};
-use crate::sys::children::{Begun, Call};
+use crate::sys::children::{self, Begun, Call};
 use crate::sys::files;
 use crate::sys::tools;
 use crate::ui;
@@ -183,13 +183,36 @@ fn cargo_call(
             .env(&linker_variable(&toolchain.triple), &toolchain.linker)
             .env(&format!("CFLAGS_{}", toolchain.triple.replace('-', "_")), c_flags(source, target_folder));
     }
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if changes_the_binary(&name) {
-            call = call.env_remove(&name);
-        }
-    }
-    call
+    call.env_retain(may_see)
+}
+
+/// What cargo is told of the environment: it runs the build scripts of every crate, which are programs of strangers. So these are names that
+/// a compiler may want, and none that holds a secret.
+fn may_see(variable: &str) -> bool {
+    const COMPILERS: [&str; 17] = [
+        "AR",
+        "CC",
+        "CPATH",
+        "CXX",
+        "C_INCLUDE_PATH",
+        "DEVELOPER_DIR",
+        "LD_LIBRARY_PATH",
+        "LIBRARY_PATH",
+        "MACOSX_DEPLOYMENT_TARGET",
+        "MAKEFLAGS",
+        "NUM_JOBS",
+        "RANLIB",
+        "RUSTC",
+        "RUSTC_WRAPPER",
+        "RUST_BACKTRACE",
+        "SDKROOT",
+        "XDG_CACHE_HOME",
+    ];
+    const STARTS: [&str; 8] = ["AR_", "CARGO_", "CCACHE_", "CC_", "CXX_", "NIX_", "RUSTUP_", "SCCACHE_"];
+    let is_wanted = children::is_harmless(variable)
+        || COMPILERS.contains(&variable)
+        || STARTS.iter().any(|start| variable.starts_with(start));
+    is_wanted && !children::is_secret(variable) && !changes_the_binary(variable)
 }
 
 fn binary(workspace: &Workspace, target_folder: &Path, triple: &str) -> Result<Vec<u8>> {
@@ -445,6 +468,40 @@ pub fn tell_missing(toolchains: &Toolchains) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn i4_no_build_script_of_a_crate_sees_a_secret() {
+        for name in
+            ["PATH", "HOME", "CARGO_HOME", "RUSTUP_TOOLCHAIN", "CC_aarch64-unknown-linux-gnu", "https_proxy", "LC_ALL"]
+        {
+            assert!(may_see(name), "{name}");
+        }
+        let secrets = [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "GITHUB_TOKEN",
+            "GH_TOKEN",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+            "ACTIONS_ID_TOKEN_REQUEST_URL",
+            "ACTIONS_RUNTIME_TOKEN",
+            "CARGO_REGISTRY_TOKEN",
+            "CARGO_REGISTRIES_OURS_TOKEN",
+            "CARGO_REGISTRY_CREDENTIAL_PROVIDER",
+            "DOCKER_CONFIG",
+            "DOCKER_AUTH_CONFIG",
+            "SSH_AUTH_SOCK",
+            "KUBECONFIG",
+            "GITHUB_ENV",
+            "GITHUB_PATH",
+            "GITHUB_OUTPUT",
+            "BASH_ENV",
+        ];
+        for name in secrets {
+            assert!(!may_see(name), "{name}");
+        }
+    }
 
     #[test]
     fn compiler_versions_are_compared_as_numbers() {

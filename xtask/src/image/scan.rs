@@ -173,7 +173,7 @@ impl Scanner {
 
 /// A call of the scanner with nothing of ours in its environment, and `home` instead of the caller's.
 fn sealed(program: &Path, home: &Path) -> Call {
-    Call::new(program).env_only(&ENVIRONMENT).env("HOME", home)
+    Call::new(program).env_retain(|name| ENVIRONMENT.contains(&name)).env("HOME", home)
 }
 
 /// Waits for calls that run side by side.

@@ -8,17 +8,19 @@ use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH,
-    RANGE, SERVER,
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderMap,
+    IF_NONE_MATCH, RANGE, SERVER,
 };
 use hyper::http::response::Builder;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Semaphore;
 
 use crate::chart::index::FILE;
 use crate::chart::repository;
@@ -30,6 +32,13 @@ use crate::oci::{self, Digest, sha256_hex};
 use crate::sys::files;
 use crate::sys::http::{Anonymous, runtime};
 use crate::ui;
+
+/// A client that has not sent the whole of a request's head by then is one that keeps others waiting.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// The same for all that one connection is used for.
+const CONNECTION_LIMIT: Duration = Duration::from_secs(600);
+/// More clients than these wait for one of them to end.
+const CONNECTIONS: usize = 128;
 
 /// The header by which one `serve` knows another that serves the same folder.
 const FOLDER_HEADER: &str = "x-served-folder";
@@ -152,7 +161,9 @@ async fn accept(listeners: Vec<TcpListener>, site: Site) -> std::io::Result<()> 
 }
 
 async fn accept_on(listener: tokio::net::TcpListener, site: Site) -> std::io::Result<()> {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
+        let place = Arc::clone(&places).acquire_owned().await.map_err(std::io::Error::other)?;
         let Ok((stream, _)) = listener.accept().await else {
             // Out of file descriptors, mostly: others will close theirs.
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -164,8 +175,12 @@ async fn accept_on(listener: tokio::net::TcpListener, site: Site) -> std::io::Re
                 let response = site.respond(&request);
                 async move { Ok::<_, Infallible>(response) }
             });
+            let mut server = hyper::server::conn::http1::Builder::new();
+            server.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+            let connection = server.serve_connection(TokioIo::new(stream), service);
             // A client that goes away in the middle is its own affair.
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
+            tokio::time::timeout(CONNECTION_LIMIT, connection).await.ok();
+            drop(place);
         });
     }
 }
@@ -176,6 +191,17 @@ struct Site {
     folder: PathBuf,
     image_path: String,
     identity: String,
+    /// The host names that it answers to. A page of somebody else's may lead a browser here by a name of its own, and would then read what
+    /// is answered ("DNS rebinding").
+    names: Vec<String>,
+}
+
+/// A host without its port.
+fn host_name(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => name,
+        _ => authority,
+    }
 }
 
 /// Something that can be sent.
@@ -189,7 +215,16 @@ struct Found {
 impl Site {
     fn new(folder: &Path, target: &Target) -> Self {
         let identity = sha256_hex(std::path::absolute(folder).unwrap_or_default().as_os_str().as_encoded_bytes());
-        Site { folder: folder.into(), image_path: target.image_path().into(), identity }
+        let own = target.repository.trim_start_matches("http://");
+        let names = ["localhost", "127.0.0.1", "[::1]", host_name(own)].map(str::to_lowercase).to_vec();
+        Site { folder: folder.into(), image_path: target.image_path().into(), identity, names }
+    }
+
+    /// Whether a request is for this server, by the name that the client knows it by.
+    fn is_asked<B>(&self, request: &Request<B>) -> bool {
+        let said = request.headers().get(HOST).and_then(|value| value.to_str().ok());
+        let name = request.uri().host().or_else(|| said.map(host_name));
+        name.is_some_and(|name| self.names.contains(&name.to_lowercase()))
     }
 
     fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
@@ -198,6 +233,10 @@ impl Site {
             .header(FOLDER_HEADER, &self.identity)
             .header("docker-distribution-api-version", "registry/2.0");
         let sent = match *request.method() {
+            _ if !self.is_asked(request) => {
+                let why = "this server is asked by its own names alone, such as localhost, and not for";
+                refuse(builder, StatusCode::MISDIRECTED_REQUEST, request.uri().path(), why)
+            }
             Method::GET | Method::HEAD => match self.find(request.uri().path()) {
                 Ok(Some(found)) => send(builder, request.headers(), found),
                 Ok(None) => refuse(builder, StatusCode::NOT_FOUND, request.uri().path(), "there is nothing at"),

@@ -14,6 +14,7 @@ use crate::image::compile;
 use crate::image::scan::Scanner;
 use crate::local::server::LocalServer;
 use crate::release::destination::Destination;
+use crate::release::protection::{self, Guard, Standing};
 use crate::sys::children::Call;
 use crate::sys::tools;
 use crate::ui;
@@ -25,6 +26,8 @@ enum Level {
     Found,
     /// A release works without it.
     Optional,
+    /// Nobody told.
+    Unknown,
     Missing,
 }
 
@@ -91,7 +94,23 @@ pub fn look(workspace: &Workspace, target: &Target, connector: Option<&Connector
         }
     }
     findings.push(index(&*destination.store));
+    if target.is_remote() {
+        let home = &workspace.package.about.repository;
+        let guards = protection::look(&workspace.root, home, &destination.user, &|name| std::env::var(name).ok())?;
+        findings.extend(guards.into_iter().map(guarded));
+    }
     Ok(findings)
+}
+
+/// Whoever can push past what guards the repository can publish.
+fn guarded(guard: Guard) -> Finding {
+    let Guard { what, standing, remedies } = guard;
+    let (standing, detail) = match standing {
+        Standing::InForce => (Level::Found, "in force on GitHub".into()),
+        Standing::Lacking(lacking) => (Level::Missing, format!("not in force on GitHub: {}", lacking.join("; "))),
+        Standing::Unknown(why) => (Level::Unknown, why),
+    };
+    Finding { what, standing, detail, remedies }
 }
 
 fn builder(target: &Target) -> Option<Finding> {
@@ -159,6 +178,7 @@ pub fn show(finding: &Finding) {
     match finding.standing {
         Level::Found => ui::status("Found", text),
         Level::Optional => ui::note("Without", text),
+        Level::Unknown => ui::note("Unknown", text),
         Level::Missing => ui::warn(text),
     }
     finding.remedies.iter().for_each(|remedy| ui::note("to do", remedy));

@@ -43,17 +43,31 @@ impl Pipeline {
     /// Scans the layout that `build` made, and keeps the verdict for its digest.
     ///
     /// # Errors
-    /// There is no layout; the scanner finds something or fails.
-    pub fn scan(&self) -> Result<Verdict> {
-        self.scan_layout(&Layout::read(&self.work("image"))?, &self.read_waivers()?)
+    /// There is no layout, or it is another than the one that is `wanted`; the scanner finds something or fails.
+    pub fn scan(&self, wanted: Option<&Digest>) -> Result<Verdict> {
+        self.scan_layout(&self.built(wanted)?, &self.read_waivers()?)
+    }
+
+    /// The layout that `build` left here. Where another machine built it, only its digest says that this is still it.
+    fn built(&self, wanted: Option<&Digest>) -> Result<Layout> {
+        let folder = self.work("image");
+        let layout = Layout::read(&folder)?;
+        match wanted.filter(|wanted| **wanted != layout.digest) {
+            None => Ok(layout),
+            Some(wanted) => {
+                Err(Error::new(Exit::Conflict, format!("{} is not the image that was built", folder.display()))
+                    .because(format!("built: {wanted}\nfound: {}", layout.digest))
+                    .remedy("nobody but the build may write there: look who did, then run the build again"))
+            }
+        }
     }
 
     /// Stores the blobs of the layout that `build` made: exactly the bytes that have a verdict.
     ///
     /// # Errors
-    /// There is no layout, no verdict for its digest, or it is of another release.
-    pub fn push(&self) -> Result<Digest> {
-        let layout = Layout::read(&self.work("image"))?;
+    /// There is no layout, no verdict for its digest, or it is of another release, or another than the one that is `wanted`.
+    pub fn push(&self, wanted: Option<&Digest>) -> Result<Digest> {
+        let layout = self.built(wanted)?;
         self.push_layout(&layout)?;
         Ok(layout.digest)
     }

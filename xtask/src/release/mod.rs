@@ -22,6 +22,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod pointers;
 pub mod promote;
+pub mod protection;
 pub mod publish;
 pub mod report;
 pub mod step;
@@ -43,6 +44,8 @@ pub struct Options {
     pub init: bool,
     /// Push the commit of the release where the remote lacks it.
     pub push: bool,
+    /// Read what is published as everybody can, without credentials.
+    pub public: bool,
     /// The builder instance that buildx is told to use.
     pub builder: Option<String>,
     /// The file of waivers [default: the one in the workspace root].

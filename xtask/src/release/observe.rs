@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::chart::archive::{self, RELEASED_IMAGE};
-use crate::error::Result;
+use crate::error::{Exit, Result};
 use crate::image::labels::ImageFacts;
 use crate::oci::Digest;
+use crate::release::decision::Listed;
 use crate::release::pipeline::Pipeline;
 use crate::release::plan::{self, Archive, ImagePlan, Images, Listing, Plan, World};
 use crate::release::{promote, verify, version};
+use crate::ui;
 
 impl Pipeline {
     /// What every step would do. Changes nothing.
@@ -40,7 +42,8 @@ impl Pipeline {
     }
 
     fn images_and(&self, archive: Result<Option<Archive>>) -> Images {
-        Images { archive, tagged: self.destination.tagged(&self.release.version) }
+        let tagged = self.destination.tagged(&self.release.version);
+        Images { archive, tagged: if self.options.public { seen(tagged) } else { tagged } }
     }
 
     fn scanned(&self, images: &Images) -> BTreeSet<Digest> {
@@ -51,6 +54,10 @@ impl Pipeline {
     }
 
     fn archive(&self) -> Result<Option<Archive>> {
+        // Caches remember what was not there.
+        if self.options.public && matches!(self.destination.listed(&self.release.version), Listed::Not) {
+            return Ok(None);
+        }
         let object = self.destination.store.get(&self.chart.archive_name())?;
         Ok(object.map(|object| self.read_archive(object.bytes)))
     }
@@ -91,5 +98,16 @@ impl Pipeline {
             return Ok(None);
         }
         verify::listed(&self.destination, &self.release.version.to_string())
+    }
+}
+
+/// A package that is not there yet, or not public, is denied to everybody without credentials. Whoever pushes looks again.
+fn seen(tagged: Result<Option<ImageFacts>>) -> Result<Option<ImageFacts>> {
+    match tagged {
+        Err(error) if error.exit == Exit::Environment => {
+            ui::note("Unseen", format_args!("the image, if there is one: {}", error.why.unwrap_or(error.what)));
+            Ok(None)
+        }
+        tagged => tagged,
     }
 }

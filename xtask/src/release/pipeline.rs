@@ -51,7 +51,9 @@ impl Pipeline {
         check_ignored(&worktree, &target)?;
         let chart = archive::manifest(&chart_files(&workspace, &worktree)?)?;
         bump::check_agreement(&workspace, &chart)?;
-        let destination = Destination::open(&workspace, target, chart.name, options.connector.as_ref())?;
+        let connector =
+            options.connector.map(|connector| if options.public { connector.as_everybody() } else { connector });
+        let destination = Destination::open(&workspace, target, chart.name, connector.as_ref())?;
         let current = &workspace.package.version;
         let version = match &options.bump {
             bump if destination.target.is_remote() => {

@@ -89,8 +89,8 @@ pub fn print_plan(steps: &[Planned]) {
             State::Conflict(error) => (ui::BAD, "conflict", error.to_string()),
             State::Unknown(error) => (ui::WARNING, "unknown", error.to_string()),
         };
-        let detail = detail.replace('\n', "\n                    ");
-        ui::result(format_args!("{step:<10} {style}{word:<8}{style:#} {detail}"));
+        let detail = ui::harmless(detail).replace('\n', "\n                    ");
+        ui::drawn_result(format_args!("{step:<10} {style}{word:<8}{style:#} {detail}"));
     }
 }
 

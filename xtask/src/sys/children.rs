@@ -76,12 +76,13 @@ impl Call {
         self
     }
 
-    /// Hides every variable of ours from the child but these.
+    /// Hides every variable of ours from the child but those of which this holds. What is set for it is set.
     #[must_use]
-    pub fn env_only(mut self, names: &[&str]) -> Self {
+    pub fn env_retain(mut self, is_seen: impl Fn(&str) -> bool) -> Self {
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
-            if !names.contains(&name.as_ref()) {
+            let is_set = self.environment.iter().any(|(known, _)| *known == name);
+            if !is_set && !is_seen(&name) {
                 self = self.env_remove(&name);
             }
         }
@@ -366,6 +367,36 @@ impl fmt::Display for Call {
         out.write_str(&quoted(&self.program))?;
         self.arguments.iter().try_for_each(|argument| write!(out, " {}", quoted(argument)))
     }
+}
+
+/// Whether a variable says of the machine what every program may want to know, and nothing that others must not.
+pub fn is_harmless(variable: &str) -> bool {
+    const NAMES: [&str; 14] = [
+        "COLORTERM",
+        "HOME",
+        "LANG",
+        "LANGUAGE",
+        "LOGNAME",
+        "NO_COLOR",
+        "PATH",
+        "SHELL",
+        "SSL_CERT_DIR",
+        "SSL_CERT_FILE",
+        "TERM",
+        "TMPDIR",
+        "TZ",
+        "USER",
+    ];
+    const PROXIES: [&str; 4] = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
+    let is_proxy = PROXIES.contains(&variable.to_uppercase().as_str());
+    NAMES.contains(&variable) || variable.starts_with("LC_") || is_proxy
+}
+
+/// Whether a variable holds, by its name, what proves to others who somebody is.
+pub fn is_secret(variable: &str) -> bool {
+    const WORDS: [&str; 6] = ["AUTH", "CREDENTIAL", "PASSWORD", "PRIVATE", "SECRET", "TOKEN"];
+    let name = variable.to_uppercase();
+    name.ends_with("_KEY") || WORDS.iter().any(|word| name.contains(word))
 }
 
 fn quoted(argument: &OsStr) -> String {

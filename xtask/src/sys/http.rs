@@ -69,7 +69,10 @@ impl Anonymous {
         const SIZE_MAX: u64 = 1 << 30;
         let what = || format!("cannot fetch {url}");
         let request = self.agent.get(url);
-        let request = if url.starts_with("http://") { request.config().proxy(None).build() } else { request };
+        let settings = request.config();
+        // What is asked for over TLS is not taken from where a redirect leads without.
+        let settings = if url.starts_with("http://") { settings.proxy(None) } else { settings.https_only(true) };
+        let request = settings.build();
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let mut response = request.call().context(Exit::Verify, what)?;
         let headers = response.headers().iter();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The rooms of both packages, from the highest to the lowest. Each knows itself and those after it, and nothing before.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "xtask_remote::main",
     "xtask::main",
     "xtask::lib",
@@ -15,6 +15,7 @@ const ORDER: [&str; 22] = [
     "xtask_remote::s3",
     "xtask_remote::aws",
     "xtask_remote::registry",
+    "xtask_remote::public",
     "xtask_remote::tls",
     "xtask::connector",
     "xtask::local",

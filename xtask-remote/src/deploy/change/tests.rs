@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Action, Changes, PRECIOUS, kind};
+use super::{Action, Change, Changes, PRECIOUS, RECORDS, kind};
 
 fn template() -> Value {
     json!({
@@ -92,6 +92,16 @@ fn the_bucket_for_logs_may_leave() {
 }
 
 #[test]
+fn h1_a_record_that_goes_or_gets_another_name_is_a_loss_and_a_changed_one_is_not() {
+    assert_eq!(actions(&compare(&template(), &without("Ipv4"))), [("Ipv4", Action::Delete, true)]);
+    let changed = |property: &str, value: &str| changed(&["Resources", "Ipv4", "Properties", property], json!(value));
+    let renamed = compare_with(&template(), &changed("Name", "other.example.com."), &["Ipv4"]);
+    assert_eq!(actions(&renamed), [("Ipv4", Action::Replace, true)]);
+    assert_eq!(actions(&compare(&template(), &changed("TTL", "60"))), [("Ipv4", Action::Modify, false)]);
+    assert_eq!(compare(&without("Ipv4"), &template()).losses(), Vec::<&Change>::new());
+}
+
+#[test]
 fn where_the_stack_names_no_bucket_all_buckets_are_kept() {
     let mut deployed = template();
     deployed["Outputs"].as_object_mut().unwrap().remove("BucketName");
@@ -106,8 +116,7 @@ fn another_type_under_the_same_id_is_a_loss() {
 
 #[test]
 fn what_is_no_longer_said_is_shown_as_taken_away() {
-    let changes = compare(&template(), &without("Ipv4"));
-    assert_eq!(actions(&changes), [("Ipv4", Action::Delete, false)]);
+    assert_eq!(actions(&compare(&template(), &without("Logs"))), [("Logs", Action::Abandon, false)]);
     let mut wanted = template();
     wanted["Resources"]["Bucket"]["Properties"].as_object_mut().unwrap().remove("Tags");
     let changes = compare(&template(), &wanted);
@@ -145,7 +154,8 @@ fn any_value() -> impl Strategy<Value = Value> {
 }
 
 fn any_template() -> impl Strategy<Value = Value> {
-    let kind = prop::sample::select(vec!["AWS::S3::Bucket", "AWS::CloudFront::Distribution", "AWS::IAM::Role"]);
+    let kind =
+        prop::sample::select(vec!["AWS::S3::Bucket", "AWS::CloudFront::Distribution", RECORDS, "AWS::IAM::Role"]);
     let resource =
         (kind, any_value()).prop_map(|(kind, value)| json!({"Type": kind, "Properties": {"BucketName": value}}));
     prop::collection::btree_map("[A-D]", resource, 0..4)
@@ -159,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bucket_or_distribution_goes_without_a_loss(
+    fn no_bucket_distribution_or_record_goes_without_a_loss(
         before in any_template(), after in any_template(), replaced in prop::collection::btree_set("[A-D]", 0..4)
     ) {
         let changes = super::compare(&before, &after, &replaced);
@@ -167,7 +177,8 @@ proptest! {
         for (name, old) in before["Resources"].as_object().unwrap() {
             let new = &after["Resources"][name];
             let stays = kind(old) == kind(new) && !replaced.contains(name);
-            prop_assert_eq!(lost.contains(name.as_str()), PRECIOUS.contains(&kind(old)) && !stays, "{}", name);
+            let is_kept = PRECIOUS.contains(&kind(old)) || kind(old) == RECORDS;
+            prop_assert_eq!(lost.contains(name.as_str()), is_kept && !stays, "{}", name);
         }
     }
 

@@ -28,6 +28,7 @@ mod made;
 mod template;
 
 const STACK: &str = "AWS::CloudFormation::Stack";
+const PROTECTION: &str = "EnableTerminationProtection";
 /// CloudFormation's user guide, "Stack status codes": what an update can begin at.
 const UPDATABLE: [&str; 5] =
     ["CREATE_COMPLETE", "IMPORT_COMPLETE", "IMPORT_ROLLBACK_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"];
@@ -61,6 +62,8 @@ struct Stack {
     /// By logical id.
     made: BTreeMap<String, Made>,
     outputs: Vec<(String, String)>,
+    /// Whether it may not be deleted.
+    is_protected: bool,
     events: Vec<Event>,
     /// What is under way, and until when.
     under_way: Option<(Instant, Work)>,
@@ -148,6 +151,11 @@ impl CloudFormation {
         state.stacks.get(stack).map(|stack| stack.status.clone())
     }
 
+    /// Whether nobody may delete a stack.
+    pub fn is_protected(&self, stack: &str) -> bool {
+        self.state.lock().unwrap().stacks[stack].is_protected
+    }
+
     /// The template that is deployed.
     pub fn template(&self, stack: &str) -> Value {
         self.state.lock().unwrap().stacks[stack].template.value().clone()
@@ -209,6 +217,11 @@ impl State {
             "CreateStack" => self.create(name, form),
             "UpdateStack" => self.update(name, form),
             "DeleteStack" => self.delete(name),
+            "UpdateTerminationProtection" => {
+                let stack = self.stacks.get_mut(name).ok_or(absent("Stack [{}] does not exist"))?;
+                stack.is_protected = is_protecting(form);
+                Ok(element("StackId", &stack.id))
+            }
             "ContinueUpdateRollback" => self.resume(name),
             "CreateChangeSet" => self.create_change_set(name, form),
             "DescribeChangeSet" => self.change_set(name, form).map(ChangeSet::told),
@@ -233,7 +246,10 @@ impl State {
             return Err(("AlreadyExistsException", format!("Stack [{name}] already exists")));
         }
         let id = self.new_id(name);
-        self.stacks.insert(name.into(), Stack { id: id.clone(), template, ..Stack::default() });
+        self.stacks.insert(
+            name.into(),
+            Stack { id: id.clone(), template, is_protected: is_protecting(form), ..Stack::default() },
+        );
         self.begin(name, "CREATE_IN_PROGRESS", Work::Create);
         Ok(element("StackId", &id))
     }
@@ -305,7 +321,10 @@ impl State {
     }
 
     fn delete(&mut self, name: &str) -> Result<String, Refusal> {
-        let Some(Stack { id, status, .. }) = self.stacks.get(name) else { return Ok(String::new()) };
+        let Some(Stack { id, status, is_protected, .. }) = self.stacks.get(name) else { return Ok(String::new()) };
+        if *is_protected {
+            return Err(invalid(format!("Stack [{name}] cannot be deleted while TerminationProtection is enabled")));
+        }
         if status.ends_with("_IN_PROGRESS") && !DELETABLE.contains(&status.as_str()) {
             return Err(invalid(format!("Stack [{id}] cannot be deleted while in status {status}")));
         }
@@ -542,10 +561,15 @@ impl World for Names<'_> {
     }
 }
 
+fn is_protecting(form: &Form) -> bool {
+    form.get(PROTECTION).is_some_and(|value| value == "true")
+}
+
 /// The template of a request, if CloudFormation would begin with it; `more` are fields of this one action.
 fn wanted(form: &Form, more: &[&str]) -> Result<Template, Refusal> {
     const KNOWN: [&str; 6] = ["Action", "Capabilities", "ClientRequestToken", "StackName", "TemplateBody", "Version"];
     let is_known = |name: &str, value: &str| match name {
+        PROTECTION => form["Action"] == "CreateStack",
         // An empty list.
         _ if value.is_empty() => true,
         // What CloudFormation does where nothing is said.
@@ -570,6 +594,7 @@ fn described(stack: &Stack) -> String {
         ("StackName", stack.id.split('/').nth(1).unwrap()),
         ("StackStatus", &stack.status),
         ("CreationTime", TIME),
+        (PROTECTION, if stack.is_protected { "true" } else { "false" }),
     ];
     let fields: String = fields.iter().map(|(name, value)| element(name, value)).collect();
     element("Stacks", &element("member", &(fields + &outputs)))

@@ -172,6 +172,13 @@ impl Production {
         })
     }
 
+    /// Whether an image was pushed, whoever may see it.
+    pub fn is_pushed(&self, digest: &str) -> bool {
+        let url = format!("{}/v2/{IMAGE}/manifests/{digest}", self.registry.url());
+        let ask = Ask::get(&url).header("accept", "application/vnd.oci.image.index.v1+json");
+        ask.header("authorization", &self.registry.authorization()).send().unwrap().status == 200
+    }
+
     /// Every tag of the image, and the digest it leads to.
     pub fn tags(&self) -> BTreeMap<String, String> {
         let ask = |path: String| {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use tempfile::TempDir;
 
@@ -14,16 +15,19 @@ use super::glob::{below, matches};
 /// What no artifact's name and no file's path may hold; names may hold neither slash.
 const FORBIDDEN: [char; 9] = ['"', ':', '<', '>', '|', '*', '?', '\r', '\n'];
 
-/// The artifacts of one run, by their names.
-pub struct Artifacts(TempDir);
+/// The artifacts of one run, by their names. Each upload gets a number that nothing else has, also where it takes another's name.
+pub struct Artifacts {
+    folder: TempDir,
+    numbers: Mutex<(u64, BTreeMap<String, u64>)>,
+}
 
 impl Artifacts {
     pub fn new() -> Self {
-        Artifacts(tempfile::tempdir().unwrap())
+        Artifacts { folder: tempfile::tempdir().unwrap(), numbers: Mutex::new((4000, BTreeMap::new())) }
     }
 
-    /// Keeps files of a workspace: no hidden ones, nothing of their modes, and no empty folders.
-    pub fn upload(&self, workspace: &Path, with: &BTreeMap<String, String>) -> Result<(), String> {
+    /// Keeps files of a workspace: no hidden ones, nothing of their modes, and no empty folders. Gives the outputs.
+    pub fn upload(&self, workspace: &Path, with: &BTreeMap<String, String>) -> Result<Vec<(String, String)>, String> {
         let given = |name: &str, default: &str| with.get(name).map_or_else(|| default.to_owned(), Clone::clone);
         let (name, path, if_none) = (given("name", "artifact"), given("path", ""), given("if-no-files-found", "warn"));
         let truth = |name: &str| given(name, "false") == "true";
@@ -35,7 +39,7 @@ impl Artifacts {
             let said = format!("No files were found with the provided path: {path}. No artifacts will be uploaded.");
             return match if_none.as_str() {
                 "error" => Err(said),
-                "warn" | "ignore" => Ok(()),
+                "warn" | "ignore" => Ok(Vec::new()),
                 other => Err(format!("Unrecognized if-no-files-found input. Provided: {other}")),
             };
         }
@@ -45,7 +49,7 @@ impl Artifacts {
         if let Some(bad) = files.iter().find(|file| file.to_string_lossy().contains(FORBIDDEN)) {
             return Err(format!("The path for one of the files in artifact is not valid: {}", bad.display()));
         }
-        let place = self.0.path().join(&name);
+        let place = self.folder.path().join(&name);
         if place.exists() && !truth("overwrite") {
             return Err(
                 "Failed to CreateArtifact: Received non-retryable error: Failed request: (409) Conflict: an artifact \
@@ -55,21 +59,57 @@ impl Artifacts {
         }
         std::fs::remove_dir_all(&place).ok();
         files.iter().for_each(|file| copy(&root.join(file), &place.join(file)));
-        Ok(())
+        let mut numbers = self.numbers.lock().unwrap();
+        numbers.0 += 1;
+        let number = numbers.0;
+        numbers.1.insert(name, number);
+        Ok(vec![("artifact-id".into(), number.to_string())])
     }
 
     /// Gives them to another job.
     pub fn download(&self, workspace: &Path, with: &BTreeMap<String, String>) -> Result<(), String> {
-        let known = ["name", "path"];
+        let known = ["artifact-ids", "name", "path"];
         assert!(with.keys().all(|key| known.contains(&key.as_str())), "the tests do not know all of {with:?}");
-        let name = with.get("name").unwrap();
-        let kept = self.0.path().join(name);
+        let given = |name: &str| with.get(name).filter(|value| !value.is_empty());
+        let name = match (given("name"), given("artifact-ids")) {
+            (Some(_), Some(_)) => {
+                return Err("Inputs 'name' and 'artifact-ids' cannot be used together. Please specify only one.".into());
+            }
+            (Some(name), None) => name.clone(),
+            (None, Some(number)) => self.numbered(number)?,
+            // Without either, all that there is comes: nobody means that.
+            (None, None) => panic!("the tests do not know a download of everything: {with:?}"),
+        };
+        let kept = self.folder.path().join(&name);
         if !kept.exists() {
             return Err(format!("Unable to download artifact(s): Artifact not found for name: {name}"));
         }
         let place = workspace.join(with.get("path").map_or(".", String::as_str));
         below(&kept, true).iter().for_each(|file| copy(&kept.join(file), &place.join(file)));
         Ok(())
+    }
+}
+
+impl Artifacts {
+    /// Somebody puts something else where an artifact of that name is.
+    pub fn take(&self, name: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("index.json"), "{}").unwrap();
+        let with = [("name", name), ("path", "index.json"), ("overwrite", "true")];
+        let with = with.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        self.upload(folder.path(), &with).unwrap();
+    }
+
+    /// The name of the artifact with a number; only the newest of a name is there.
+    fn numbered(&self, text: &str) -> Result<String, String> {
+        assert!(!text.contains(','), "the tests know one artifact a download");
+        let number: u64 =
+            text.trim().parse().map_err(|_| format!("Invalid artifact ID: '{text}'. Must be a number."))?;
+        let numbers = self.numbers.lock().unwrap();
+        let found = numbers.1.iter().find(|(_, known)| **known == number);
+        found
+            .map(|(name, _)| name.clone())
+            .ok_or_else(|| "Unable to download artifact(s): None of the provided artifact IDs were found".to_owned())
     }
 }
 

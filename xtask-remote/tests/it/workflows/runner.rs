@@ -118,6 +118,11 @@ impl Event {
         Event { name: "workflow_dispatch", inputs, ..Self::schedule() }
     }
 
+    /// The same at a tag.
+    pub fn by_hand_at(tag: &str, inputs: &[(&'static str, &str)]) -> Self {
+        Event { reference: format!("refs/tags/{tag}"), ..Self::by_hand(inputs) }
+    }
+
     pub fn schedule() -> Self {
         let reference = "refs/heads/main".into();
         Event { name: "schedule", reference, payload: json!({}), inputs: Vec::new() }
@@ -312,6 +317,8 @@ pub struct Runner<'w> {
     pub summary: Mutex<String>,
     /// What was asked of AWS, and by which jobs.
     pub used: Mutex<Used>,
+    /// The name of an artifact that somebody takes as soon as the image is built.
+    pub swaps: Option<&'static str>,
     /// What `cargo xtask ci` ends with, where it is not run.
     pub ci_ends_with: i32,
     times: Mutex<BTreeMap<String, Duration>>,
@@ -415,6 +422,7 @@ impl<'w> Runner<'w> {
             told: Mutex::default(),
             summary: Mutex::default(),
             used: Mutex::default(),
+            swaps: None,
             ci_ends_with: 0,
             times: Mutex::default(),
         }
@@ -532,6 +540,9 @@ impl Runner<'_> {
             };
             outcome.jobs.insert(title, ended);
             outputs = render_all(&job["outputs"], &machine);
+            if let Some(name) = self.swaps.filter(|_| id == "build") {
+                artifacts.take(name);
+            }
         }
         outputs
     }
@@ -799,6 +810,7 @@ impl<'r> Machine<'r> {
             "aud": "sts.amazonaws.com",
             "environment": environment,
             "job_workflow_ref": workflow,
+            "ref": self.event.reference,
             "repository_id": REPOSITORY_ID,
             "sub": subject,
         });

@@ -22,6 +22,7 @@ impl Used {
         let workflow = claims["job_workflow_ref"].as_str().unwrap();
         if let Some((file, _)) = workflow.split_once("@refs/tags/v") {
             claims["job_workflow_ref"] = json!(format!("{file}@refs/tags/v1.0.0"));
+            claims["ref"] = json!("refs/tags/v1.0.0");
         }
         self.taken.insert(claims.to_string());
     }

@@ -92,6 +92,7 @@ impl Maker {
         let given = |name: &str| properties[name].as_str().map_or_else(|| id.to_owned(), str::to_owned);
         let account = &self.moto.account;
         match kind {
+            "AWS::CloudTrail::Trail" => given("TrailName"),
             "AWS::CloudWatch::Alarm" => given("AlarmName"),
             "AWS::CloudWatch::Dashboard" => given("DashboardName"),
             "AWS::IAM::OIDCProvider" => {
@@ -116,6 +117,8 @@ impl Maker {
             ("AWS::S3::Bucket", "WebsiteURL") => format!("http://{physical}.s3-website-{REGION}.amazonaws.com"),
             ("AWS::CloudFront::Distribution", "DomainName") => self.moto.distribution_domain(physical),
             ("AWS::CloudFront::ResponseHeadersPolicy", "LastModifiedTime") => "2026-01-01T00:00:00Z".into(),
+            ("AWS::CloudTrail::Trail", "Arn") => format!("arn:aws:cloudtrail:{REGION}:{account}:trail/{physical}"),
+            ("AWS::CloudTrail::Trail", "SnsTopicArn") => String::new(),
             ("AWS::CloudWatch::Alarm", "Arn") => format!("arn:aws:cloudwatch:{REGION}:{account}:alarm:{physical}"),
             ("AWS::IAM::Role", "Arn") => format!("arn:aws:iam::{account}:role/{physical}"),
             ("AWS::IAM::Role", "RoleId") => format!("AROA{physical}"),
@@ -136,6 +139,7 @@ fn fixed(kind: &str, properties: &Value, known: &Made) -> Option<&'static str> {
 pub fn fixed_names(kind: &str) -> &'static [&'static str] {
     match kind {
         "AWS::CloudFront::MonitoringSubscription" => &["DistributionId"],
+        "AWS::CloudTrail::Trail" => &["TrailName"],
         "AWS::CloudWatch::Alarm" => &["AlarmName"],
         "AWS::CloudWatch::Dashboard" => &["DashboardName"],
         "AWS::IAM::OIDCProvider" => &["Url"],

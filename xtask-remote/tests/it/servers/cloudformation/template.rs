@@ -21,13 +21,15 @@ const ACKNOWLEDGED: [&str; 8] =
 const NAMES_IN_IAM: [&str; 5] = ["GroupName", "InstanceProfileName", "ManagedPolicyName", "RoleName", "UserName"];
 
 /// Every type that is known, and what `Fn::GetAtt` gives of it: the types' own pages, "Return values".
-const TYPES: [(&str, &[&str]); 14] = [
+const TYPES: [(&str, &[&str]); 16] = [
     ("AWS::CloudFront::Distribution", &["DomainName", "Id"]),
     ("AWS::CloudFront::MonitoringSubscription", &[]),
     ("AWS::CloudFront::OriginAccessControl", &["Id"]),
     ("AWS::CloudFront::ResponseHeadersPolicy", &["Id", "LastModifiedTime"]),
+    ("AWS::CloudTrail::Trail", &["Arn", "SnsTopicArn"]),
     ("AWS::CloudWatch::Alarm", &["Arn"]),
     ("AWS::CloudWatch::Dashboard", &[]),
+    ("AWS::Events::Rule", &["Arn"]),
     ("AWS::IAM::OIDCProvider", &["Arn"]),
     ("AWS::IAM::Role", &["Arn", "RoleId"]),
     ("AWS::Route53::RecordSet", &[]),
