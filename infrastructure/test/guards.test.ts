@@ -89,6 +89,12 @@ describe.each(ROWS)("%s", (_, action, resource, context, expected) => {
   });
 });
 
+/** Its own rights say the same today; this holds if they ever say more. */
+test.each([...SETTINGS.map((action) => [action, BUCKET] as const), ["s3:DeleteObject", TGZ], ["s3:DeleteObjectVersion", INDEX], ["s3:UpdateObjectEncryption", TGZ]] as const)(
+  "the bucket refuses %s to a deploy role with every right, too",
+  (action, resource) => expect(evaluate({ action, resource, principal: DEPLOYER }, policy, EVERYTHING)).toBe("deny"),
+);
+
 describe("those who are nobody here", () => {
   const actions = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"].map((action) => [action, INDEX] as const);
 
