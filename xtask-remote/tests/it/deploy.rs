@@ -605,14 +605,19 @@ fn the_stand_in_of_cloudformation_tells_what_a_change_would_replace_and_changes_
         assert!(found == code && message.contains(words), "{found}: {message}");
     };
     refused(
-        ask("CreateChangeSet", "early", Some(&named("a", "b"))),
+        ask("CreateChangeSet", "early", Some(&named("first", "b"))),
         "ValidationError",
         "Stack [changing] does not exist",
     );
-    asked(&account, "CreateStack", "changing", &[("TemplateBody", &named("a", "b"))]).unwrap();
+    asked(&account, "CreateStack", "changing", &[("TemplateBody", &named("first", "b"))]).unwrap();
     let before = account.cloudformation.writes();
-    for wrong in ["1st", "with_line", "", &"x".repeat(129)] {
-        refused(ask("CreateChangeSet", wrong, Some(&named("c", "b"))), "ValidationError", "[a-zA-Z][-a-zA-Z0-9]*");
+    for (wrong, constraint) in [
+        ("1st", "[a-zA-Z][-a-zA-Z0-9]*"),
+        ("with_line", "[a-zA-Z][-a-zA-Z0-9]*"),
+        ("", "[a-zA-Z][-a-zA-Z0-9]*"),
+        (&"x".repeat(129), "length less than or equal to 128"),
+    ] {
+        refused(ask("CreateChangeSet", wrong, Some(&named("other", "b"))), "ValidationError", constraint);
     }
     refused(ask("DescribeChangeSet", "none", None), "ChangeSetNotFound", "[none]");
     let other = serde_json::json!({"Resources": {"Bucket": {"Type": "AWS::SNS::Topic"}}}).to_string();
@@ -627,13 +632,13 @@ fn the_stand_in_of_cloudformation_tells_what_a_change_would_replace_and_changes_
         assert_eq!(once().elements("Status"), ["CREATE_IN_PROGRESS"]);
         once()
     };
-    ask("CreateChangeSet", "names", Some(&named("c", "d"))).unwrap();
-    refused(ask("CreateChangeSet", "names", Some(&named("c", "d"))), "AlreadyExistsException", "names");
+    ask("CreateChangeSet", "names", Some(&named("other", "d"))).unwrap();
+    refused(ask("CreateChangeSet", "names", Some(&named("other", "d"))), "AlreadyExistsException", "names");
     let names = told("names");
     assert_eq!(names.elements("LogicalResourceId"), ["Bucket", "Policy", "Topic"]);
     assert_eq!(names.elements("Replacement"), ["True", "Conditional", "False"]);
     for (change_set, template, reason) in [
-        ("same", named("a", "b"), "The submitted information didn't contain changes."),
+        ("same", named("first", "b"), "The submitted information didn't contain changes."),
         ("types", other, "Update of resource type is not permitted."),
     ] {
         ask("CreateChangeSet", change_set, Some(&template)).unwrap();
@@ -645,5 +650,5 @@ fn the_stand_in_of_cloudformation_tells_what_a_change_would_replace_and_changes_
     refused(ask("DescribeChangeSet", "names", None), "ChangeSetNotFound", "[names]");
     assert_eq!(account.cloudformation.writes(), before);
     account.cloudformation.put_in("changing", "UPDATE_IN_PROGRESS");
-    refused(ask("CreateChangeSet", "late", Some(&named("c", "d"))), "ValidationError", "can not be updated");
+    refused(ask("CreateChangeSet", "late", Some(&named("other", "d"))), "ValidationError", "can not be updated");
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use semver::Version;
+use serde_json::json;
 
 use super::{Session, TargetArgs, WaiversArgs, print_json};
 use crate::error::Result;
@@ -155,29 +156,17 @@ enum Stage {
 }
 
 impl Release {
-    /// The target that it is for.
-    pub(super) fn target(&self) -> &str {
-        match &self.stage {
-            None => &self.step.to.target,
-            Some(stage) => match stage {
-                Stage::Bump(step)
-                | Stage::Build { step, .. }
-                | Stage::Scan { step, .. }
-                | Stage::Push { step, .. }
-                | Stage::Tag { step, .. }
-                | Stage::Chart { step, .. }
-                | Stage::Promote(step) => &step.to.target,
-                Stage::Yank { to, .. } | Stage::Unyank { to, .. } => &to.target,
-            },
-        }
+    /// Where it goes.
+    pub(super) fn to(&self) -> &TargetArgs {
+        self.stage.as_ref().map_or(&self.step.to, Stage::to)
     }
 
     pub(super) fn run(self, session: &Session) -> Result<()> {
         let root = &session.workspace()?.root;
+        let json = self.to().json;
         if let Some(stage) = self.stage {
-            return stage.run(session, root);
+            return stage.run(session, root, json);
         }
-        let json = self.step.to.json;
         let Release { init, push, plan, .. } = self;
         let (builder, waivers) = (self.builder.builder, self.waivers.waivers);
         let options = Options { init, push, builder, waivers, ..self.step.options(session) };
@@ -200,57 +189,61 @@ impl StepArgs {
 }
 
 impl Stage {
-    fn run(self, session: &Session, root: &Path) -> Result<()> {
+    fn to(&self) -> &TargetArgs {
+        match self {
+            Stage::Bump(step)
+            | Stage::Build { step, .. }
+            | Stage::Scan { step, .. }
+            | Stage::Push { step, .. }
+            | Stage::Tag { step, .. }
+            | Stage::Chart { step, .. }
+            | Stage::Promote(step) => &step.to,
+            Stage::Yank { to, .. } | Stage::Unyank { to, .. } => to,
+        }
+    }
+
+    fn run(self, session: &Session, root: &Path, json: bool) -> Result<()> {
         let _turn = turn::take(root)?;
-        let open = |step: StepArgs| Pipeline::open(root, &step.options(session));
         // Whoever publishes needs a commit that others can have.
-        let bumped = |step: StepArgs| open(step)?.bump();
+        let bumped = |step: StepArgs| Pipeline::open(root, &step.options(session))?.bump();
         let destination =
             |to: &TargetArgs| Destination::named(&session.workspace()?, &to.target, session.connector.as_ref());
         match self {
             Stage::Bump(step) => {
-                let json = step.to.json;
                 let pipeline = bumped(step)?;
-                let (folder, version) = (pipeline.stage()?, &pipeline.release.version);
+                let (folder, version) = (pipeline.stage()?, pipeline.release.version.to_string());
                 ui::status("Staged", format_args!("{version} in {}", folder.display()));
-                print_json(json, &serde_json::json!({"version": version.to_string(), "folder": folder}))
+                print_json(json, &json!({"version": version, "folder": folder}))
             }
             Stage::Build { step, builder, public } => {
-                let json = step.to.json;
                 let options = Options { builder: builder.builder, public, ..step.options(session) };
                 let pipeline = Pipeline::open(root, &options)?;
                 pipeline.check_order()?;
-                print_json(json, &serde_json::json!({"digest": pipeline.build()?}))
+                print_json(json, &json!({"digest": pipeline.build()?}))
             }
             Stage::Scan { step, waivers, digest } => {
-                let json = step.to.json;
                 let options = Options { waivers: waivers.waivers, ..step.options(session) };
                 print_json(json, &Pipeline::open(root, &options)?.scan(digest.as_ref())?)
             }
-            Stage::Push { step, digest } => {
-                let json = step.to.json;
-                print_json(json, &serde_json::json!({"digest": bumped(step)?.push(digest.as_ref())?}))
-            }
+            Stage::Push { step, digest } => print_json(json, &json!({"digest": bumped(step)?.push(digest.as_ref())?})),
             Stage::Tag { step, digest } => {
-                let json = step.to.json;
                 let pipeline = bumped(step)?;
                 let built = || Ok(Layout::read(&root.join("target/xtask/image"))?.digest);
                 told(pipeline.tag(&digest.map_or_else(built, Ok)?)?, json)
             }
             Stage::Chart { step, digest } => {
-                let json = step.to.json;
                 let pipeline = bumped(step)?;
                 let _served = pipeline.destination.serve()?;
                 let digest = digest.map_or_else(|| pipeline.tagged(), Ok)?;
                 told(pipeline.publish_only(&digest)?, json)
             }
-            Stage::Promote(step) => told(destination(&step.to)?.promote()?, step.to.json),
-            Stage::Yank { version, reason, to } => told(destination(&to)?.yank(&version, &reason)?, to.json),
+            Stage::Promote(step) => told(destination(&step.to)?.promote()?, json),
+            Stage::Yank { version, reason, to } => told(destination(&to)?.yank(&version, &reason)?, json),
             Stage::Unyank { version, reason, to } => {
                 if let Some(reason) = reason {
                     ui::note("Reason", reason);
                 }
-                told(destination(&to)?.unyank(&version)?, to.json)
+                told(destination(&to)?.unyank(&version)?, json)
             }
         }
     }
@@ -262,5 +255,5 @@ fn told(changed: bool, json: bool) -> Result<()> {
     } else {
         ui::note("Unchanged", "it was done before; no byte was changed");
     }
-    print_json(json, &serde_json::json!({"changed": changed}))
+    print_json(json, &json!({"changed": changed}))
 }

@@ -98,12 +98,15 @@ pub fn name(form: &Form) -> Result<String, Refusal> {
     // They are asked for by their ids, too.
     let name = if name.starts_with("arn:") { name.split('/').nth(1).unwrap_or_default().to_owned() } else { name };
     let is_plain = |rest: char| rest.is_ascii_alphanumeric() || rest == '-';
-    if name.starts_with(|first: char| first.is_ascii_alphabetic()) && name.chars().all(is_plain) && name.len() <= 128 {
+    let constraint = if !name.starts_with(|first: char| first.is_ascii_alphabetic()) || !name.chars().all(is_plain) {
+        "satisfy regular expression pattern: [a-zA-Z][-a-zA-Z0-9]*"
+    } else if name.len() > 128 {
+        "have length less than or equal to 128"
+    } else {
         return Ok(name);
-    }
+    };
     Err(invalid(format!(
-        "1 validation error detected: Value '{name}' at 'changeSetName' failed to satisfy constraint: Member must satisfy regular \
-         expression pattern: [a-zA-Z][-a-zA-Z0-9]*"
+        "1 validation error detected: Value '{name}' at 'changeSetName' failed to satisfy constraint: Member must {constraint}"
     )))
 }
 

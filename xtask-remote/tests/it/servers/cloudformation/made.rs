@@ -142,6 +142,7 @@ pub fn fixed_names(kind: &str) -> &'static [&'static str] {
         "AWS::CloudTrail::Trail" => &["TrailName"],
         "AWS::CloudWatch::Alarm" => &["AlarmName"],
         "AWS::CloudWatch::Dashboard" => &["DashboardName"],
+        "AWS::Events::Rule" => &["EventBusName", "Name"],
         "AWS::IAM::OIDCProvider" => &["Url"],
         "AWS::IAM::Role" => &["Path", "RoleName"],
         "AWS::Route53::RecordSet" => &["HostedZoneId", "Name"],
