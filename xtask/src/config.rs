@@ -14,6 +14,8 @@ use serde::Deserialize;
 use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::layout::Platform;
+use crate::trust::policy::SignerTable;
+use crate::trust::signer::SigningTable;
 
 /// How long one request may take where the target does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -83,6 +85,12 @@ pub struct Target {
     pub builder: Builder,
     /// Whether the image is scanned.
     pub scan: Scan,
+    /// Who is accepted as signer of what is published there.
+    pub signers: Vec<SignerTable>,
+    /// What signs.
+    pub signing: SigningTable,
+    /// Authorities other than the public Sigstore's: a file in its format, relative to the root.
+    pub trusted_root: Option<PathBuf>,
 }
 
 /// What a target publishes into.
@@ -253,6 +261,11 @@ struct TargetTable {
     timeout_seconds: Option<NonZeroU16>,
     builder: Builder,
     scan: Scan,
+    #[serde(default)]
+    signers: Vec<SignerTable>,
+    #[serde(default)]
+    signing: SigningTable,
+    trusted_root: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -356,6 +369,9 @@ impl TargetTable {
             place,
             builder: self.builder,
             scan: self.scan,
+            signers: self.signers.clone(),
+            signing: self.signing.clone(),
+            trusted_root: self.trusted_root.clone(),
         })
     }
 
@@ -388,6 +404,11 @@ impl Target {
     /// The image's name within its registry.
     pub fn image_path(&self) -> &str {
         self.image.split_once('/').map_or(self.image.as_str(), |(_, path)| path)
+    }
+
+    /// What stands before a chart's name in the same registry: `charts`, beside the image.
+    pub fn charts_path(&self) -> String {
+        self.image_path().rsplit_once('/').map_or_else(|| "charts".into(), |(parent, _)| format!("{parent}/charts"))
     }
 
     /// Whether it is beyond this machine: what is published there never changes.

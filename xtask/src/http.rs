@@ -59,9 +59,22 @@ impl Anonymous {
     /// # Errors
     /// Nobody answers in time, or the answer ends early.
     pub fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+        self.get_following(10, url, headers)
+    }
+
+    /// The same, where an answer that leads elsewhere is an answer, too.
+    ///
+    /// # Errors
+    /// Nobody answers in time, or the answer ends early.
+    pub fn get_without_redirects(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+        self.get_following(0, url, headers)
+    }
+
+    fn get_following(&self, redirects: u32, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
         const SIZE_MAX: u64 = 1 << 30;
         let what = || format!("cannot fetch {url}");
-        let request = headers.iter().fold(self.agent.get(url), |request, (name, value)| request.header(*name, *value));
+        let request = self.agent.get(url).config().max_redirects(redirects).build();
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let mut response = request.call().context(Exit::Verify, what)?;
         let headers = response.headers().iter();
         let headers =

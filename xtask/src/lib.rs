@@ -29,4 +29,5 @@ pub mod serve;
 pub mod source;
 pub mod store;
 pub mod tools;
+pub mod trust;
 pub mod ui;

@@ -17,7 +17,7 @@ use hyper::header::{
     RANGE, SERVER,
 };
 use hyper::http::response::Builder;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 
 use crate::chart::index::FILE;
@@ -26,8 +26,8 @@ use crate::config::Target;
 use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
 use crate::http::{Anonymous, runtime};
-use crate::image::layout::{self, Digest, sha256_hex};
-use crate::image::registry::Registry;
+use crate::image::layout::{self, Digest, ImageIndex, sha256_hex};
+use crate::image::registry::{LayoutFolder, Registry};
 use crate::release::destination;
 use crate::ui;
 
@@ -175,6 +175,8 @@ async fn accept_on(listener: tokio::net::TcpListener, site: Site) -> std::io::Re
 struct Site {
     folder: PathBuf,
     image_path: String,
+    /// What stands before the name of a chart that is pulled from the registry.
+    charts_path: String,
     identity: String,
 }
 
@@ -183,13 +185,16 @@ struct Found {
     content_type: String,
     cache_control: &'static str,
     digest: Option<Digest>,
+    /// Whether only referrers of the type that was asked for are in it.
+    filtered: bool,
     bytes: Vec<u8>,
 }
 
 impl Site {
     fn new(folder: &Path, target: &Target) -> Self {
         let identity = sha256_hex(std::path::absolute(folder).unwrap_or_default().as_os_str().as_encoded_bytes());
-        Site { folder: folder.into(), image_path: target.image_path().into(), identity }
+        let charts_path = target.charts_path();
+        Site { folder: folder.into(), image_path: target.image_path().into(), charts_path, identity }
     }
 
     fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
@@ -198,7 +203,7 @@ impl Site {
             .header(FOLDER_HEADER, &self.identity)
             .header("docker-distribution-api-version", "registry/2.0");
         let sent = match *request.method() {
-            Method::GET | Method::HEAD => match self.find(request.uri().path()) {
+            Method::GET | Method::HEAD => match self.find(request.uri()) {
                 Ok(Some(found)) => send(builder, request.headers(), found),
                 Ok(None) => refuse(builder, StatusCode::NOT_FOUND, request.uri().path(), "there is nothing at"),
                 Err(error) => refuse(builder, StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "cannot read:"),
@@ -223,7 +228,8 @@ impl Site {
         response
     }
 
-    fn find(&self, path: &str) -> Result<Option<Found>> {
+    fn find(&self, uri: &Uri) -> Result<Option<Found>> {
+        let path = uri.path();
         if path == "/" {
             return Ok(Some(Found::json(
                 format!("{{\"repository\":\"/{FILE}\",\"registry\":\"/v2/\"}}\n").into_bytes(),
@@ -232,53 +238,87 @@ impl Site {
         if path == "/v2" || path == "/v2/" {
             return Ok(Some(Found::json(b"{}".to_vec())));
         }
-        match path.strip_prefix(&format!("/v2/{}/", self.image_path)) {
-            Some(rest) => self.find_image_part(rest),
-            None => self.find_file(path.trim_start_matches('/')),
+        let query = uri.query().unwrap_or_default();
+        if let Some(rest) = path.strip_prefix(&format!("/v2/{}/", self.image_path)) {
+            let (registry, folder) = (destination::registry(&self.folder), destination::image_folder(&self.folder));
+            return find_part(&registry, &folder, &self.image_path, rest, query);
         }
+        if let Some(chart) = path.strip_prefix(&format!("/v2/{}/", self.charts_path)) {
+            let Some((name, rest)) = chart.split_once('/') else { return Ok(None) };
+            let (registry, folder) =
+                (destination::chart_registry(&self.folder), destination::chart_folder(&self.folder));
+            return find_part(&registry, &folder, &format!("{}/{name}", self.charts_path), rest, query);
+        }
+        self.find_file(path.trim_start_matches('/'))
     }
 
     fn find_file(&self, name: &str) -> Result<Option<Found>> {
         let plain = !name.contains('/') && !name.starts_with('.');
         let Some((content_type, cache_control)) = repository::headers(name).filter(|_| plain) else { return Ok(None) };
         let bytes = disk::read(&self.folder.join(name))?;
-        Ok(bytes.map(|bytes| Found { content_type: content_type.into(), cache_control, digest: None, bytes }))
-    }
-
-    fn find_image_part(&self, rest: &str) -> Result<Option<Found>> {
-        let registry = destination::registry(&self.folder);
-        let blob = |digest: &Digest| layout::find_blob(&destination::image_folder(&self.folder), digest);
-        if rest == "tags/list" {
-            let tags = registry.tags()?;
-            let list = serde_json::json!({"name": self.image_path, "tags": tags});
-            return Ok(Some(Found::json(list.to_string().into_bytes())));
-        }
-        if let Some(reference) = rest.strip_prefix("manifests/") {
-            let digest = reference.parse::<Digest>().ok().or_else(|| registry.resolve(reference).ok()?);
-            let Some(digest) = digest else { return Ok(None) };
-            return Ok(blob(&digest)?.map(|bytes| Found::manifest(digest, bytes)));
-        }
-        let Some(Ok(digest)) = rest.strip_prefix("blobs/").map(str::parse::<Digest>) else { return Ok(None) };
-        Ok(blob(&digest)?.map(|bytes| Found {
-            content_type: "application/octet-stream".into(),
-            cache_control: "public, max-age=31536000, immutable",
-            digest: Some(digest),
+        Ok(bytes.map(|bytes| Found {
+            content_type: content_type.into(),
+            cache_control,
+            digest: None,
+            filtered: false,
             bytes,
         }))
     }
 }
 
+/// A part of what a layout folder holds, by the rest of its path.
+fn find_part(registry: &LayoutFolder, folder: &Path, name: &str, rest: &str, query: &str) -> Result<Option<Found>> {
+    let blob = |digest: &Digest| layout::find_blob(folder, digest);
+    if rest == "tags/list" {
+        let list = serde_json::json!({"name": name, "tags": registry.tags()?});
+        return Ok(Some(Found::json(list.to_string().into_bytes())));
+    }
+    if let Some(reference) = rest.strip_prefix("manifests/") {
+        let digest = reference.parse::<Digest>().ok().or_else(|| registry.resolve(reference).ok()?);
+        let Some(digest) = digest else { return Ok(None) };
+        return Ok(blob(&digest)?.map(|bytes| Found::manifest(digest, bytes)));
+    }
+    if let Some(subject) = rest.strip_prefix("referrers/") {
+        return find_referrers(registry, subject, query);
+    }
+    let Some(Ok(digest)) = rest.strip_prefix("blobs/").map(str::parse::<Digest>) else { return Ok(None) };
+    Ok(blob(&digest)?.map(|bytes| Found {
+        content_type: "application/octet-stream".into(),
+        cache_control: "public, max-age=31536000, immutable",
+        digest: Some(digest),
+        filtered: false,
+        bytes,
+    }))
+}
+
+/// Every digest has a list of what refers to it, if only an empty one (distribution specification 1.1, "Listing Referrers").
+fn find_referrers(registry: &LayoutFolder, subject: &str, query: &str) -> Result<Option<Found>> {
+    let Ok(subject) = subject.parse::<Digest>() else { return Ok(None) };
+    let wanted = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "artifactType");
+    let mut referrers = registry.referrers(&subject)?;
+    if let Some((_, wanted)) = &wanted {
+        referrers.retain(|referrer| referrer.artifact_type.as_deref() == Some(wanted));
+    }
+    let list = layout::json(&ImageIndex::new(referrers))?;
+    let filtered = wanted.is_some();
+    Ok(Some(Found { content_type: layout::INDEX.into(), filtered, ..Found::json(list) }))
+}
+
 impl Found {
     fn json(bytes: Vec<u8>) -> Self {
-        Found { content_type: "application/json".into(), cache_control: "no-store", digest: None, bytes }
+        Found {
+            content_type: "application/json".into(),
+            cache_control: "no-store",
+            digest: None,
+            filtered: false,
+            bytes,
+        }
     }
 
     /// A manifest is sent with the type that it says it is.
     fn manifest(digest: Digest, bytes: Vec<u8>) -> Self {
-        let said = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
-        let said = said.as_ref().and_then(|manifest| manifest.get("mediaType")?.as_str());
-        let content_type = said.unwrap_or(layout::MANIFEST).to_owned();
-        Found { content_type, cache_control: "no-cache", digest: Some(digest), bytes }
+        let content_type = layout::media_type(&bytes).to_owned();
+        Found { content_type, cache_control: "no-cache", digest: Some(digest), filtered: false, bytes }
     }
 }
 
@@ -294,6 +334,9 @@ fn send(builder: Builder, wanted: &HeaderMap, found: Found) -> Sent {
         .header(ACCEPT_RANGES, "bytes");
     if let Some(digest) = &found.digest {
         builder = builder.header("docker-content-digest", digest.to_string());
+    }
+    if found.filtered {
+        builder = builder.header("oci-filters-applied", "artifactType");
     }
     if wanted.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes()) {
         return builder.status(StatusCode::NOT_MODIFIED).body(Full::default());

@@ -3,6 +3,7 @@
 pub mod ignore;
 pub mod index;
 pub mod manifest;
+pub mod oci;
 pub mod package;
 pub mod repository;
 

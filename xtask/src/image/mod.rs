@@ -1,5 +1,6 @@
 //! The container image: compiled, assembled, scanned, and kept in a registry.
 
+pub mod artifact;
 pub mod buildx;
 pub mod compile;
 pub mod embedded;
@@ -7,6 +8,7 @@ pub mod labels;
 pub mod layout;
 pub mod pull;
 pub mod recipe;
+pub mod referrers;
 pub mod registry;
 #[cfg(feature = "remote")]
 pub mod remote;
