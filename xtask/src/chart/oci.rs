@@ -61,10 +61,10 @@ mod tests {
     #[test]
     fn the_artifact_of_a_chart_holds_its_archive_byte_for_byte_and_is_the_same_wherever_it_is_made() {
         let archive = archive();
-        let artifact = super::artifact(&archive, 7).unwrap();
-        assert_eq!(artifact, super::artifact(&archive, 7).unwrap());
-        assert_eq!(artifact.blobs[&Digest::of(&archive)], archive);
-        let manifest: serde_json::Value = serde_json::from_slice(&artifact.manifest).unwrap();
+        let made = artifact(&archive, 7).unwrap();
+        assert_eq!(made, artifact(&archive, 7).unwrap());
+        assert_eq!(made.blobs[&Digest::of(&archive)], archive);
+        let manifest: serde_json::Value = serde_json::from_slice(&made.manifest).unwrap();
         assert_eq!(
             (&manifest["config"]["mediaType"], &manifest["layers"][0]["mediaType"]),
             (&CONFIG.into(), &ARCHIVE.into())
@@ -77,12 +77,12 @@ mod tests {
             "org.opencontainers.image.version": "1.2.3",
         });
         assert_eq!(manifest["annotations"], expected);
-        assert_eq!((&artifact.subject, &artifact.descriptor.artifact_type), (&None, &None));
+        assert_eq!((&made.subject, &made.descriptor.artifact_type), (&None, &None));
     }
 
     #[test]
     fn the_tag_of_a_version_has_no_plus() {
         assert_eq!((tag("1.2.3").as_str(), tag("1.2.3-rc.1+b").as_str()), ("1.2.3", "1.2.3-rc.1_b"));
-        assert!(super::artifact(b"no archive", 7).is_err());
+        assert!(artifact(b"no archive", 7).is_err());
     }
 }

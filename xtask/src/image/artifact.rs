@@ -14,7 +14,7 @@ use crate::image::layout::{self, Annotations, Descriptor, Digest, ImageIndex, MA
 /// The media type of a configuration that says nothing.
 pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// What such a configuration is.
-const NOTHING: &[u8] = b"{}";
+pub const NOTHING: &[u8] = b"{}";
 
 /// One file, its configuration, and the manifest that names both.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ mod tests {
 
     fn subject() -> Descriptor {
         let platform = "linux/amd64".to_owned().try_into().unwrap();
-        Descriptor { platform: Some(crate::image::layout::Platform::into(platform)), ..Descriptor::of(MANIFEST, b"{}") }
+        Descriptor { platform: Some(layout::Platform::into(platform)), ..Descriptor::of(MANIFEST, b"{}") }
     }
 
     #[test]
@@ -171,7 +171,7 @@ mod tests {
         let (one, two) = (Descriptor::of("a", b"1"), Descriptor::of("a", b"2"));
         let mut list = ImageIndex::new(vec![one.clone()]);
         assert!(merge(&mut list, &[one.clone(), two.clone()]));
-        assert!(!merge(&mut list, &[two.clone()]));
+        assert!(!merge(&mut list, std::slice::from_ref(&two)));
         assert_eq!(list.manifests, [one, two]);
         assert_eq!(referrers_tag(&Digest::of(b"")), Digest::of(b"").to_string().replace(':', "-"));
     }

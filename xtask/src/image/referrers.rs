@@ -15,7 +15,7 @@ use crate::image::layout::{Descriptor, Digest, ImageIndex};
 use crate::image::registry::Attached;
 
 /// The shortest pause before a list is read again: other writers' requests take as long over a slow line.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(25);
 /// How much longer than this writer's own slowest moment the pause is.
 const MARGIN: u32 = 2;
 /// How often lists are read before it is said that others never leave them alone.

@@ -22,12 +22,15 @@ pub struct About<'a> {
     pub time: i64,
 }
 
+/// A waiver, and the package URLs of the parts in which its vulnerability was found.
+pub type Waived<'w> = (&'w Waiver, Vec<String>);
+
 /// The document; nothing where no waiver says "not affected".
 ///
 /// # Errors
 /// The time is no time.
-pub fn document(waivers: &[Waiver], about: &About<'_>) -> Result<Option<Value>> {
-    let mut statements: Vec<Value> = waivers.iter().filter_map(|waiver| statement(waiver, about.product)).collect();
+pub fn document(waived: &[Waived<'_>], about: &About<'_>) -> Result<Option<Value>> {
+    let mut statements: Vec<Value> = waived.iter().filter_map(|waived| statement(waived, about.product)).collect();
     if statements.is_empty() {
         return Ok(None);
     }
@@ -43,11 +46,17 @@ pub fn document(waivers: &[Waiver], about: &About<'_>) -> Result<Option<Value>> 
     })))
 }
 
-fn statement(waiver: &Waiver, product: &str) -> Option<Value> {
+/// The part is not affected in this product: what it is elsewhere is not said.
+fn statement((waiver, parts): &Waived<'_>, product: &str) -> Option<Value> {
     let justification = waiver.not_affected.as_ref()?;
+    let mut named = json!({"@id": product, "identifiers": {"purl": product}});
+    if !parts.is_empty() {
+        let parts = parts.iter().map(|part| json!({"@id": part, "identifiers": {"purl": part}}));
+        named["subcomponents"] = parts.collect::<Vec<_>>().into();
+    }
     Some(json!({
         "vulnerability": {"name": waiver.id},
-        "products": [{"@id": product, "identifiers": {"purl": product}}],
+        "products": [named],
         "status": "not_affected",
         "justification": justification,
         "impact_statement": waiver.reason,
@@ -71,17 +80,23 @@ mod tests {
     #[test]
     fn only_waivers_that_say_not_affected_are_told_to_others_and_in_one_order() {
         let about = About { product: "pkg:oci/demo", author: "us", repository: "https://r", time: 7 };
-        let why = Some("vulnerable_code_not_in_execute_path");
-        let waivers = [waiver("CVE-2", why), waiver("CVE-3", None), waiver("CVE-1", why)];
-        let document = super::document(&waivers, &about).unwrap().unwrap();
-        let mut turned = waivers.to_vec();
+        let why = "vulnerable_code_not_in_execute_path";
+        let waivers = [waiver("CVE-2", Some(why)), waiver("CVE-3", None), waiver("CVE-1", Some(why))];
+        let waived: Vec<Waived<'_>> = waivers.iter().map(|waiver| (waiver, vec!["pkg:cargo/a@1".into()])).collect();
+        let made = document(&waived, &about).unwrap().unwrap();
+        let mut turned = waived.clone();
         turned.reverse();
-        assert_eq!(super::document(&turned, &about).unwrap().unwrap(), document);
+        assert_eq!(document(&turned, &about).unwrap().unwrap(), made);
         let names: Vec<&Value> =
-            document["statements"].as_array().unwrap().iter().map(|it| &it["vulnerability"]["name"]).collect();
+            made["statements"].as_array().unwrap().iter().map(|it| &it["vulnerability"]["name"]).collect();
         assert_eq!(names, ["CVE-1", "CVE-2"]);
-        assert_eq!(document["statements"][0]["justification"], why.unwrap());
-        assert_eq!(document["timestamp"], "1970-01-01T00:00:07Z");
-        assert_eq!(super::document(&waivers[1..2], &about).unwrap(), None);
+        assert_eq!(made["statements"][0]["justification"], why);
+        let product = &made["statements"][0]["products"][0];
+        assert_eq!(
+            (&product["@id"], &product["subcomponents"][0]["@id"]),
+            (&"pkg:oci/demo".into(), &"pkg:cargo/a@1".into())
+        );
+        assert_eq!(made["timestamp"], "1970-01-01T00:00:07Z");
+        assert_eq!(document(&waived[1..2], &about).unwrap(), None);
     }
 }

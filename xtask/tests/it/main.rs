@@ -36,6 +36,8 @@ mod product;
 mod production;
 mod readme;
 mod real;
+#[cfg(feature = "remote")]
+mod referrers;
 mod rehearsals;
 mod reproducible;
 #[cfg(feature = "remote")]
@@ -46,5 +48,6 @@ mod servers;
 mod servers_sdk;
 mod servers_work;
 mod support;
+mod trust;
 #[cfg(feature = "remote")]
 mod workflows;
