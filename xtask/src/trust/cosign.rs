@@ -18,8 +18,20 @@ use crate::trust::policy::Identity;
 use crate::trust::statement::Statement;
 
 /// What every call may see of ours: where programs and certificates are, and the way out of a company's network.
-const ENVIRONMENT: [&str; 9] =
-    ["HOME", "HTTPS_PROXY", "HTTP_PROXY", "LANG", "NO_PROXY", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR"];
+const ENVIRONMENT: [&str; 12] = [
+    "HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "LANG",
+    "NO_PROXY",
+    "PATH",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
 /// By what a workflow of GitHub's gets its token.
 const OF_GITHUB: [&str; 3] = ["ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL", "GITHUB_ACTIONS"];
 /// By what AWS knows a caller.

@@ -6,7 +6,8 @@
 use crate::image::layout::Digest;
 use crate::trust::bundle::{self, Bundle, Material};
 use crate::trust::policy::{Identity, Policy};
-use crate::trust::statement::Statement;
+use crate::trust::provenance;
+use crate::trust::statement::{Statement, predicate};
 
 /// What is known of the bundles that lie beside a digest.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -115,6 +116,30 @@ impl Findings {
         self.of_type(predicate_type).next().is_some()
     }
 
+    /// Those of these predicate types that no accepted signer has stated yet: what is left to sign.
+    pub fn lacking<'t>(&self, wanted: &[&'t str]) -> Vec<&'t str> {
+        wanted.iter().copied().filter(|predicate_type| !self.has(predicate_type)).collect()
+    }
+
+    /// The accepted signer whose provenance names this version and this source state: only such an image is taken over.
+    ///
+    /// # Errors
+    /// There is none; what provenance there is says something else.
+    pub fn origin(&self, version: &str, revision: &str) -> Result<&str, String> {
+        let mut reasons = Vec::new();
+        for attested in self.of_type(predicate::PROVENANCE) {
+            match provenance::check(&attested.statement.predicate, version, revision) {
+                Ok(()) => return Ok(&attested.signer),
+                Err(why) => reasons.push(format!("{} signed, and {why}", attested.signer)),
+            }
+        }
+        if reasons.is_empty() {
+            reasons.push("no accepted signer says where it is from".into());
+            reasons.extend(self.lines());
+        }
+        Err(reasons.join("; "))
+    }
+
     /// Who signed what, and what does not count: one line each, for people.
     pub fn lines(&self) -> Vec<String> {
         let accepted =
@@ -128,7 +153,7 @@ impl Findings {
 mod tests {
     use super::*;
     use crate::trust::key::SigningKey;
-    use crate::trust::statement::{Envelope, PAYLOAD, pre_authentication, predicate};
+    use crate::trust::statement::{Envelope, PAYLOAD, pre_authentication};
 
     fn nobody(_: &[u8], _: &Statement, _: &Identity) -> Result<(), String> {
         Err("no authority".into())
@@ -162,6 +187,27 @@ mod tests {
             assert!(reason.contains(expected), "{reason}");
         }
         assert!(findings.lines()[0].contains("ann.pub (key "), "{:?}", findings.lines());
+    }
+
+    #[test]
+    fn an_image_is_ours_where_an_accepted_signer_says_that_it_is_of_this_version_and_commit() {
+        let subject = Digest::of(b"image");
+        let of = |signer: &str, revision: &str| {
+            let predicate = serde_json::json!({"buildDefinition": {
+                "externalParameters": {"version": "1.2.3", "revision": revision},
+                "resolvedDependencies": [{"digest": {"gitCommit": revision}}],
+            }});
+            let statement = Statement::new("demo", &subject, predicate::PROVENANCE, predicate);
+            Attested { signer: signer.into(), statement }
+        };
+        let findings = Findings { accepted: vec![of("eve", "bad"), of("ann", "c0ffee")], refused: Vec::new() };
+        assert_eq!(findings.origin("1.2.3", "c0ffee"), Ok("ann"));
+        let why = findings.origin("1.2.4", "c0ffee").unwrap_err();
+        assert!(why.contains("ann signed, and its provenance is of version 1.2.3"), "{why}");
+        let refused = vec![Refused { bundle: Digest::of(b"b"), why: "it is cut off".into() }];
+        let why = Findings { accepted: Vec::new(), refused }.origin("1.2.3", "c0ffee").unwrap_err();
+        assert!(why.contains("no accepted signer") && why.contains("it is cut off"), "{why}");
+        assert_eq!(findings.lacking(&[predicate::SIGNATURE, predicate::PROVENANCE]), [predicate::SIGNATURE]);
     }
 
     #[test]

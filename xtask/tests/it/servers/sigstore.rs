@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as BASE64};
@@ -13,7 +14,6 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::{Value, json};
 use xtask::http::Anonymous;
-use xtask::trust::key::SigningKey;
 
 use super::child::{Served, folder};
 use super::client::Ask;
@@ -47,8 +47,14 @@ pub struct Sigstore {
 }
 
 impl Sigstore {
-    /// Nothing (said once a test) where a part of it is not installed.
-    pub fn start() -> Option<Self> {
+    /// The one of this process: the timestamp authority opens a port that cannot be chosen. Nothing (said once) where a part of it is not
+    /// installed.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: LazyLock<Option<Sigstore>> = LazyLock::new(Sigstore::start);
+        SHARED.as_ref()
+    }
+
+    fn start() -> Option<Self> {
         let programs = (tool("fulcio")?, tool("rekor")?, tool("timestamp-server")?, tool("cosign")?);
         let folder = tempfile::tempdir().unwrap();
         let (issuer, token_issuer) = token_issuer();
@@ -178,7 +184,7 @@ fn fulcio(program: &Path, issuer: &str) -> (Served, String) {
     let (place, port, grpc, metrics) = (folder(), free_port(), free_port(), free_port());
     let config = place.join("config.yaml");
     let provider = "github-workflow";
-    let mut known = json!({
+    let known = json!({
         "oidc-issuers": {issuer: {"issuer-url": issuer, "client-id": "sigstore", "type": "ci-provider", "ci-provider": provider}},
         "ci-issuer-metadata": {provider: {
             "default-template-values": {"url": "https://github.com", "environment": ""},
@@ -190,8 +196,8 @@ fn fulcio(program: &Path, issuer: &str) -> (Served, String) {
             "subject-alternative-name-template": "{{ .url }}/{{ .job_workflow_ref }}",
         }},
     });
-    known["meta-issuers"] = json!({});
-    std::fs::write(&config, known.to_string()).unwrap();
+    // What is JSON Fulcio reads as JSON, whose fields have other names.
+    std::fs::write(&config, format!("# YAML\n{known}")).unwrap();
     let mut command = Command::new(program);
     command.args(["serve", "--ca=ephemeralca", "--ct-log-url=", "--host=127.0.0.1", "--grpc-host=127.0.0.1"]);
     command.arg(format!("--port={port}")).arg(format!("--grpc-port={grpc}")).arg(format!("--metrics-port={metrics}"));
@@ -210,14 +216,19 @@ fn fulcio_chain(url: &str) -> String {
 
 fn rekor(program: &Path, files: &Path) -> (Served, String) {
     let (place, port, grpc, metrics) = (folder(), free_port(), free_port(), free_port());
-    let private = SigningKey::generate().unwrap();
-    let public = SigningKey::from_pem(&private, &"the log").unwrap().public();
-    std::fs::write(place.join("rekor.pem"), private).unwrap();
-    std::fs::write(files.join("rekor.pub"), public.to_pem()).unwrap();
+    let key = place.join("rekor.pem");
+    let openssl = |arguments: &[&str], key: &Path| {
+        let mut openssl = Command::new("openssl");
+        openssl.args(arguments).arg(key);
+        Run::of(openssl).ok().stdout
+    };
+    // The log's checkpoints are notes, whose own kind of key this is.
+    openssl(&["genpkey", "-algorithm", "ed25519", "-out"], &key);
+    std::fs::write(files.join("rekor.pub"), openssl(&["pkey", "-pubout", "-in"], &key)).unwrap();
     let mut command = Command::new(program);
     command.args(["serve", "--checkpoint-interval=1s", "--batch-max-age=50ms"]).arg(format!("--hostname={ORIGIN}"));
     command.arg(format!("--storage-dir={}", place.join("entries").display()));
-    command.arg(format!("--signer-filepath={}", place.join("rekor.pem").display()));
+    command.arg(format!("--signer-filepath={}", key.display()));
     command.arg(format!("--http-port={port}")).arg(format!("--grpc-port={grpc}"));
     command.arg(format!("--http-metrics-port={metrics}"));
     let url = format!("http://localhost:{port}");

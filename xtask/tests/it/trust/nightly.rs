@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests set up files of their own")]
 
 use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -26,7 +27,17 @@ fn identity(sigstore: &Sigstore) -> Identity {
 }
 
 fn judged(sigstore: &Sigstore, subject: &Digest, bundle: &[u8], accepted: &[Identity]) -> Result<Attested, String> {
-    let cosign = Cosign::at(&sigstore.cosign, Some(sigstore.trusted_root.clone()));
+    judged_by(&sigstore.trusted_root, sigstore, subject, bundle, accepted)
+}
+
+fn judged_by(
+    root: &Path,
+    sigstore: &Sigstore,
+    subject: &Digest,
+    bundle: &[u8],
+    accepted: &[Identity],
+) -> Result<Attested, String> {
+    let cosign = Cosign::at(&sigstore.cosign, Some(root.to_owned()));
     let policy = Policy { keys: Vec::new(), identities: accepted.to_vec() };
     verify::attested(subject, bundle, &policy, &|bundle, statement, identity| {
         cosign.judge(bundle, subject, statement, identity)
@@ -42,20 +53,20 @@ fn signed(sigstore: &Sigstore, subject: &Digest) -> Vec<u8> {
 
 #[test]
 fn a_workflow_signs_with_its_token_alone_and_what_is_tampered_with_is_refused() {
-    let Some(sigstore) = Sigstore::start() else { return };
-    let (subject, ours) = (Digest::of(b"image"), identity(&sigstore));
-    let (good, other) = (signed(&sigstore, &subject), signed(&sigstore, &Digest::of(b"other")));
-    let found = judged(&sigstore, &subject, &good, std::slice::from_ref(&ours)).unwrap();
+    let Some(sigstore) = Sigstore::shared() else { return };
+    let (subject, ours) = (Digest::of(b"image"), identity(sigstore));
+    let (good, other) = (signed(sigstore, &subject), signed(sigstore, &Digest::of(b"other")));
+    let found = judged(sigstore, &subject, &good, std::slice::from_ref(&ours)).unwrap();
     assert_eq!(found.signer, ours.to_string());
     assert_eq!(found.statement, statement(&subject, predicate::PROVENANCE));
 
     let stranger = |subject: &str, issuer: &str| Identity { issuer: issuer.into(), subject: subject.into() };
     let branch = ours.subject.replace("refs/tags/v1.2.3", "refs/heads/main");
     for accepted in [stranger(&branch, &ours.issuer), stranger(&ours.subject, "https://issuer.example.com")] {
-        let told = judged(&sigstore, &subject, &good, &[accepted]).unwrap_err();
+        let told = judged(sigstore, &subject, &good, &[accepted]).unwrap_err();
         assert!(told.contains("none of the expected identities matched"), "{told}");
     }
-    let told = judged(&sigstore, &Digest::of(b"third"), &good, std::slice::from_ref(&ours)).unwrap_err();
+    let told = judged(sigstore, &Digest::of(b"third"), &good, std::slice::from_ref(&ours)).unwrap_err();
     assert!(told.contains("it is about"), "{told}");
 
     let value = |bundle: &[u8]| serde_json::from_slice::<Value>(bundle).unwrap();
@@ -95,7 +106,7 @@ fn a_workflow_signs_with_its_token_alone_and_what_is_tampered_with_is_refused() 
         ),
     ];
     for (what, bundle) in tampered {
-        let told = judged(&sigstore, &subject, &bundle, std::slice::from_ref(&ours)).unwrap_err();
+        let told = judged(sigstore, &subject, &bundle, std::slice::from_ref(&ours)).unwrap_err();
         println!("{what}: {told}");
         assert!(told.contains("it is not of https://github.com/team/demo"), "{what}: {told}");
     }
@@ -167,7 +178,7 @@ impl Authority {
 
 #[test]
 fn a_certificate_counts_where_it_was_valid_when_it_signed_whatever_the_time_is_now() {
-    let Some(mut sigstore) = Sigstore::start() else { return };
+    let Some(sigstore) = Sigstore::shared() else { return };
     let authority = Authority::new();
     let mut root: Value = serde_json::from_slice(&std::fs::read(&sigstore.trusted_root).unwrap()).unwrap();
     let known = json!({"subject": {}, "uri": "https://ca.example.com", "certChain": {"certificates": [{"rawBytes": authority.der}]},
@@ -175,18 +186,17 @@ fn a_certificate_counts_where_it_was_valid_when_it_signed_whatever_the_time_is_n
     root["certificateAuthorities"].as_array_mut().unwrap().push(known);
     let with_authority = sigstore.folder().join("with-authority.json");
     std::fs::write(&with_authority, root.to_string()).unwrap();
-    sigstore.trusted_root = with_authority;
 
     const LIFE: i64 = 5;
-    let (subject, accepted) = (Digest::of(b"image"), [identity(&sigstore)]);
+    let (subject, accepted) = (Digest::of(b"image"), [identity(sigstore)]);
     let stated = statement(&subject, predicate::PROVENANCE);
-    let brief = authority.bundle(&sigstore, &stated, -1..LIFE);
-    let over = authority.bundle(&sigstore, &stated, -7200..-3600);
-    let ahead = authority.bundle(&sigstore, &stated, 3600..7200);
+    let brief = authority.bundle(sigstore, &stated, -1..LIFE);
+    let over = authority.bundle(sigstore, &stated, -7200..-3600);
+    let ahead = authority.bundle(sigstore, &stated, 3600..7200);
     std::thread::sleep(Duration::from_secs(LIFE.unsigned_abs() + 1));
-    judged(&sigstore, &subject, &brief, &accepted).unwrap();
+    judged_by(&with_authority, sigstore, &subject, &brief, &accepted).unwrap();
     for (when, bundle) in [("an hour before", over), ("an hour later", ahead)] {
-        let told = judged(&sigstore, &subject, &bundle, &accepted).unwrap_err();
+        let told = judged_by(&with_authority, sigstore, &subject, &bundle, &accepted).unwrap_err();
         println!("valid {when}: {told}");
         assert!(told.contains("certificate"), "{told}");
     }
