@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use xtask::cli::Ci;
+use xtask::commands::ci::Ci;
 use xtask::ui;
 
 mod parts;

@@ -1,6 +1,6 @@
 //! What there is to check, as data: the name of each part, what it runs, and when.
 
-use xtask::cli::Ci;
+use xtask::commands::ci::Ci;
 use xtask::error::{Error, Exit, Result};
 
 /// One thing that is checked.
@@ -49,7 +49,7 @@ pub(crate) struct Tests {
 pub(crate) enum Programs {
     /// Those within libraries and programs.
     Unit,
-    /// The integration tests of the package in that folder.
+    /// The integration tests of the package in that folder, and of those beside it that are called so and more: `xtask-remote`.
     Integration(&'static str),
 }
 
@@ -101,7 +101,7 @@ const REAL: [&str; 2] = ["node::", "product::"];
 /// The part that only installs what all others need.
 pub(crate) const TOOLS: &str = "tools";
 const TEMPLATE_LINT: &str = "infrastructure template lint";
-/// What a newcomer compiles: without targets beyond this machine, which are a feature of xtask.
+/// What a newcomer compiles: without what targets beyond this machine need.
 const REHEARSALS: &str = "build --package xtask --locked";
 /// zizmor would ask GitHub which tags a pinned commit has.
 const ZIZMOR: &str = "--offline --persona pedantic --quiet .github";

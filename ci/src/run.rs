@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use xtask::cli::Ci;
+use xtask::commands::ci::Ci;
 use xtask::config::Workspace;
 use xtask::error::{Context, Error, Exit, Result};
-use xtask::process::Call;
-use xtask::{tools, ui};
+use xtask::sys::children::Call;
+use xtask::sys::tools;
+use xtask::ui;
 
 use crate::parts::{self, Lane, Part, Runs, Stage, Tests};
 use crate::tests::{self, Program};
@@ -192,7 +193,7 @@ impl Run<'_> {
             Runs::Compile => self.compiled().map(drop),
             Runs::Npm(script) => self.beside(part.name, &self.npm().args(["run", script])),
             Runs::Tool(name, arguments) => {
-                let call = self.equipped(Call::new(self.pinned(name))).within(&self.root);
+                let call = self.equipped(Call::new(self.pinned(name))).current_dir(&self.root);
                 self.beside(part.name, &call.args(words(arguments)))
             }
         }
@@ -267,7 +268,7 @@ impl Run<'_> {
     }
 
     fn cargo(&self) -> Call {
-        self.equipped(Call::new(tools::cargo())).within(&self.root)
+        self.equipped(Call::new(tools::cargo())).current_dir(&self.root)
     }
 
     /// Cargo with Clippy's driver, which is the compiler and looks for more, in the compiler's place for the workspace's own crates:
@@ -279,7 +280,7 @@ impl Run<'_> {
     }
 
     fn npm(&self) -> Call {
-        self.equipped(Call::new(self.pinned("npm"))).within(&self.root.join(INFRASTRUCTURE)).envs(ACCOUNT)
+        self.equipped(Call::new(self.pinned("npm"))).current_dir(&self.root.join(INFRASTRUCTURE)).envs(ACCOUNT)
     }
 
     fn pinned(&self, name: &str) -> PathBuf {
@@ -289,7 +290,7 @@ impl Run<'_> {
     /// Lets a call find the tools, and nothing that the caller's own session sets.
     fn equipped(&self, call: Call) -> Call {
         const STRAY: [&str; 5] = ["RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "NO_COLOR", "XTASK_EFFECTS"];
-        let call = STRAY.iter().fold(call.env("INSTA_UPDATE", "no"), |call, name| call.without_env(name));
+        let call = STRAY.iter().fold(call.env("INSTA_UPDATE", "no"), |call, name| call.env_remove(name));
         let Some(tools) = self.tools.get() else { return call };
         let call = call.env("TEST_TOOLS", &tools.folder).env("PATH", &tools.path);
         if self.must_prove_all() { call.env("TEST_TOOLS_REQUIRED", "1") } else { call }

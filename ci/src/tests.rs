@@ -1,4 +1,4 @@
-//! Test programs: compiled once, with one set of features for the whole workspace, and started directly.
+//! Test programs: compiled once, for the whole workspace, and started directly.
 //!
 //! Cargo would select features anew for each package that is named, and compile what they share once for each selection.
 
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use xtask::error::{Context, Exit, Result};
-use xtask::process::Call;
+use xtask::sys::children::Call;
 
 use crate::parts::{Programs, Tests};
 
 /// Cargo's arguments that compile every test and benchmark, and print where.
 pub(crate) const COMPILE: &str =
-    "test --workspace --all-targets --features xtask/remote --locked --no-run --message-format json-render-diagnostics";
+    "test --workspace --all-targets --locked --no-run --message-format json-render-diagnostics";
 
 /// A compiled test program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,11 @@ impl Program {
     pub(crate) fn is_of(&self, programs: Programs) -> bool {
         match programs {
             Programs::Unit => !self.is_integration,
-            Programs::Integration(folder) => self.is_integration && self.folder.ends_with(folder),
+            Programs::Integration(folder) => {
+                let name = self.folder.file_name().unwrap_or_default().to_string_lossy();
+                self.is_integration
+                    && (name == folder || name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('-')))
+            }
         }
     }
 
@@ -36,7 +40,7 @@ impl Program {
     pub(crate) fn call(&self, tests: &Tests) -> Call {
         let skipped = tests.skip.iter().flat_map(|name| ["--skip", name]);
         Call::new(&self.path)
-            .within(&self.folder)
+            .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)
             .args(["--test-threads", &tests.threads.to_string()])
             .args(skipped)
@@ -107,6 +111,7 @@ mod unit {
             r#"{"reason":"compiler-artifact","manifest_path":"/w/xtask/Cargo.toml","target":{"kind":["lib"]},"profile":{"test":true},"executable":"/t/xtask-1"}"#,
             r#"{"reason":"compiler-artifact","manifest_path":"/w/xtask/Cargo.toml","target":{"kind":["test"]},"profile":{"test":true},"executable":"/t/it-1"}"#,
             r#"{"reason":"compiler-artifact","manifest_path":"/w/xtask/Cargo.toml","target":{"kind":["bench"]},"profile":{"test":true},"executable":"/t/figures-1"}"#,
+            r#"{"reason":"compiler-artifact","manifest_path":"/w/xtask-remote/Cargo.toml","target":{"kind":["test"]},"profile":{"test":true},"executable":"/t/it-3"}"#,
             r#"{"reason":"compiler-artifact","manifest_path":"/w/operator/Cargo.toml","target":{"kind":["test"]},"profile":{"test":true},"executable":"/t/it-2"}"#,
             r#"{"reason":"build-finished","success":true}"#,
         ];
@@ -115,7 +120,7 @@ mod unit {
             found.iter().filter(|program| program.is_of(programs)).map(|program| program.path.as_path()).collect()
         };
         assert_eq!(of(Programs::Unit), [Path::new("/t/xtask-1")]);
-        assert_eq!(of(Programs::Integration("xtask")), [Path::new("/t/it-1")]);
+        assert_eq!(of(Programs::Integration("xtask")), [Path::new("/t/it-1"), Path::new("/t/it-3")]);
         assert_eq!(of(Programs::Integration("operator")), [Path::new("/t/it-2")]);
     }
 }

@@ -19,12 +19,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use xtask::chart::archive;
 use xtask::chart::index::Index;
-use xtask::chart::package;
+use xtask::git::{Repository, Worktree};
+use xtask::image::dockerfile::Dockerfile;
 use xtask::image::embedded::{self, BuildContext, Stamp};
-use xtask::image::layout::{Layout, Platform, sha256_hex};
-use xtask::image::recipe::Recipe;
-use xtask::source::Source;
+use xtask::oci::{Layout, Platform, sha256_hex};
 
 mod measure;
 mod sample;
@@ -50,7 +50,7 @@ fn main() {
     if words.iter().any(|word| word == "tables") {
         return measure::write_tables(root);
     }
-    if is_run_as_people_do(&["figures"], &words) {
+    if is_run_as_people_do("xtask", "figures", &words) {
         return;
     }
     let mut figures = Figures::of(root, "xtask.json");
@@ -116,14 +116,14 @@ fn helm_merge(count: usize, slow: bool) -> Option<f64> {
 }
 
 fn chart_row(figures: &mut Figures, root: &Path) {
-    let source = Source::read(root).unwrap();
+    let source = Worktree::read(&Repository::at(root)).unwrap();
     let items = source.below(&format!("charts/{CHART}")).unwrap();
     let platform = Platform::try_from("linux/amd64".to_owned()).unwrap();
     let image = format!("ghcr.io/alto9/{CHART}:3.0.0@sha256:{}", sha256_hex(b""));
-    let stamp = package::Stamp { image, platforms: vec![platform], repository: "https://charts.kube9.io".into() };
+    let stamp = archive::Stamp { image, platforms: vec![platform], repository: "https://charts.kube9.io".into() };
     let time = best_of(50, || {
-        let files = package::collect(&items).unwrap();
-        package::pack(&package::stage(files, &stamp).unwrap().0, source.commit_time).unwrap()
+        let files = archive::collect(&items).unwrap();
+        archive::pack(&archive::stage(files, &stamp).unwrap().0, source.commit_time).unwrap()
     });
     let folder = tempfile::tempdir().unwrap();
     let others = helm().map(|helm| {
@@ -143,7 +143,7 @@ fn release_rows(figures: &mut Figures, root: &Path) {
     let nothing = best_of(5, || run(Command::new(&xtask).arg("release").current_dir(root)));
     figures.add("`cargo xtask release` where all is done (debug build)", nothing / 1000.0, "s", Some(0.3), None);
     let image = Layout::read(&root.join("target/xtask/image")).unwrap();
-    let recipe = Recipe::parse(&std::fs::read_to_string(root.join("operator/Dockerfile")).unwrap()).unwrap();
+    let recipe = Dockerfile::parse(&std::fs::read_to_string(root.join("operator/Dockerfile")).unwrap()).unwrap();
     let parts = image.platforms().unwrap();
     let platforms: Vec<Platform> = parts.iter().map(|part| part.platform.clone()).collect();
     let mut context = BuildContext::new();

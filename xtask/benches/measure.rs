@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use xtask::image::layout::Layout;
+use xtask::oci::Layout;
 
 use crate::table::{self, Figure, READMES};
 

@@ -2,20 +2,20 @@
 
 use std::time::Instant;
 
+use xtask::chart::archive;
 use xtask::chart::index::{Entry, Index};
 use xtask::chart::manifest::ChartManifest;
-use xtask::chart::package;
-use xtask::image::layout::sha256_hex;
+use xtask::oci::sha256_hex;
 
 use crate::measure::{cargo, root};
 
 /// Runs the same benchmark as the development build that people have. False where it is that already.
-pub(crate) fn is_run_as_people_do(bench: &[&str], words: &[String]) -> bool {
+pub(crate) fn is_run_as_people_do(package: &str, bench: &str, words: &[String]) -> bool {
     if cfg!(debug_assertions) {
         return false;
     }
     let mut again = cargo(root());
-    again.args(["bench", "--profile", "dev", "--locked", "--package", "xtask", "--bench"]).args(bench);
+    again.args(["bench", "--profile", "dev", "--locked", "--package", package, "--bench", bench]);
     assert!(again.arg("--").args(words).status().unwrap().success());
     true
 }
@@ -41,7 +41,7 @@ pub(crate) fn entry(chart: &str, version: &str) -> Entry {
     let digest = sha256_hex(version.as_bytes());
     manifest
         .annotations
-        .insert(package::RELEASED_IMAGE.into(), format!("ghcr.io/alto9/{chart}:{version}@sha256:{digest}"));
+        .insert(archive::RELEASED_IMAGE.into(), format!("ghcr.io/alto9/{chart}:{version}@sha256:{digest}"));
     manifest.annotations.insert(
         "artifacthub.io/images".into(),
         format!("- name: {chart}\n  image: ghcr.io/alto9/{chart}:{version}@sha256:{digest}\n  platforms:\n  - linux/amd64\n  - linux/arm64\n"),

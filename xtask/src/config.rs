@@ -11,11 +11,9 @@ use std::time::Duration;
 use semver::Version;
 use serde::Deserialize;
 
-use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
-use crate::image::layout::Platform;
-use crate::trust::policy::SignerTable;
-use crate::trust::signer::SigningTable;
+use crate::oci::Platform;
+use crate::sys::files;
 
 /// How long one request may take where the target does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -80,7 +78,7 @@ pub struct Target {
     /// The variable with a token for it, which counts more than what `docker login` left.
     pub registry_token: Option<String>,
     /// What is published into.
-    pub place: Location,
+    pub location: Location,
     /// Who assembles the image.
     pub builder: Builder,
     /// Whether the image is scanned.
@@ -91,6 +89,35 @@ pub struct Target {
     pub signing: SigningTable,
     /// Authorities other than the public Sigstore's: a file in its format, relative to the root.
     pub trusted_root: Option<PathBuf>,
+}
+
+/// One accepted signer: a key's file, or an identity and who vouches for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SignerTable {
+    /// The file of a public key, relative to the workspace's root.
+    pub key: Option<PathBuf>,
+    /// Who gave the signer its identity: `https://token.actions.githubusercontent.com`.
+    pub issuer: Option<String>,
+    /// The identity: `https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@refs/tags/v{version}`.
+    pub identity: Option<String>,
+}
+
+/// What may sign for a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SigningTable {
+    /// The variable that holds a private key as PEM.
+    pub variable: Option<String>,
+    /// The file of a private key, relative to the workspace's root or absolute.
+    pub file: Option<PathBuf>,
+    /// A key in AWS KMS: `awskms:///alias/NAME`.
+    pub kms: Option<String>,
+    /// Whether a workflow on GitHub signs with its identity.
+    #[serde(default)]
+    pub keyless: bool,
+    /// Other services than the public Sigstore's, in its format `signingconfig`.
+    pub services: Option<PathBuf>,
 }
 
 /// What a target publishes into.
@@ -161,7 +188,7 @@ impl Workspace {
     /// There is no workspace, or a file is malformed; all complaints of one file come together where the parser allows.
     pub fn find(start: &Path) -> Result<Self> {
         for folder in start.ancestors() {
-            let Some(bytes) = disk::read(&folder.join("Cargo.toml"))? else { continue };
+            let Some(bytes) = files::read(&folder.join("Cargo.toml"))? else { continue };
             let text = String::from_utf8(bytes).context(Exit::Workspace, || "Cargo.toml is not UTF-8".into())?;
             let manifest: RootManifest = parse(&text, "Cargo.toml")?;
             if let Some(workspace) = manifest.workspace {
@@ -188,7 +215,7 @@ impl Workspace {
 
     /// The folder that a target publishes into, absolute, where it is one.
     pub fn directory(&self, target: &Target) -> Option<PathBuf> {
-        match &target.place {
+        match &target.location {
             Location::Folder(folder) => Some(self.root.join(folder)),
             Location::Remote(_) => None,
         }
@@ -226,7 +253,7 @@ struct WorkspaceTable {
     #[serde(default)]
     members: Vec<String>,
     #[serde(default)]
-    package: SharedTable,
+    package: Fields,
     metadata: Option<Metadata>,
 }
 
@@ -270,26 +297,14 @@ struct TargetTable {
 
 #[derive(Deserialize)]
 struct MemberManifest {
-    package: Option<PackageTable>,
+    package: Option<Fields>,
 }
 
+/// `[package]`, once what it inherits from `[workspace.package]` is filled in.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct PackageTable {
     name: String,
-    version: Option<Field<String>>,
-    rust_version: Option<Field<String>>,
-    description: Option<Field<String>>,
-    license: Option<Field<String>>,
-    repository: Option<Field<String>>,
-    documentation: Option<Field<String>>,
-    authors: Option<Field<Vec<String>>>,
-}
-
-/// `[workspace.package]`: what members inherit.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct SharedTable {
     version: Option<String>,
     rust_version: Option<String>,
     description: Option<String>,
@@ -299,42 +314,34 @@ struct SharedTable {
     authors: Option<Vec<String>>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Field<T> {
-    Own(T),
-    Inherited {
-        #[serde(rename = "workspace")]
-        _workspace: bool,
-    },
-}
+/// A table of which not everything matters here.
+type Fields = serde_json::Map<String, serde_json::Value>;
 
-impl PackageTable {
-    fn resolve(self, folder: String, shared: &SharedTable) -> Result<Package> {
-        let version = inherit(self.version, &shared.version);
+impl Package {
+    fn of(mut fields: Fields, folder: String, shared: &Fields) -> Result<Self> {
+        for (name, value) in &mut fields {
+            if value["workspace"] == true {
+                *value = shared.get(name).cloned().unwrap_or_default();
+            }
+        }
+        let table: PackageTable = serde_json::from_value(fields.into())
+            .context(Exit::Workspace, || format!("{folder}/Cargo.toml cannot be used"))?;
+        let version = table.version.unwrap_or_default();
         let about = About {
-            description: inherit(self.description, &shared.description),
-            license: inherit(self.license, &shared.license),
-            repository: inherit(self.repository, &shared.repository),
-            documentation: inherit(self.documentation, &shared.documentation),
-            vendor: inherit(self.authors, &shared.authors).into_iter().next().unwrap_or_default(),
+            description: table.description.unwrap_or_default(),
+            license: table.license.unwrap_or_default(),
+            repository: table.repository.unwrap_or_default(),
+            documentation: table.documentation.unwrap_or_default(),
+            vendor: table.authors.unwrap_or_default().into_iter().next().unwrap_or_default(),
         };
         Ok(Package {
-            name: self.name,
+            name: table.name,
             version: Version::parse(&version)
                 .context(Exit::Workspace, || format!("{folder}/Cargo.toml: the version `{version}` is not semver"))?,
             folder,
-            rust_version: Some(inherit(self.rust_version, &shared.rust_version)).filter(|text| !text.is_empty()),
+            rust_version: table.rust_version,
             about,
         })
-    }
-}
-
-fn inherit<T: Clone + Default>(own: Option<Field<T>>, shared: &Option<T>) -> T {
-    match own {
-        Some(Field::Own(value)) => value,
-        Some(Field::Inherited { .. }) => shared.clone().unwrap_or_default(),
-        None => T::default(),
     }
 }
 
@@ -348,7 +355,7 @@ impl TargetTable {
         if host.is_empty() || !valid_image_path(path) {
             return Err(wrong("image", "it must be HOST/NAME, the name in lower case and without a tag"));
         }
-        let (place, plain) = match (&self.directory, &self.stack) {
+        let (location, plain) = match (&self.directory, &self.stack) {
             (Some(folder), None) => {
                 self.check_folder(repository, host).map_err(|(key, why)| wrong(key, why))?;
                 (Location::Folder(folder.clone()), true)
@@ -366,7 +373,7 @@ impl TargetTable {
             repository: repository.to_owned(),
             registry: format!("{scheme}://{host}"),
             registry_token: self.registry_token.clone(),
-            place,
+            location,
             builder: self.builder,
             scan: self.scan,
             signers: self.signers.clone(),
@@ -413,18 +420,12 @@ impl Target {
 
     /// Whether it is beyond this machine: what is published there never changes.
     pub fn is_remote(&self) -> bool {
-        matches!(self.place, Location::Remote(_))
-    }
-
-    /// The error of whoever wants to deploy the infrastructure of a target that is a folder.
-    pub fn no_infrastructure(&self) -> Error {
-        Error::new(Exit::Usage, format!("target `{}` is a folder: it has no infrastructure", self.name))
-            .remedy("name a target that has a `stack`: --to production")
+        matches!(self.location, Location::Remote(_))
     }
 
     /// How long one request may take.
     pub fn timeout(&self) -> Duration {
-        match &self.place {
+        match &self.location {
             Location::Folder(_) => TIMEOUT,
             Location::Remote(remote) => remote.timeout,
         }
@@ -445,17 +446,18 @@ fn valid_image_path(path: &str) -> bool {
     path.split('/').all(valid_part)
 }
 
-fn find_package(root: &Path, members: &[String], name: &str, shared: &SharedTable) -> Result<Package> {
+fn find_package(root: &Path, members: &[String], name: &str, shared: &Fields) -> Result<Package> {
     let mut seen = Vec::new();
     for folder in member_folders(root, members)? {
         let path = format!("{folder}/Cargo.toml");
-        let Some(bytes) = disk::read(&root.join(&path))? else { continue };
+        let Some(bytes) = files::read(&root.join(&path))? else { continue };
         let text = String::from_utf8(bytes).context(Exit::Workspace, || format!("{path} is not UTF-8"))?;
         let Some(table) = parse::<MemberManifest>(&text, &path)?.package else { continue };
-        if table.name == name {
-            return table.resolve(folder, shared);
+        let found = table.get("name").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
+        if found == name {
+            return Package::of(table, folder, shared);
         }
-        seen.push(table.name);
+        seen.push(found);
     }
     Err(Error::new(Exit::Workspace, format!("the workspace has no package `{name}`"))
         .because("[workspace.metadata.release] names it as `package`")
@@ -470,7 +472,7 @@ fn member_folders(root: &Path, members: &[String]) -> Result<Vec<String>> {
             continue;
         };
         let path = root.join(parent);
-        let entries = std::fs::read_dir(&path).map_err(|error| disk::unreadable(&path, &error))?;
+        let entries = std::fs::read_dir(&path).map_err(|error| files::unreadable(&path, &error))?;
         let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
         folders.extend(names.map(|name| format!("{parent}/{name}")));
     }

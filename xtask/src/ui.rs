@@ -15,13 +15,16 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::error::{Context, Error, Exit, Result};
-use crate::release::step::{Planned, State};
 
-const GOOD: Style = AnsiColor::Green.on_default().bold();
-const NEUTRAL: Style = AnsiColor::Cyan.on_default().bold();
-const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+/// What is done, or will be.
+pub const GOOD: Style = AnsiColor::Green.on_default().bold();
+/// What was done before.
+pub const NEUTRAL: Style = AnsiColor::Cyan.on_default().bold();
+/// What a person should look at.
+pub const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const QUIET: Style = Style::new().dimmed();
-const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What stops a run.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Something was done, or is being done now.
 pub fn status(verb: &str, what: impl Display) {
@@ -155,19 +158,6 @@ pub fn confirm(question: &str) -> Result<bool> {
     let mut answer = String::new();
     input.read_line(&mut answer).context(Exit::Failure, || "cannot read the answer".into())?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
-}
-
-/// A plan: one line for each step, on standard output.
-pub fn plan(steps: &[Planned]) {
-    for Planned { step, state } in steps {
-        let (style, word, detail) = match state {
-            State::Done(detail) => (NEUTRAL, "done", detail.clone()),
-            State::ToDo(detail) => (GOOD, "to do", detail.clone()),
-            State::Conflict(error) => (BAD, "conflict", error.to_string()),
-            State::Unknown(error) => (WARNING, "unknown", error.to_string()),
-        };
-        println!("{step:<10} {style}{word:<8}{style:#} {}", detail.replace('\n', "\n                    "));
-    }
 }
 
 fn line(style: Style, verb: &str, what: &dyn Display) {

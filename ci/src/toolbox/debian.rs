@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use xtask::disk;
 use xtask::error::Result;
-use xtask::process::Call;
-use xtask::tools;
+use xtask::sys::children::Call;
+use xtask::sys::files;
+use xtask::sys::tools;
 
 /// Packages that are not installed.
 pub(crate) struct Packages {
@@ -18,7 +18,7 @@ impl Packages {
     /// # Errors
     /// The list cannot be read.
     pub(crate) fn missing(list: &Path) -> Result<Option<Self>> {
-        let list = String::from_utf8_lossy(&disk::read(list)?.unwrap_or_default()).into_owned();
+        let list = String::from_utf8_lossy(&files::read(list)?.unwrap_or_default()).into_owned();
         let names: Vec<String> =
             missing_packages(&wanted_packages(&list, &is_there))?.into_iter().map(str::to_owned).collect();
         Ok((!names.is_empty()).then_some(Packages { names }))

@@ -8,11 +8,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use xtask::disk::{self, Lock};
 use xtask::error::{Context, Error, Exit, Result};
-use xtask::image::layout::sha256_hex;
-use xtask::process::Call;
-use xtask::tools;
+use xtask::oci::sha256_hex;
+use xtask::sys::children::Call;
+use xtask::sys::files::{self, Lock};
+use xtask::sys::tools;
 
 mod debian;
 
@@ -48,7 +48,7 @@ impl Installation {
     pub(crate) fn new(root: &Path, cache: Option<&Path>, parts: &[&str]) -> Result<Self> {
         let locks = root.join(LOCKS);
         let cache = cache.map_or_else(default_cache, |cache| Ok(cache.to_owned()))?;
-        let list = disk::read(&locks.join("tools.toml"))?.unwrap_or_default();
+        let list = files::read(&locks.join("tools.toml"))?.unwrap_or_default();
         let list: List = toml_edit::de::from_str(&String::from_utf8_lossy(&list))
             .context(Exit::Workspace, || format!("{LOCKS}/tools.toml cannot be used"))?;
         let recipes = list.recipes(&Places { locks: &locks, cache: &cache }, parts)?;
@@ -74,10 +74,10 @@ impl Installation {
         let programs: Vec<(&str, PathBuf)> = self.recipes.iter().flat_map(Recipe::programs).collect();
         let key: String = programs.iter().map(|(_, path)| path.display().to_string()).collect();
         let folder = self.cache.join(format!("all-{}", &sha256_hex(key.as_bytes())[..12]));
-        disk::create_folder(&folder)?;
+        files::create_folder(&folder)?;
         for (name, path) in &programs {
             if std::fs::read_link(folder.join(name)).ok().as_ref() != Some(path) {
-                disk::symlink(path, &folder.join(name))?;
+                files::symlink(path, &folder.join(name))?;
             }
         }
         Ok(Toolbox { path: path_with_node(&folder)?, folder })
@@ -116,12 +116,12 @@ impl Recipe {
     /// # Errors
     /// A call fails, or left no program.
     pub(crate) fn make(&self, run: impl Fn(&Call) -> Result<()>) -> Result<()> {
-        disk::remove(&self.home)?;
-        disk::create_folder(&self.home)?;
+        files::remove(&self.home)?;
+        files::create_folder(&self.home)?;
         self.calls.iter().try_for_each(run)?;
-        disk::remove(&self.home.join(BUILD))?;
+        files::remove(&self.home.join(BUILD))?;
         // Programs get their names last, so that what was interrupted is never taken for done.
-        self.made.iter().try_for_each(|(name, made)| disk::symlink(made, &self.home.join(name)))?;
+        self.made.iter().try_for_each(|(name, made)| files::symlink(made, &self.home.join(name)))?;
         match self.programs().find(|(_, program)| !program.is_file()) {
             None => Ok(()),
             Some((name, _)) => Err(Error::new(Exit::Failure, format!("no program `{name}` was made"))
@@ -211,14 +211,14 @@ impl Go {
         let tags = self.tags.join(",");
         let mut key = format!("{link}{tags}{:?}", self.programs).into_bytes();
         for name in ["go.mod", "go.sum", "main.go"] {
-            key.extend(disk::read(&lock.join(name))?.unwrap_or_default());
+            key.extend(files::read(&lock.join(name))?.unwrap_or_default());
         }
         let home = places.home(&self.folder, &key);
         let build = |to: &Path| {
             Call::new("go")
                 .args(["build", "-trimpath", "-tags", &tags, "-ldflags", &link, "-o"])
                 .args([to])
-                .within(&lock)
+                .current_dir(&lock)
                 .env("GOFLAGS", "-mod=readonly")
                 .env("GOTOOLCHAIN", "local")
         };
@@ -292,7 +292,7 @@ struct Wheels {
 impl Wheels {
     fn read(name: &str, requirements: &str, places: &Places) -> Result<Self> {
         let requirements = places.locks.join(requirements);
-        let home = places.home(name, &disk::read(&requirements)?.unwrap_or_default());
+        let home = places.home(name, &files::read(&requirements)?.unwrap_or_default());
         Ok(Wheels { home, requirements })
     }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::chart::yaml;
-use crate::disk;
 use crate::error::{Error, Exit, Result};
+use crate::sys::files;
 
 /// The name of the chart in a folder, whatever else is wrong there.
 ///
@@ -17,7 +17,7 @@ use crate::error::{Error, Exit, Result};
 pub fn name_in(folder: &Path) -> Result<String> {
     let path = folder.join("Chart.yaml");
     let unnamed = || Error::new(Exit::Workspace, format!("{} does not give the chart's name", path.display()));
-    let bytes = disk::read(&path)?.ok_or_else(unnamed)?;
+    let bytes = files::read(&path)?.ok_or_else(unnamed)?;
     ChartManifest::parse(&String::from_utf8_lossy(&bytes))
         .map_err(|error| unnamed().because(error))
         .map(|chart| chart.name)

@@ -1,10 +1,12 @@
-//! The Helm chart: its manifest, its archive, and the repository that lists it.
+//! The Helm chart: its manifest, its archive, the repository that lists it, and where that is kept.
 
+pub mod archive;
+pub mod cdn;
 pub mod ignore;
 pub mod index;
 pub mod manifest;
 pub mod oci;
-pub mod package;
 pub mod repository;
+pub mod store;
 
 use chart_text::{json, yaml};

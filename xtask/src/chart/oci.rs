@@ -3,12 +3,12 @@
 //! Media types and annotations are those that `helm push` writes (Helm, `pkg/registry`), but for the time, which is the commit's: the
 //! manifest is the same bytes wherever it is made.
 
+use crate::chart::archive;
 use crate::chart::manifest::ChartManifest;
-use crate::chart::package;
 use crate::error::Result;
-use crate::image::artifact::Artifact;
-use crate::image::layout::{self, Annotations};
-use crate::moment;
+use crate::oci::artifact::Artifact;
+use crate::oci::{self, Annotations};
+use crate::sys::time;
 
 /// The media type of the configuration: `Chart.yaml` as JSON.
 pub const CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
@@ -20,8 +20,8 @@ pub const ARCHIVE: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 /// # Errors
 /// The archive is damaged, or no chart's.
 pub fn artifact(archive: &[u8], time: i64) -> Result<Artifact> {
-    let manifest = package::manifest(&package::unpack(archive)?)?;
-    let config = layout::json(&manifest)?;
+    let manifest = archive::manifest(&archive::unpack(archive)?)?;
+    let config = oci::json(&manifest)?;
     Artifact::with_config((CONFIG, &config), (ARCHIVE, archive), annotations(&manifest, time)?)
 }
 
@@ -37,7 +37,7 @@ fn annotations(manifest: &ChartManifest, time: i64) -> Result<Annotations> {
         ("description", manifest.description.clone()),
         ("url", manifest.home.clone()),
         ("source", manifest.sources.first().cloned()),
-        ("created", Some(moment::rfc3339(time)?)),
+        ("created", Some(time::rfc3339(time)?)),
     ];
     let about = about.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
     Ok(about.map(|(name, value)| (format!("org.opencontainers.image.{name}"), value)).collect())
@@ -46,8 +46,8 @@ fn annotations(manifest: &ChartManifest, time: i64) -> Result<Annotations> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chart::package::ChartFiles;
-    use crate::image::layout::Digest;
+    use crate::chart::archive::ChartFiles;
+    use crate::oci::Digest;
 
     const CHART: &str = "apiVersion: v2\nname: demo\nversion: 1.2.3\ndescription: A demo\nsources: [https://s]\n";
 
@@ -55,7 +55,7 @@ mod tests {
         let files: ChartFiles = [("Chart.yaml", CHART), ("values.yaml", "{}\n")]
             .map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()))
             .into();
-        package::pack(&files, 7).unwrap()
+        archive::pack(&files, 7).unwrap()
     }
 
     #[test]

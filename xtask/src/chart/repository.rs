@@ -4,9 +4,9 @@ use std::cell::OnceCell;
 use std::time::Duration;
 
 use crate::chart::index::{Added, Entry, FILE, Index};
+use crate::chart::store::{Object, Store, Write, Written};
 use crate::error::{Error, Exit, Result};
-use crate::retry::{Failure, retry};
-use crate::store::{Object, Store, Write, Written};
+use crate::sys::retry::{Failure, retry};
 
 /// How often a change of the index is tried while others keep changing it.
 const ATTEMPTS: usize = 50;
@@ -153,7 +153,7 @@ pub fn add(seen: &Snapshot, store: &dyn Store, chart: &str, entry: &Entry) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::directory::Directory;
+    use crate::local::store::Directory;
 
     fn store(folder: &tempfile::TempDir) -> Directory {
         Directory::new(folder.path().join("charts"), folder.path().join(".lock"))

@@ -11,90 +11,95 @@ use std::path::Path;
 
 use semver::Version;
 
-use super::{changed, git, head, is_set, unclean};
-use crate::disk;
+use super::{Repository, unclean};
 use crate::error::{Context, Error, Exit, Result};
+use crate::sys::files;
 
-/// Commits `edits` (paths relative to `root`, and contents) as `Release X.Y.Z`, by the person git knows and at the time
-/// that git takes. Gives the commit, which is then checked out; where the edits change nothing, the one that was.
-///
-/// A tree that differs by nothing but these edits, whoever wrote them, counts as clean.
-///
-/// # Errors
-/// Git knows no name or e-mail address; the tree is not clean; git refuses.
-pub fn commit_bump(root: &Path, edits: &BTreeMap<String, Vec<u8>>, version: &Version) -> Result<String> {
-    check_identity(root)?;
-    take_back(root, edits)?;
-    let scratch = disk::scratch("bump");
-    let commit = prepare(root, edits, version, &scratch);
-    disk::remove(&scratch)?;
-    let commit = commit?;
-    if commit != head(root)? {
-        // Refuses by itself where the branch or a file was changed meanwhile.
-        let words = ["merge", "--ff-only", "--no-verify-signatures", "--quiet", "--no-stat"];
-        git(root).args(words).args([&commit]).read()?;
-    }
-    Ok(commit)
-}
-
-fn check_identity(root: &Path) -> Result<()> {
-    for variable in ["GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"] {
-        git(root).args(["var", variable]).read().map_err(|error| {
-            Error::new(Exit::Environment, "git does not know who commits the release")
-                .because(error.why.unwrap_or(error.what))
-                .remedy("git config --global user.name 'Your Name' && git config --global user.email you@example.com")
-        })?;
-    }
-    Ok(())
-}
-
-/// Takes back edits that stand in the tree without a commit. Nothing is lost: they are what is committed next.
-fn take_back(root: &Path, edits: &BTreeMap<String, Vec<u8>>) -> Result<()> {
-    let changed = changed(root)?;
-    if changed.is_empty() {
-        return Ok(());
-    }
-    for path in &changed {
-        let there = disk::read(&root.join(path)).unwrap_or_default();
-        if there.is_none() || there.as_ref() != edits.get(path) {
-            return Err(unclean(&changed));
+impl Repository {
+    /// Commits `edits` (paths relative to the folder, and contents) as `Release X.Y.Z`, by the person git knows and at the time
+    /// that git takes. Gives the commit, which is then checked out; where the edits change nothing, the one that was.
+    ///
+    /// A tree that differs by nothing but these edits, whoever wrote them, counts as clean.
+    ///
+    /// # Errors
+    /// Git knows no name or e-mail address; the tree is not clean; git refuses.
+    pub fn commit_bump(&self, edits: &BTreeMap<String, Vec<u8>>, version: &Version) -> Result<String> {
+        self.check_identity()?;
+        self.take_back(edits)?;
+        let scratch = files::scratch("bump");
+        let commit = self.prepare(edits, version, &scratch);
+        files::remove(&scratch)?;
+        let commit = commit?;
+        if commit != self.head()? {
+            // Refuses by itself where the branch or a file was changed meanwhile.
+            let words = ["merge", "--ff-only", "--no-verify-signatures", "--quiet", "--no-stat"];
+            self.git(words).args([&commit]).read()?;
         }
+        Ok(commit)
     }
-    let restore = git(root).args(["checkout", "--quiet", "HEAD", "--"]).args(&changed);
-    restore.env("GIT_LITERAL_PATHSPECS", "1").read().map(drop)
-}
 
-/// Makes the commit without checking it out.
-fn prepare(root: &Path, edits: &BTreeMap<String, Vec<u8>>, version: &Version, scratch: &Path) -> Result<String> {
-    let parent = head(root)?;
-    let tree = edited_tree(root, edits, &parent, scratch)?;
-    if tree == git(root).args(["rev-parse", &format!("{parent}^{{tree}}")]).read()? {
-        return Ok(parent);
+    fn check_identity(&self) -> Result<()> {
+        for variable in ["GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"] {
+            self.said(["var", variable]).map_err(|error| {
+                Error::new(Exit::Environment, "git does not know who commits the release")
+                    .because(error.why.unwrap_or(error.what))
+                    .remedy(
+                        "git config --global user.name 'Your Name' && git config --global user.email you@example.com",
+                    )
+            })?;
+        }
+        Ok(())
     }
-    // `commit-tree` leaves this setting to its caller.
-    let sign: &[&str] = if is_set(root, "commit.gpgSign")? { &["-S"] } else { &[] };
-    let message = format!("Release {version}");
-    let commit = git(root).args(["commit-tree"]).args(sign).args(["-p", &parent, "-m", &message, &tree]).read();
-    commit.context(Exit::Failure, || format!("git cannot commit the bump to {version}"))
-}
 
-/// The tree of `parent` with the edits. Git adds the files itself, so that attributes and line endings count as always.
-fn edited_tree(root: &Path, edits: &BTreeMap<String, Vec<u8>>, parent: &str, scratch: &Path) -> Result<String> {
-    let directory = git(root).args(["rev-parse", "--absolute-git-dir"]).read()?;
-    let top = scratch.join("tree");
-    let here = top.join(git(root).args(["rev-parse", "--show-prefix"]).read()?);
-    for (path, bytes) in edits {
-        disk::replace(&here.join(path), bytes)?;
-        let metadata =
-            std::fs::metadata(root.join(path)).map_err(|error| disk::unreadable(&root.join(path), &error))?;
-        disk::set_executable(&here.join(path), metadata.permissions().mode() & 0o111 != 0)?;
+    /// Takes back edits that stand in the tree without a commit. Nothing is lost: they are what is committed next.
+    fn take_back(&self, edits: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+        let changed = self.changed()?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        for path in &changed {
+            let there = files::read(&self.folder.join(path)).unwrap_or_default();
+            if there.is_none() || there.as_ref() != edits.get(path) {
+                return Err(unclean(&changed));
+            }
+        }
+        let restore = self.git(["checkout", "--quiet", "HEAD", "--"]).args(&changed);
+        restore.env("GIT_LITERAL_PATHSPECS", "1").read().map(drop)
     }
-    let beside = git(&here)
-        .env("GIT_DIR", directory)
-        .env("GIT_WORK_TREE", &top)
-        .env("GIT_INDEX_FILE", scratch.join("index"))
-        .env("GIT_LITERAL_PATHSPECS", "1");
-    beside.clone().args(["read-tree", parent]).read()?;
-    beside.clone().args(["add", "--"]).args(edits.keys()).read()?;
-    beside.args(["write-tree"]).read()
+
+    /// Makes the commit without checking it out.
+    fn prepare(&self, edits: &BTreeMap<String, Vec<u8>>, version: &Version, scratch: &Path) -> Result<String> {
+        let parent = self.head()?;
+        let tree = self.edited_tree(edits, &parent, scratch)?;
+        if tree == self.said(["rev-parse", &format!("{parent}^{{tree}}")])? {
+            return Ok(parent);
+        }
+        // `commit-tree` leaves this setting to its caller.
+        let sign: &[&str] = if self.is_set("commit.gpgSign")? { &["-S"] } else { &[] };
+        let message = format!("Release {version}");
+        let commit = self.git(["commit-tree"]).args(sign).args(["-p", &parent, "-m", &message, &tree]).read();
+        commit.context(Exit::Failure, || format!("git cannot commit the bump to {version}"))
+    }
+
+    /// The tree of `parent` with the edits. Git adds the files itself, so that attributes and line endings count as always.
+    fn edited_tree(&self, edits: &BTreeMap<String, Vec<u8>>, parent: &str, scratch: &Path) -> Result<String> {
+        let directory = self.said(["rev-parse", "--absolute-git-dir"])?;
+        let top = scratch.join("tree");
+        let here = top.join(self.said(["rev-parse", "--show-prefix"])?);
+        for (path, bytes) in edits {
+            files::replace(&here.join(path), bytes)?;
+            let metadata = std::fs::metadata(self.folder.join(path))
+                .map_err(|error| files::unreadable(&self.folder.join(path), &error))?;
+            files::set_executable(&here.join(path), metadata.permissions().mode() & 0o111 != 0)?;
+        }
+        let beside = Repository { folder: here }
+            .git::<&str>([])
+            .env("GIT_DIR", directory)
+            .env("GIT_WORK_TREE", &top)
+            .env("GIT_INDEX_FILE", scratch.join("index"))
+            .env("GIT_LITERAL_PATHSPECS", "1");
+        beside.clone().args(["read-tree", parent]).read()?;
+        beside.clone().args(["add", "--"]).args(edits.keys()).read()?;
+        beside.args(["write-tree"]).read()
+    }
 }

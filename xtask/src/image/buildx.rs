@@ -1,4 +1,4 @@
-//! The builder that hands the recipe to BuildKit through buildx, for who has it: layer caches, remote and cluster builders.
+//! The builder that hands the dockerfile to BuildKit through buildx, for who has it: layer caches, remote and cluster builders.
 //!
 //! It takes what the embedded builder takes and gives what that gives, an image index with the same platforms, layers,
 //! configurations and annotations, so that either can stand in for the other. The binaries are ready: BuildKit only copies
@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::embedded::{BuildContext, Stamp};
-use crate::image::layout::{Digest, Layout, Platform};
-use crate::process::Call;
-use crate::tools;
+use crate::oci::{Digest, Layout, Platform};
+use crate::sys::children::Call;
+use crate::sys::files;
+use crate::sys::tools;
 
 /// Copying takes seconds; a cold cluster builder takes minutes to start.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -52,10 +52,10 @@ impl Buildx {
             .args(arguments(platforms, stamp, self.builder.as_deref()))
             .args(cache_arguments(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())))
             .args([CONTEXT])
-            .within(&self.folder)
+            .current_dir(&self.folder)
             .env("SOURCE_DATE_EPOCH", stamp.time.to_string())
             // It adds labels that tell the folder of the sources.
-            .without_env("BUILDX_GIT_LABELS")
+            .env_remove("BUILDX_GIT_LABELS")
     }
 }
 
@@ -81,10 +81,10 @@ pub fn assemble(
         })
         .and_then(|()| result(folder, platforms));
     match built {
-        Ok(layout) => disk::remove(folder).map(|()| layout),
+        Ok(layout) => files::remove(folder).map(|()| layout),
         Err(error) => {
-            disk::remove(&folder.join(LAYOUT))?;
-            disk::remove(&folder.join(METADATA))?;
+            files::remove(&folder.join(LAYOUT))?;
+            files::remove(&folder.join(METADATA))?;
             Err(error)
         }
     }
@@ -119,19 +119,19 @@ fn cache_arguments(is_set: impl Fn(&str) -> bool) -> Vec<&'static str> {
 }
 
 fn write_input(folder: &Path, dockerfile: &str, context: &BuildContext) -> Result<()> {
-    disk::remove(folder)?;
-    disk::create_new(&folder.join(DOCKERFILE), dockerfile.as_bytes())?;
+    files::remove(folder)?;
+    files::create_new(&folder.join(DOCKERFILE), dockerfile.as_bytes())?;
     for (name, bytes) in context {
         let path = folder.join(CONTEXT).join(name);
-        disk::create_new(&path, bytes)?;
-        disk::set_executable(&path, true)?;
+        files::create_new(&path, bytes)?;
+        files::set_executable(&path, true)?;
     }
     Ok(())
 }
 
 /// The layout that buildx wrote, if it is the image that was asked for.
 fn result(folder: &Path, platforms: &[Platform]) -> Result<Layout> {
-    let metadata = disk::read(&folder.join(METADATA))?.unwrap_or_default();
+    let metadata = files::read(&folder.join(METADATA))?.unwrap_or_default();
     let layout = Layout::read(&folder.join(LAYOUT)).map_err(|error| wrong(error.to_string()))?;
     check(&layout, &announced(&metadata)?, platforms)?;
     Ok(layout)
@@ -169,9 +169,9 @@ fn wrong(why: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::dockerfile::Dockerfile;
     use crate::image::embedded;
-    use crate::image::layout::Annotations;
-    use crate::image::recipe::Recipe;
+    use crate::oci::Annotations;
 
     fn platform(text: &str) -> Platform {
         text.to_owned().try_into().unwrap()
@@ -211,10 +211,10 @@ mod tests {
 
     #[test]
     fn an_image_that_is_not_the_announced_one_or_lacks_a_platform_is_refused() {
-        let recipe = Recipe::parse("FROM scratch\nCOPY demo /demo\n").unwrap();
+        let dockerfile = Dockerfile::parse("FROM scratch\nCOPY demo /demo\n").unwrap();
         let context = BuildContext::from([("demo".into(), b"x".to_vec())]);
         let both = [platform("linux/amd64"), platform("linux/arm64")];
-        let layout = embedded::assemble(&recipe, &both, &context, &stamp()).unwrap();
+        let layout = embedded::assemble(&dockerfile, &both, &context, &stamp()).unwrap();
         assert!(check(&layout, &layout.digest, &both).is_ok());
         assert!(check(&layout, &Digest::of(b"other"), &both).is_err());
         assert!(check(&layout, &layout.digest, &both[..1]).is_err());

@@ -12,11 +12,11 @@ use std::time::Duration;
 use semver::Version;
 
 use crate::config::Workspace;
-use crate::disk;
 use crate::error::{Error, Exit, Result};
-use crate::image::layout::{self, Platform};
-use crate::process::{Begun, Call};
-use crate::tools;
+use crate::oci::{self, Platform};
+use crate::sys::children::{Begun, Call};
+use crate::sys::files;
+use crate::sys::tools;
 use crate::ui;
 
 /// A compiler that can build for one platform.
@@ -141,7 +141,7 @@ pub fn compile(
     for (number, group) in groups.into_values().enumerate() {
         let platforms: Vec<Platform> = group.iter().map(|(platform, _)| (*platform).clone()).collect();
         let (name, version) = (&workspace.package.name, &group[0].1.version);
-        ui::status("Compiling", format_args!("{name} for {} with {version}", layout::list(&platforms)));
+        ui::status("Compiling", format_args!("{name} for {} with {version}", oci::platform_names(&platforms)));
         let target_folder = build_folder.join(number.to_string());
         let mut call = cargo_call(workspace, source, &target_folder, &group, auditable);
         if !alone {
@@ -173,7 +173,7 @@ fn cargo_call(
     let mut call = Call::new(tools::cargo())
         .args(verb)
         .args(["--release", "--locked", "--package", package, "--bin", package])
-        .within(source)
+        .current_dir(source)
         .env("CARGO_TARGET_DIR", target_folder)
         .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(source, target_folder).join("\u{1f}"));
     for (_, toolchain) in group {
@@ -186,7 +186,7 @@ fn cargo_call(
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if changes_the_binary(&name) {
-            call = call.without_env(&name);
+            call = call.env_remove(&name);
         }
     }
     call
@@ -195,7 +195,7 @@ fn cargo_call(
 fn binary(workspace: &Workspace, target_folder: &Path, triple: &str) -> Result<Vec<u8>> {
     let package = &workspace.package;
     let path = target_folder.join(triple).join("release").join(&package.name);
-    disk::read(&path)?.ok_or_else(|| {
+    files::read(&path)?.ok_or_else(|| {
         Error::new(Exit::Failure, format!("cargo built no binary `{}`", package.name))
             .because(format!("{} is not there", path.display()))
             .remedy(format!("give the package a binary of its own name: {}/src/main.rs", package.folder))
@@ -367,7 +367,7 @@ impl Probe {
             #[panic_handler] fn panic(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }\n\
             #[unsafe(no_mangle)] extern \"C\" fn main() -> i32 { 0 }\n";
         const LIBC: &str = "-Clink-args=-Wl,-Bstatic,--start-group -lc -lgcc -lgcc_eh -Wl,--end-group";
-        let folder = disk::scratch("probe");
+        let folder = files::scratch("probe");
         let linking = link(&toolchain, &folder, EMPTY, &[LIBC])?;
         Ok(Probe { toolchain, folder, linking })
     }
@@ -378,7 +378,7 @@ impl Probe {
             // Other linkers and C libraries want other arguments, which rustc knows; and its complaint is the one that people know.
             output = link(&self.toolchain, &self.folder, "fn main() {}\n", &[])?.answer()?;
         }
-        disk::remove(&self.folder)?;
+        files::remove(&self.folder)?;
         if output.code == Some(0) {
             return Ok(Ok(self.toolchain));
         }
@@ -395,7 +395,7 @@ impl Probe {
 /// Begins to make a static program of a source.
 fn link(toolchain: &Toolchain, folder: &Path, source: &str, arguments: &[&str]) -> Result<Begun> {
     let path = folder.join("empty.rs");
-    disk::replace(&path, source.as_bytes())?;
+    files::replace(&path, source.as_bytes())?;
     Call::new(&toolchain.rustc)
         .args(["--edition", "2021", "--target", &toolchain.triple, "-Ctarget-feature=+crt-static", "-Cpanic=abort"])
         .args([format!("-Clinker={}", toolchain.linker)])

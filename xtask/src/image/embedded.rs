@@ -1,19 +1,19 @@
-//! The builder that needs nothing but this program: binaries and a recipe in, an OCI layout out. Pure.
+//! The builder that needs nothing but this program: binaries and a dockerfile in, an OCI layout out. Pure.
 //!
-//! The same input gives the same bytes on every machine (see `archive`), and the same entries that buildx makes of the recipe.
+//! The same input gives the same bytes on every machine (see `sys::archive`), and the same entries that buildx makes of the dockerfile.
 
 use std::collections::BTreeMap;
 
-use crate::archive::{Archive, gzip};
 use crate::error::{Error, Exit, Result};
-use crate::image::layout::{
+use crate::image::dockerfile::{Copy, Dockerfile};
+use crate::oci::{
     Annotations, CONFIG, Descriptor, Digest, INDEX, ImageConfig, ImageIndex, ImageManifest, LAYER, Layout, MANIFEST,
     Platform, RootFs, json,
 };
-use crate::image::recipe::{Copy, Recipe};
-use crate::moment::rfc3339;
+use crate::sys::archive::{Archive, gzip};
+use crate::sys::time::rfc3339;
 
-/// The files that a recipe copies, by their path in the build context.
+/// The files that a dockerfile copies, by their path in the build context.
 pub type BuildContext = BTreeMap<String, Vec<u8>>;
 
 /// What is written on an image.
@@ -28,12 +28,17 @@ pub struct Stamp {
 /// Builds the image for some platforms.
 ///
 /// # Errors
-/// The recipe copies a file that the context does not hold.
-pub fn assemble(recipe: &Recipe, platforms: &[Platform], context: &BuildContext, stamp: &Stamp) -> Result<Layout> {
+/// The dockerfile copies a file that the context does not hold.
+pub fn assemble(
+    dockerfile: &Dockerfile,
+    platforms: &[Platform],
+    context: &BuildContext,
+    stamp: &Stamp,
+) -> Result<Layout> {
     // One thread for each platform: compression is most of the work.
     let built: Vec<Result<Built>> = std::thread::scope(|scope| {
         let threads: Vec<_> =
-            platforms.iter().map(|platform| scope.spawn(|| build(recipe, platform, context, stamp))).collect();
+            platforms.iter().map(|platform| scope.spawn(|| build(dockerfile, platform, context, stamp))).collect();
         threads
             .into_iter()
             .map(|thread| {
@@ -59,7 +64,7 @@ struct Built {
     blobs: Vec<(Digest, Vec<u8>)>,
 }
 
-fn build(recipe: &Recipe, platform: &Platform, context: &BuildContext, stamp: &Stamp) -> Result<Built> {
+fn build(dockerfile: &Dockerfile, platform: &Platform, context: &BuildContext, stamp: &Stamp) -> Result<Built> {
     let mut blobs = Vec::new();
     let mut keep = |media_type: &str, bytes: Vec<u8>| {
         let descriptor = Descriptor::of(media_type, &bytes);
@@ -69,7 +74,7 @@ fn build(recipe: &Recipe, platform: &Platform, context: &BuildContext, stamp: &S
     let mut layers = Vec::new();
     let mut diff_ids = Vec::new();
     let mut folders = Folders::new();
-    for copy in &recipe.copies {
+    for copy in &dockerfile.copies {
         let source = copy.source(platform);
         let content = context.get(&source).ok_or_else(|| {
             Error::new(Exit::Workspace, format!("the Dockerfile copies `{source}`, which is not there"))
@@ -79,7 +84,7 @@ fn build(recipe: &Recipe, platform: &Platform, context: &BuildContext, stamp: &S
         diff_ids.push(Digest::of(&archive));
         layers.push(keep(LAYER, gzip(&archive)?));
     }
-    let config = keep(CONFIG, json(&config(recipe, platform, diff_ids, stamp)?)?);
+    let config = keep(CONFIG, json(&config(dockerfile, platform, diff_ids, stamp)?)?);
     let manifest = ImageManifest {
         schema_version: 2,
         media_type: Some(MANIFEST.into()),
@@ -92,8 +97,8 @@ fn build(recipe: &Recipe, platform: &Platform, context: &BuildContext, stamp: &S
     Ok(Built { descriptor, blobs })
 }
 
-fn config(recipe: &Recipe, platform: &Platform, diff_ids: Vec<Digest>, stamp: &Stamp) -> Result<ImageConfig> {
-    let mut execution = recipe.execution.clone();
+fn config(dockerfile: &Dockerfile, platform: &Platform, diff_ids: Vec<Digest>, stamp: &Stamp) -> Result<ImageConfig> {
+    let mut execution = dockerfile.execution.clone();
     execution.labels = stamp.labels.clone();
     Ok(ImageConfig {
         created: rfc3339(stamp.time)?,
@@ -129,7 +134,7 @@ mod tests {
     }
 
     fn image(time: i64) -> Layout {
-        let recipe = Recipe::parse(
+        let dockerfile = Dockerfile::parse(
             "FROM scratch\nARG TARGETPLATFORM\nCOPY ${TARGETPLATFORM}/demo /usr/local/bin/demo\nUSER 1000\n",
         )
         .unwrap();
@@ -138,7 +143,7 @@ mod tests {
             ("linux/arm64/demo".to_owned(), b"arm".to_vec()),
         ]);
         let stamp = Stamp { labels: BTreeMap::from([("a".into(), "b".into())]), time };
-        assemble(&recipe, &[platform("linux/amd64"), platform("linux/arm64")], &context, &stamp).unwrap()
+        assemble(&dockerfile, &[platform("linux/amd64"), platform("linux/arm64")], &context, &stamp).unwrap()
     }
 
     #[test]
@@ -185,9 +190,9 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_in_the_context_is_an_error_that_names_it() {
-        let recipe = Recipe::parse("FROM scratch\nCOPY nothing /nothing\n").unwrap();
+        let dockerfile = Dockerfile::parse("FROM scratch\nCOPY nothing /nothing\n").unwrap();
         let stamp = Stamp { labels: Annotations::new(), time: 0 };
-        let error = assemble(&recipe, &[platform("linux/amd64")], &BuildContext::new(), &stamp).unwrap_err();
+        let error = assemble(&dockerfile, &[platform("linux/amd64")], &BuildContext::new(), &stamp).unwrap_err();
         assert!(error.what.contains("`nothing`"));
     }
 }

@@ -1,6 +1,6 @@
 //! What a published image says of itself, by its labels (OCI image specification, "Pre-Defined Annotation Keys").
 
-use crate::image::layout::{Digest, Platform, PlatformImage};
+use crate::oci::{Digest, Platform, PlatformImage};
 
 /// The label that holds the version.
 pub const VERSION: &str = "org.opencontainers.image.version";

@@ -12,12 +12,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
-use crate::image::layout::{Digest, Layout, Platform, PlatformImage};
 use crate::image::waivers::{self, Finding, Judgement, Waiver, Waivers};
-use crate::process::{Call, Running};
-use crate::tools;
+use crate::oci::{Digest, Layout, Platform, PlatformImage};
+use crate::sys::children::{Call, Running};
+use crate::sys::files;
+use crate::sys::tools;
 use crate::ui;
 
 /// Releases of Trivy that stole credentials (CVE-2026-33634).
@@ -98,11 +98,11 @@ impl Scanner {
     /// # Errors
     /// A critical vulnerability was found, fixed upstream or not, that nobody waived; or the scan itself went wrong.
     pub fn scan(&self, image: &Layout, package: &str, waivers: &Waivers, folder: &Path) -> Result<Verdict> {
-        disk::remove(folder)?;
+        files::remove(folder)?;
         let parts = image.platforms()?;
         finish(parts.iter().map(|part| self.start(image, part, folder)))?;
         finish(parts.iter().map(|part| self.convert(part, folder)))?;
-        disk::remove(&folder.join(WORK))?;
+        files::remove(&folder.join(WORK))?;
         let mut findings = Vec::new();
         for part in &parts {
             let report = read_report(part, folder)?;
@@ -162,18 +162,18 @@ impl Scanner {
     /// A call that reads no settings but ours.
     fn call(&self, command: &str, work: &Path) -> Result<Call> {
         let empty = work.join("empty");
-        disk::replace(&empty, b"")?;
+        files::replace(&empty, b"")?;
         Ok(sealed(&self.program, &work.join("home"))
             .args([command, "--quiet"])
             .args(["--config".as_ref(), empty.as_os_str(), "--ignorefile".as_ref(), empty.as_os_str()])
             .args(["--cache-dir".as_ref(), self.cache.as_os_str()])
-            .within(work))
+            .current_dir(work))
     }
 }
 
 /// A call of the scanner with nothing of ours in its environment, and `home` instead of the caller's.
 fn sealed(program: &Path, home: &Path) -> Call {
-    Call::new(program).with_only_env(&ENVIRONMENT).env("HOME", home)
+    Call::new(program).env_only(&ENVIRONMENT).env("HOME", home)
 }
 
 /// Waits for calls that run side by side.
@@ -185,10 +185,10 @@ fn finish(started: impl Iterator<Item = Result<Running>>) -> Result<()> {
 /// Says in a SARIF report which platform it is of: code scanning takes two reports of one tool only where their categories differ.
 fn categorize(part: &PlatformImage, folder: &Path) -> Result<()> {
     let path = folder.join(format!("{}.sarif", report_name(part)));
-    let bytes = disk::read(&path)?.unwrap_or_default();
+    let bytes = files::read(&path)?.unwrap_or_default();
     let sarif = serde_json::from_slice(&bytes)
         .context(Exit::Scanner, || format!("Trivy wrote no SARIF for {}", part.platform))?;
-    disk::replace(&path, with_category(sarif, &format!("image/{}/", report_name(part))).to_string().as_bytes())
+    files::replace(&path, with_category(sarif, &format!("image/{}/", report_name(part))).to_string().as_bytes())
 }
 
 /// Every run of a report, in that category. GitHub's documentation: it is what stands before the last slash of this id.
@@ -200,7 +200,7 @@ fn with_category(mut sarif: Value, category: &str) -> Value {
 }
 
 fn read_report(part: &PlatformImage, folder: &Path) -> Result<Report> {
-    let bytes = disk::read(&folder.join(format!("{}.json", report_name(part))))?.unwrap_or_default();
+    let bytes = files::read(&folder.join(format!("{}.json", report_name(part))))?.unwrap_or_default();
     serde_json::from_slice(&bytes).context(Exit::Scanner, || format!("Trivy wrote no report for {}", part.platform))
 }
 
@@ -262,7 +262,7 @@ fn database_age_hours(cache: &Path) -> Result<i64> {
             .remedy("trivy image --download-db-only")
     };
     let folder = cache.join("db");
-    let metadata = disk::read(&folder.join("metadata.json"))?;
+    let metadata = files::read(&folder.join("metadata.json"))?;
     let Some(metadata) = metadata.filter(|_| folder.join("trivy.db").is_file()) else {
         return Err(unusable(format!("there is none in {}", folder.display())));
     };

@@ -10,9 +10,9 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use toml_edit::{DocumentMut, Item, Table, Value};
 
-use crate::disk;
 use crate::error::{Error, Exit, Result};
-use crate::image::layout::{Digest, Platform};
+use crate::oci::{Digest, Platform};
+use crate::sys::files;
 
 /// The file in the workspace root that is read where none is named.
 pub const FILE: &str = "waivers.toml";
@@ -95,7 +95,7 @@ impl Waivers {
     /// There is no file of that name; anything in it is missing, unknown or too long.
     pub fn read(root: &Path, named: Option<&Path>) -> Result<Self> {
         let path = named.map_or_else(|| root.join(FILE), Path::to_owned);
-        match disk::read(&path)? {
+        match files::read(&path)? {
             Some(bytes) => Waivers::parse(&path.display().to_string(), &bytes, today()),
             None if named.is_none() => Ok(Waivers::default()),
             None => Err(Error::new(Exit::Workspace, format!("there is no file of waivers at {}", path.display()))),

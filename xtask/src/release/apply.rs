@@ -11,8 +11,10 @@ use crate::config::Workspace;
 use crate::error::{Error, Exit, Result};
 use crate::image::embedded::BuildContext;
 use crate::image::labels::ImageFacts;
-use crate::image::layout::{self, Digest, Layout};
 use crate::image::waivers::Waivers;
+use crate::local::turn;
+use crate::oci::{self, Digest, Layout};
+use crate::release::Options;
 use crate::release::destination::Destination;
 use crate::release::pipeline::Pipeline;
 use crate::release::plan::{self, ImagePlan, Plan};
@@ -20,7 +22,6 @@ use crate::release::publish::Put;
 use crate::release::report::Report;
 use crate::release::step::{Planned, State, Step};
 use crate::release::verify::Proof;
-use crate::release::{Options, take_turn};
 use crate::ui;
 
 /// Releases: plans, applies the plan, and plans again where it lost a race.
@@ -29,9 +30,11 @@ use crate::ui;
 /// Everything that stops a step, and all that is known to be in the way before the first one at once.
 pub fn run(root: &Path, options: &Options) -> Result<Report> {
     const PLANS: usize = 10;
-    let _turn = take_turn(root)?;
+    let _turn = turn::take(root)?;
     if options.init {
-        repository::put_first(&*Destination::named(&Workspace::find(root)?, &options.target)?.store)?;
+        let workspace = Workspace::find(root)?;
+        let destination = Destination::named(&workspace, &options.target, options.connector.as_ref())?;
+        repository::put_first(&*destination.store)?;
     }
     let pipeline = Pipeline::open(root, options)?.bump()?;
     let _served = pipeline.destination.serve()?;
@@ -92,7 +95,7 @@ impl<'p> Run<'p> {
         plan::check(&steps)?;
         match image {
             ImagePlan::Adopt(facts) => {
-                ui::note("Adopted", format_args!("image {} ({})", facts.digest, layout::list(&facts.platforms)));
+                ui::note("Adopted", format_args!("image {} ({})", facts.digest, oci::platform_names(&facts.platforms)));
                 self.image = Some(facts);
             }
             ImagePlan::Replace(why) => {

@@ -10,29 +10,29 @@ use toml_edit::{DocumentMut, Item, value};
 use crate::chart::manifest::ChartManifest;
 use crate::config::Workspace;
 use crate::error::{Context, Error, Exit, Result};
-use crate::moment;
-use crate::source::Source;
+use crate::git::Worktree;
+use crate::sys::time;
 
 /// The files that a bump to `version` changes, with their new contents; empty where the tree says that version already.
 ///
 /// # Errors
 /// A file is missing or malformed.
-pub fn edits(workspace: &Workspace, source: &Source, version: &Version) -> Result<BTreeMap<String, Vec<u8>>> {
+pub fn edits(workspace: &Workspace, worktree: &Worktree, version: &Version) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut edits = BTreeMap::new();
     if workspace.package.version == *version {
         return Ok(edits);
     }
     let member = format!("{}/Cargo.toml", workspace.package.folder);
-    let inherited = inherits_version(&required(source, &member)?)?;
+    let inherited = inherits_version(&required(worktree, &member)?)?;
     let manifest = if inherited { "Cargo.toml".to_owned() } else { member };
     let chart = format!("{}/Chart.yaml", workspace.chart);
-    let text = cargo_manifest(&required(source, &manifest)?, inherited, version)?;
+    let text = cargo_manifest(&required(worktree, &manifest)?, inherited, version)?;
     edits.insert(manifest, text.into_bytes());
-    let lock = cargo_lock(&required(source, "Cargo.lock")?, &workspace.package.name, version)?;
+    let lock = cargo_lock(&required(worktree, "Cargo.lock")?, &workspace.package.name, version)?;
     edits.insert("Cargo.lock".into(), lock.into_bytes());
-    edits.insert(chart.clone(), chart_manifest(&required(source, &chart)?, version)?.into_bytes());
-    if let Some(text) = source.text("CHANGELOG.md")? {
-        edits.insert("CHANGELOG.md".into(), changelog(&text, version, source.commit_time)?.into_bytes());
+    edits.insert(chart.clone(), chart_manifest(&required(worktree, &chart)?, version)?.into_bytes());
+    if let Some(text) = worktree.text("CHANGELOG.md")? {
+        edits.insert("CHANGELOG.md".into(), changelog(&text, version, worktree.commit_time)?.into_bytes());
     }
     Ok(edits)
 }
@@ -57,8 +57,8 @@ pub fn check_agreement(workspace: &Workspace, chart: &ChartManifest) -> Result<(
         .remedy(format!("make them all {version}: one number names crate, chart, image and tag")))
 }
 
-fn required(source: &Source, path: &str) -> Result<String> {
-    source.text(path)?.ok_or_else(|| {
+fn required(worktree: &Worktree, path: &str) -> Result<String> {
+    worktree.text(path)?.ok_or_else(|| {
         Error::new(Exit::Workspace, format!("{path} is missing")).remedy(format!("restore it: git checkout -- {path}"))
     })
 }
@@ -88,7 +88,7 @@ fn cargo_lock(text: &str, package: &str, version: &Version) -> Result<String> {
     let mut document: DocumentMut = text.parse().context(Exit::Workspace, || "Cargo.lock is not valid TOML".into())?;
     let packages = document.get_mut("package").and_then(Item::as_array_of_tables_mut);
     let ours = packages.into_iter().flat_map(|packages| packages.iter_mut()).filter(|table| {
-        // A crate of the workspace has no source.
+        // A crate of the workspace has no worktree.
         table.get("name").and_then(Item::as_str) == Some(package) && !table.contains_key("source")
     });
     let mut ours: Vec<_> = ours.collect();
@@ -156,7 +156,7 @@ fn changelog(text: &str, version: &Version, time: i64) -> Result<String> {
         return Err(Error::new(Exit::Workspace, "CHANGELOG.md has no line `## [Unreleased]`")
             .remedy("put one above the newest version, with what is new below it"));
     };
-    Ok(format!("{before}{HEADING}\n## [{version}] - {}\n{after}", moment::day(time)?))
+    Ok(format!("{before}{HEADING}\n## [{version}] - {}\n{after}", time::day(time)?))
 }
 
 #[cfg(test)]

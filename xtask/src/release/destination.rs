@@ -5,26 +5,28 @@
 //! and no tree that is in order.
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use semver::Version;
 
-use crate::cdn::Cdn;
+use crate::chart::cdn::Cdn;
 use crate::chart::index::FILE;
 use crate::chart::manifest;
 use crate::chart::repository::{self, Change, Snapshot};
+use crate::chart::store::Store;
 use crate::config::{self, Target, Workspace};
-use crate::error::Result;
-use crate::git::Listed;
+use crate::connector::{Connector, Seams};
+use crate::error::{Error, Exit, Result};
 use crate::image::labels::ImageFacts;
-use crate::image::layout::Digest;
-use crate::image::registry::{LayoutFolder, Registry};
+use crate::local;
+use crate::local::server::LocalServer;
+use crate::oci::Digest;
+use crate::oci::registry::Registry;
+use crate::release::decision::Listed;
 use crate::release::version;
-use crate::serve::LocalServer;
-use crate::store::Store;
-use crate::store::directory::Directory;
+use crate::sys::http::Anonymous;
 
 /// Everything that a target publishes into, for one chart.
 pub struct Destination {
@@ -40,6 +42,8 @@ pub struct Destination {
     pub store: Box<dyn Store>,
     /// The caches before them, where there are any.
     pub cdn: Option<Box<dyn Cdn>>,
+    /// An anonymous user of it.
+    pub user: Anonymous,
     root: PathBuf,
     seen: RefCell<Option<Rc<Snapshot>>>,
     /// The writing of the index that users are known to see, or to see soon.
@@ -51,22 +55,29 @@ impl Destination {
     ///
     /// # Errors
     /// There is no such target, or no chart; the machine cannot start what is needed to ask.
-    pub fn named(workspace: &Workspace, target: &str) -> Result<Self> {
+    pub fn named(workspace: &Workspace, target: &str, connector: Option<&Connector>) -> Result<Self> {
         let target = workspace.target(target)?;
-        Self::open(workspace, target, manifest::name_in(&workspace.root.join(&workspace.chart))?)
+        Self::open(workspace, target, manifest::name_in(&workspace.root.join(&workspace.chart))?, connector)
     }
 
     /// A target, for the chart of that name.
     ///
     /// # Errors
     /// The machine cannot start what is needed to ask.
-    pub fn open(workspace: &Workspace, target: Target, chart: String) -> Result<Self> {
-        let (registry, store, cdn) = match &target.place {
-            config::Location::Folder(folder) => {
+    pub fn open(workspace: &Workspace, target: Target, chart: String, connector: Option<&Connector>) -> Result<Self> {
+        let Seams { registry, store, cdn, user } = match (&target.location, connector) {
+            (config::Location::Folder(folder), _) => {
                 let folder = workspace.root.join(folder);
-                (Box::new(registry(&folder)) as Box<dyn Registry>, Box::new(store(&folder)) as Box<dyn Store>, None)
+                let user = Anonymous::new(target.timeout());
+                Seams {
+                    registry: Box::new(local::registry(&folder)),
+                    store: Box::new(local::store(&folder)),
+                    cdn: None,
+                    user,
+                }
             }
-            config::Location::Remote(remote) => open_remote(remote, &target)?,
+            (config::Location::Remote(remote), Some(connector)) => (connector.open)(&target, remote)?,
+            (config::Location::Remote(_), None) => return Err(out_of_reach(&target)),
         };
         Ok(Destination {
             target,
@@ -75,6 +86,7 @@ impl Destination {
             registry,
             store,
             cdn,
+            user,
             root: workspace.root.clone(),
             seen: RefCell::default(),
             announced: RefCell::default(),
@@ -86,7 +98,7 @@ impl Destination {
     /// # Errors
     /// The folder's port is in use by something else.
     pub fn serve(&self) -> Result<Option<LocalServer>> {
-        let config::Location::Folder(folder) = &self.target.place else { return Ok(None) };
+        let config::Location::Folder(folder) = &self.target.location else { return Ok(None) };
         LocalServer::reach(&self.root.join(folder), &self.target).map(Some)
     }
 
@@ -164,51 +176,10 @@ impl Destination {
     }
 }
 
-/// A registry, a store, and what is before it.
-type Seams = (Box<dyn Registry>, Box<dyn Store>, Option<Box<dyn Cdn>>);
-
-#[cfg(feature = "remote")]
-fn open_remote(remote: &config::Remote, target: &Target) -> Result<Seams> {
-    let aws = Rc::new(crate::aws::Aws::new(remote)?);
-    let registry = Box::new(crate::image::remote::Remote::new(target)?);
-    let store = Box::new(crate::store::s3::Bucket::new(Rc::clone(&aws)));
-    Ok((registry, store, Some(Box::new(crate::cdn::cloudfront::Distribution::new(aws)))))
-}
-
-#[cfg(not(feature = "remote"))]
-fn open_remote(_: &config::Remote, target: &Target) -> Result<Seams> {
-    use crate::error::{Error, Exit};
-    Err(Error::new(Exit::Failure, format!("this build of xtask cannot reach target `{}`", target.name))
-        .because("it was compiled without the feature `remote`")
-        .remedy("cargo run --package xtask --features remote -- followed by the same arguments"))
-}
-
-/// The image's layout within a published folder.
-pub fn image_folder(folder: &Path) -> PathBuf {
-    folder.join("image")
-}
-
-/// The chart's layout within a published folder, for `helm pull oci://…`.
-pub fn chart_folder(folder: &Path) -> PathBuf {
-    folder.join("chart")
-}
-
-/// The lock by which writers of a published folder take turns.
-pub fn lock_file(folder: &Path) -> PathBuf {
-    folder.join(".lock")
-}
-
-/// The registry of a published folder.
-pub fn registry(folder: &Path) -> LayoutFolder {
-    LayoutFolder::new(image_folder(folder), lock_file(folder))
-}
-
-/// The registry of a published folder's chart.
-pub fn chart_registry(folder: &Path) -> LayoutFolder {
-    LayoutFolder::new(chart_folder(folder), lock_file(folder))
-}
-
-/// The chart store of a published folder.
-pub fn store(folder: &Path) -> Directory {
-    Directory::new(folder.to_owned(), lock_file(folder))
+fn out_of_reach(target: &Target) -> Error {
+    Error::new(
+        Exit::Failure,
+        format!("target `{}` is beyond this machine, where this program reaches nothing", target.name),
+    )
+    .remedy("cargo run --package xtask-remote -- followed by the same arguments")
 }

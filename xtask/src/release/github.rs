@@ -11,11 +11,11 @@ use std::time::Duration;
 use semver::Version;
 use serde::Deserialize;
 
-use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
-use crate::http::{Anonymous, Answer};
-use crate::release::version::version_tags;
-use crate::retry::{Failure, retry};
+use crate::git::name_of_tag;
+use crate::sys::files;
+use crate::sys::http::{Anonymous, Answer};
+use crate::sys::retry::{Failure, retry};
 
 /// The environment's variables.
 pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
@@ -33,8 +33,8 @@ pub struct Facts {
 ///
 /// # Errors
 /// Everything that does not agree, at once; GitHub cannot be asked.
-pub fn check(version: &Version, variables: Variables) -> Result<()> {
-    facts(version, variables)?.map_or(Ok(()), |facts| judge(version, &facts))
+pub fn check(version: &Version, user: &Anonymous, variables: Variables) -> Result<()> {
+    facts(version, user, variables)?.map_or(Ok(()), |facts| judge(version, &facts))
 }
 
 /// Decides.
@@ -42,7 +42,7 @@ pub fn check(version: &Version, variables: Variables) -> Result<()> {
 /// # Errors
 /// Everything that does not agree, at once.
 pub fn judge(version: &Version, facts: &Facts) -> Result<()> {
-    let [tag, _] = version_tags(version);
+    let tag = name_of_tag(version);
     let mut problems = Vec::new();
     if let Some(other) = facts.tag.as_ref().filter(|ordered| **ordered != tag) {
         problems.push((
@@ -71,16 +71,16 @@ pub fn judge(version: &Version, facts: &Facts) -> Result<()> {
 ///
 /// # Errors
 /// GitHub does not answer, or not as documented.
-pub fn facts(version: &Version, variables: Variables) -> Result<Option<Facts>> {
+pub fn facts(version: &Version, user: &Anonymous, variables: Variables) -> Result<Option<Facts>> {
     let set = |name: &str| variables(name).filter(|value| !value.is_empty());
     let (Some("true"), Some(repository)) = (set("GITHUB_ACTIONS").as_deref(), set("GITHUB_REPOSITORY")) else {
         return Ok(None);
     };
     let tag = ordered_tag(variables);
-    let [name, _] = version_tags(version);
+    let name = name_of_tag(version);
     let api = set("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".into());
     let url = format!("{api}/repos/{repository}/releases/tags/{name}");
-    let prerelease = match ask(&url, set("GITHUB_TOKEN").as_deref())? {
+    let prerelease = match ask(user, &url, set("GITHUB_TOKEN").as_deref())? {
         Some(tick) => Some(tick),
         None => ticked_in_event(set("GITHUB_EVENT_PATH").as_deref())?,
     };
@@ -94,19 +94,23 @@ pub fn ordered_tag(variables: Variables) -> Option<String> {
     Some(reference.strip_prefix("refs/tags/")?.to_owned())
 }
 
+/// Whether a run was started by the version's own tag, or by the release of that tag.
+pub fn is_ordered_by_tag(variables: Variables, version: &Version) -> bool {
+    ordered_tag(variables) == Some(name_of_tag(version))
+}
+
 #[derive(Deserialize)]
-struct Release {
+struct GithubRelease {
     prerelease: bool,
 }
 
 /// The tick of a release that there is.
-fn ask(url: &str, token: Option<&str>) -> Result<Option<bool>> {
+fn ask(user: &Anonymous, url: &str, token: Option<&str>) -> Result<Option<bool>> {
     const ATTEMPTS: usize = 4;
     const FIRST_PAUSE: Duration = Duration::from_millis(400);
     let authorization = token.map(|token| format!("Bearer {token}"));
     let mut headers = vec![("accept", "application/vnd.github+json"), ("user-agent", "xtask")];
     headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
-    let user = Anonymous::new(url);
     retry(ATTEMPTS, FIRST_PAUSE, || {
         let refused = |answer: &Answer| {
             let said = format!("status {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
@@ -116,7 +120,8 @@ fn ask(url: &str, token: Option<&str>) -> Result<Option<bool>> {
         };
         match user.get(url, &headers) {
             Ok(Answer { status: 200, body, .. }) => {
-                let release: Release = serde_json::from_slice(&body).context(Exit::Environment, || unknown(url))?;
+                let release: GithubRelease =
+                    serde_json::from_slice(&body).context(Exit::Environment, || unknown(url))?;
                 Ok(Some(release.prerelease))
             }
             Ok(Answer { status: 404, .. }) => Ok(None),
@@ -139,9 +144,9 @@ fn unknown(url: &str) -> String {
 fn ticked_in_event(path: Option<&str>) -> Result<Option<bool>> {
     #[derive(Deserialize)]
     struct Event {
-        release: Option<Release>,
+        release: Option<GithubRelease>,
     }
-    let Some(bytes) = path.map(|path| disk::read(Path::new(path))).transpose()?.flatten() else { return Ok(None) };
+    let Some(bytes) = path.map(|path| files::read(Path::new(path))).transpose()?.flatten() else { return Ok(None) };
     let event: Event =
         serde_json::from_slice(&bytes).context(Exit::Environment, || "GITHUB_EVENT_PATH cannot be used".into())?;
     Ok(event.release.map(|release| release.prerelease))
@@ -194,6 +199,24 @@ mod tests {
     #[test]
     fn outside_of_actions_nobody_is_asked() {
         let nothing = |name: &str| (name == "GITHUB_REPOSITORY").then(|| "a/b".to_owned());
-        assert_eq!(facts(&"3.0.0".parse().unwrap(), &nothing).unwrap(), None);
+        let user = Anonymous::new(Duration::from_secs(1));
+        assert_eq!(facts(&"3.0.0".parse().unwrap(), &user, &nothing).unwrap(), None);
+    }
+
+    #[test]
+    fn x1_a_run_is_ordered_by_its_tag_only_in_ci_and_only_by_its_own() {
+        let ordered = |actions: &'static str, reference: &'static str| {
+            let variable = move |name: &str| match name {
+                "GITHUB_ACTIONS" => Some(actions.to_owned()),
+                "GITHUB_REF" => Some(reference.to_owned()),
+                _ => None,
+            };
+            is_ordered_by_tag(&variable, &Version::new(3, 1, 0))
+        };
+        assert!(ordered("true", "refs/tags/v3.1.0"));
+        assert!(!ordered("true", "refs/tags/v3.1.0-rc.1"));
+        assert!(!ordered("true", "refs/heads/v3.1.0"));
+        assert!(!ordered("", "refs/tags/v3.1.0"));
+        assert!(!is_ordered_by_tag(&|_| None, &Version::new(3, 1, 0)));
     }
 }

@@ -3,21 +3,21 @@
 use std::path::PathBuf;
 
 use crate::config::{Builder, Scan};
-use crate::disk;
 use crate::error::{Error, Exit, Result};
 use crate::image::buildx::{self, Buildx};
 use crate::image::compile::{self, Toolchains};
+use crate::image::dockerfile::Dockerfile;
 use crate::image::embedded::{self, BuildContext, Stamp};
 use crate::image::labels::{self, ImageFacts};
-use crate::image::layout::{self, Annotations, Digest, Layout, Platform};
-use crate::image::recipe::Recipe;
 use crate::image::scan::{Scanner, Verdict};
 use crate::image::waivers::Waivers;
-use crate::moment::rfc3339;
+use crate::oci::{self, Annotations, Digest, Layout, Platform};
 use crate::release::pipeline::{Pipeline, auditable};
 use crate::release::plan::ImagePlan;
 use crate::release::version;
-use crate::tools;
+use crate::sys::files;
+use crate::sys::time::rfc3339;
+use crate::sys::tools;
 use crate::ui;
 
 impl Pipeline {
@@ -127,7 +127,7 @@ impl Pipeline {
     /// It cannot be written.
     pub fn stage(&self) -> Result<PathBuf> {
         let folder = self.work("source");
-        self.source.copy_to(&folder)?;
+        self.worktree.copy_to(&folder)?;
         Ok(folder)
     }
 
@@ -145,17 +145,17 @@ impl Pipeline {
     pub(super) fn assemble(&self, context: &BuildContext) -> Result<Layout> {
         let toolchains = self.toolchains()?;
         let dockerfile = format!("{}/Dockerfile", self.workspace.package.folder);
-        let recipe = self.source.text(&dockerfile)?.ok_or_else(|| {
+        let dockerfile = self.worktree.text(&dockerfile)?.ok_or_else(|| {
             Error::new(Exit::Workspace, format!("{dockerfile} is missing")).because("it says what is in the image")
         })?;
         let platforms: Vec<Platform> = toolchains.found.keys().cloned().collect();
         let stamp = Stamp { labels: self.labels(toolchains, auditable())?, time: self.release.time };
         let layout = match self.buildx()? {
-            None => embedded::assemble(&Recipe::parse(&recipe)?, &platforms, context, &stamp)?,
-            Some(buildx) => buildx::assemble(&recipe, &platforms, context, &stamp, &buildx)?,
+            None => embedded::assemble(&Dockerfile::parse(&dockerfile)?, &platforms, context, &stamp)?,
+            Some(buildx) => buildx::assemble(&dockerfile, &platforms, context, &stamp, &buildx)?,
         };
         layout.write(&self.work("image"))?;
-        ui::status("Built", format_args!("image {} for {}", layout.digest, layout::list(&platforms)));
+        ui::status("Built", format_args!("image {} for {}", layout.digest, oci::platform_names(&platforms)));
         Ok(layout)
     }
 
@@ -171,7 +171,7 @@ impl Pipeline {
     }
 
     fn fetch(&self, digest: &Digest) -> Result<Layout> {
-        layout::collect(digest, &|part, digest| self.destination.registry.fetch(part, digest))
+        oci::collect(digest, &|part, digest| self.destination.registry.fetch(part, digest))
     }
 
     /// The labels of I8, and what else can be read from the image: the compilers, and whether it can be scanned.
@@ -218,7 +218,7 @@ impl Pipeline {
                 Verdict::skipped(layout.digest.clone(), reason)
             }
         };
-        disk::replace(&self.verdict_file(&layout.digest), &layout::json(&verdict)?)?;
+        files::replace(&self.verdict_file(&layout.digest), &oci::json(&verdict)?)?;
         Ok(verdict)
     }
 
@@ -239,7 +239,7 @@ impl Pipeline {
 
     /// What was found out about an image, where that is enough for the target: one that insists on a scan takes no excuse.
     fn verdict(&self, digest: &Digest) -> Result<Option<Verdict>> {
-        let kept = disk::read(&self.verdict_file(digest))?;
+        let kept = files::read(&self.verdict_file(digest))?;
         let verdict = kept.and_then(|bytes| serde_json::from_slice::<Verdict>(&bytes).ok());
         let excuse_allowed = self.target().scan == Scan::IfInstalled;
         let enough = |verdict: &Verdict| verdict.scanner.is_some() || excuse_allowed;

@@ -4,17 +4,17 @@
 //! same command finishes what a killed run began, and a finished release is a no-op. What users follow (the index, then the floating
 //! tags) moves last.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use semver::Version;
 
-use crate::disk::Lock;
-use crate::error::Result;
-use crate::ui;
+use crate::connector::Connector;
 
 pub mod apply;
 pub mod bump;
+pub mod decision;
 pub mod destination;
+pub mod doctor;
 pub mod github;
 pub mod image;
 pub mod observe;
@@ -47,6 +47,8 @@ pub struct Options {
     pub builder: Option<String>,
     /// The file of waivers [default: the one in the workspace root].
     pub waivers: Option<PathBuf>,
+    /// The way to targets beyond this machine, where there is one.
+    pub connector: Option<Connector>,
 }
 
 /// What is released: decided once, never changed.
@@ -58,19 +60,4 @@ pub struct Release {
     pub revision: String,
     /// The commit's time, in seconds since 1970.
     pub time: i64,
-}
-
-/// One run at a time in one folder: the staging copy and the build are shared.
-///
-/// # Errors
-/// The lock file cannot be made.
-pub fn take_turn(root: &Path) -> Result<Lock> {
-    let path = root.join("target/xtask/run.lock");
-    match Lock::attempt(&path)? {
-        Some(lock) => Ok(lock),
-        None => {
-            ui::note("Waiting", "for another run in this folder to end");
-            Lock::wait(&path)
-        }
-    }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::chart::package::{self, RELEASED_IMAGE};
+use crate::chart::archive::{self, RELEASED_IMAGE};
 use crate::error::Result;
 use crate::image::labels::ImageFacts;
-use crate::image::layout::Digest;
+use crate::oci::Digest;
 use crate::release::pipeline::Pipeline;
 use crate::release::plan::{self, Archive, ImagePlan, Images, Listing, Plan, World};
 use crate::release::{promote, verify, version};
@@ -61,7 +61,7 @@ impl Pipeline {
     }
 
     fn named_image(&self, archive: &[u8]) -> Option<ImageFacts> {
-        let manifest = package::manifest(&package::unpack(archive).ok()?).ok()?;
+        let manifest = archive::manifest(&archive::unpack(archive).ok()?).ok()?;
         let digest: Digest = manifest.annotations.get(RELEASED_IMAGE)?.rsplit_once('@')?.1.parse().ok()?;
         self.destination.facts(&digest).ok()
     }
@@ -90,6 +90,6 @@ impl Pipeline {
         if self.destination.cdn.is_none() || listing.entry.is_none() {
             return Ok(None);
         }
-        verify::listed(self.target(), &self.chart.name, &self.release.version.to_string())
+        verify::listed(&self.destination, &self.release.version.to_string())
     }
 }

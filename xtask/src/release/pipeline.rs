@@ -4,19 +4,19 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::chart::archive::{self, ChartFiles};
 use crate::chart::manifest::ChartManifest;
-use crate::chart::package::{self, ChartFiles};
 use crate::config::{self, Target, Workspace};
 use crate::error::{Error, Exit, Result};
-use crate::git::{self, Decision, Purpose, Standing, Tagged};
+use crate::git::{Publishable, Purpose, Repository, Tagged, Worktree};
 use crate::image::compile::{self, Toolchains};
 use crate::image::labels::ImageFacts;
-use crate::image::layout::Platform;
+use crate::oci::Platform;
+use crate::release::decision::{self, Decision};
 use crate::release::destination::Destination;
 use crate::release::plan::{self, Compilers, Trust, Wanted};
 use crate::release::{Options, Release, bump, github, version};
-use crate::source::Source;
-use crate::tools;
+use crate::sys::tools;
 use crate::ui;
 
 /// A release, and everything it is made of and published to.
@@ -27,13 +27,14 @@ pub struct Pipeline {
     pub destination: Destination,
     pub(super) options: Options,
     pub(super) workspace: Workspace,
-    pub(super) source: Source,
+    pub(super) worktree: Worktree,
+    repository: Repository,
     pub(super) chart: ChartManifest,
     files: ChartFiles,
     /// What the version changes in the tree.
     edits: BTreeMap<String, Vec<u8>>,
     /// Where the commit stands, once it is known to be where others can have it.
-    pub(super) standing: Option<Standing>,
+    pub(super) standing: Option<Publishable>,
     toolchains: OnceCell<Toolchains>,
 }
 
@@ -45,16 +46,17 @@ impl Pipeline {
     pub fn open(root: &Path, options: &Options) -> Result<Self> {
         let workspace = Workspace::find(root)?;
         let target = workspace.target(&options.target)?;
-        let source = Source::read(&workspace.root)?;
-        check_ignored(&source, &target)?;
-        let chart = package::manifest(&chart_files(&workspace, &source)?)?;
+        let repository = Repository::at(&workspace.root);
+        let worktree = Worktree::read(&repository)?;
+        check_ignored(&worktree, &target)?;
+        let chart = archive::manifest(&chart_files(&workspace, &worktree)?)?;
         bump::check_agreement(&workspace, &chart)?;
-        let destination = Destination::open(&workspace, target, chart.name)?;
+        let destination = Destination::open(&workspace, target, chart.name, options.connector.as_ref())?;
         let current = &workspace.package.version;
         let version = match &options.bump {
             bump if destination.target.is_remote() => {
                 let listed = |version: &semver::Version| Ok(destination.listed(version));
-                match git::decide(bump.as_ref(), current, &listed, &source.revision())? {
+                match decision::decide(bump.as_ref(), current, &listed, &worktree.revision())? {
                     Decision::AsIs | Decision::Unknown(None) => current.clone(),
                     Decision::Bump(version) | Decision::Unknown(Some(version)) => version,
                 }
@@ -63,12 +65,12 @@ impl Pipeline {
             None => current.clone(),
         };
         version::check(&version, &workspace.first_version)?;
-        let edits = bump::edits(&workspace, &source, &version)?;
-        let release = Release { version, revision: source.revision(), time: source.commit_time };
-        let source = source.with_edits(edits.clone());
-        let files = chart_files(&workspace, &source)?;
+        let edits = bump::edits(&workspace, &worktree, &version)?;
+        let release = Release { version, revision: worktree.revision(), time: worktree.commit_time };
+        let worktree = worktree.with_edits(edits.clone());
+        let files = chart_files(&workspace, &worktree)?;
         Ok(Pipeline {
-            chart: package::manifest(&files)?,
+            chart: archive::manifest(&files)?,
             destination,
             edits,
             options: options.clone(),
@@ -76,7 +78,8 @@ impl Pipeline {
             toolchains: OnceCell::new(),
             release,
             workspace,
-            source,
+            worktree,
+            repository,
             files,
         })
     }
@@ -89,7 +92,7 @@ impl Pipeline {
         if !self.target().is_remote() {
             return Ok(());
         }
-        github::check(&self.workspace.package.version, &|name| std::env::var(name).ok())
+        github::check(&self.workspace.package.version, &self.destination.user, &|name| std::env::var(name).ok())
     }
 
     /// For a target beyond this machine: commits the version where the tree does not say it yet, and makes sure that others can have
@@ -104,17 +107,16 @@ impl Pipeline {
         self.check_order()?;
         // The decision which version this is rests on it.
         self.destination.seen()?.index()?;
-        let (root, version) = (&self.workspace.root, &self.release.version);
         let pipeline = if self.edits.is_empty() {
             self
         } else {
-            git::preflight(root, version, Purpose::Bump)?;
-            let commit = git::commit_bump(root, &self.edits, version)?;
+            let version = &self.release.version;
+            self.repository.preflight(version, Purpose::Bump)?;
+            let commit = self.repository.commit_bump(&self.edits, version)?;
             ui::status("Committed", format_args!("{version} as {}", &commit[..12]));
-            Pipeline::open(root, &self.options)?
+            Pipeline::open(&self.workspace.root, &self.options)?
         };
-        let (root, version) = (&pipeline.workspace.root, &pipeline.release.version);
-        let standing = git::publishable(root, version, pipeline.options.push)?;
+        let standing = pipeline.repository.publishable(&pipeline.release.version, pipeline.options.push)?;
         ui::note("Publishing", format_args!("{} of {}/{}", &standing.commit[..12], standing.remote, standing.branch));
         Ok(Pipeline { standing: Some(standing), ..pipeline })
     }
@@ -123,13 +125,13 @@ impl Pipeline {
     ///
     /// # Errors
     /// Everything that is in the way, at once.
-    pub(super) fn standing(&self) -> Result<Option<Standing>> {
+    pub(super) fn standing(&self) -> Result<Option<Publishable>> {
         if !self.target().is_remote() || self.standing.is_some() {
             return Ok(self.standing.clone());
         }
         self.check_order()?;
         let purpose = if self.edits.is_empty() { Purpose::Publish } else { Purpose::Bump };
-        git::preflight(&self.workspace.root, &self.release.version, purpose).map(Some)
+        self.repository.preflight(&self.release.version, purpose).map(Some)
     }
 
     /// Names the commit of what is published by the tag of its version. True where that was left to do.
@@ -137,9 +139,11 @@ impl Pipeline {
     /// # Errors
     /// The tag names another commit, or the remote refuses it.
     pub(super) fn tag_commit(&self) -> Result<bool> {
-        let Some(Standing { remote, .. }) = &self.standing else { return Ok(false) };
+        let Some(Publishable { remote, .. }) = &self.standing else { return Ok(false) };
         let Release { version, revision, .. } = &self.release;
-        let tagged = git::tag(&self.workspace.root, version, revision, remote)? == Tagged::Now;
+        // The tag that ordered the run is not ours to make.
+        let tagged = !github::is_ordered_by_tag(&|name| std::env::var(name).ok(), version)
+            && self.repository.tag(version, revision, remote)? == Tagged::Now;
         if tagged {
             ui::status("Tagged", format_args!("{} as v{version} on {remote}", &revision[..12]));
         }
@@ -171,7 +175,7 @@ impl Pipeline {
             strict: self.is_strict(),
             remote: self.target().is_remote(),
             push: self.options.push,
-            ordered_by_tag: git::is_ordered_by_tag(&|name| std::env::var(name).ok(), version),
+            ordered_by_tag: github::is_ordered_by_tag(&|name| std::env::var(name).ok(), version),
             auditable: auditable(),
             compilers: &|| self.compilers(),
             scanner: &|auditable| Ok(self.scanner(auditable)?.map(|scanner| scanner.label)),
@@ -207,13 +211,13 @@ impl Pipeline {
     /// The chart as it is released with an image: its manifest and its archive.
     pub(super) fn pack(&self, image: &ImageFacts) -> Result<(ChartManifest, Vec<u8>)> {
         let target = self.target();
-        let stamp = package::Stamp {
+        let stamp = archive::Stamp {
             image: format!("{}:{}@{}", target.image, self.release.version, image.digest),
             platforms: image.platforms.clone(),
             repository: target.repository.clone(),
         };
-        let (files, manifest) = package::stage(self.files.clone(), &stamp)?;
-        Ok((manifest, package::pack(&files, self.release.time)?))
+        let (files, manifest) = archive::stage(self.files.clone(), &stamp)?;
+        Ok((manifest, archive::pack(&files, self.release.time)?))
     }
 
     /// What this machine can build, where that is enough for the target.
@@ -248,9 +252,9 @@ impl Pipeline {
 }
 
 /// What is published into must not be part of the sources.
-fn check_ignored(source: &Source, target: &Target) -> Result<()> {
-    let config::Location::Folder(folder) = &target.place else { return Ok(()) };
-    if source.ignores(folder)? {
+fn check_ignored(worktree: &Worktree, target: &Target) -> Result<()> {
+    let config::Location::Folder(folder) = &target.location else { return Ok(()) };
+    if worktree.ignores(folder)? {
         return Ok(());
     }
     Err(Error::new(Exit::Workspace, format!("what is published would be part of the sources: {}", folder.display()))
@@ -258,13 +262,13 @@ fn check_ignored(source: &Source, target: &Target) -> Result<()> {
         .remedy(format!("add a line `/{}/` to .gitignore", folder.display())))
 }
 
-fn chart_files(workspace: &Workspace, source: &Source) -> Result<ChartFiles> {
-    let items = source.below(&workspace.chart)?;
+fn chart_files(workspace: &Workspace, worktree: &Worktree) -> Result<ChartFiles> {
+    let items = worktree.below(&workspace.chart)?;
     if items.is_empty() {
         return Err(Error::new(Exit::Workspace, format!("there is no chart in {}", workspace.chart))
             .because("[workspace.metadata.release] names that folder as `chart`"));
     }
-    package::collect(&items)
+    archive::collect(&items)
 }
 
 /// Whether binaries built now would carry their dependency list.

@@ -9,9 +9,9 @@ use semver::Version;
 
 use crate::chart::index::{self, FILE};
 use crate::error::{Error, Exit, Result};
-use crate::git::Standing;
+use crate::git::Publishable;
 use crate::image::labels::ImageFacts;
-use crate::image::layout::{self, Digest, Platform, sha256_hex};
+use crate::oci::{self, Digest, Platform, sha256_hex};
 use crate::release::promote;
 use crate::release::step::{Planned, State, Step};
 use crate::release::version::{self, Bump};
@@ -20,7 +20,7 @@ use crate::release::version::{self, Bump};
 #[derive(Clone, Debug)]
 pub struct World {
     /// Where the checked-out commit stands; nothing for a folder, which anything may be released to.
-    pub commit: Result<Option<Standing>>,
+    pub commit: Result<Option<Publishable>>,
     /// What decides which image is the release's.
     pub images: Images,
     /// What the index says.
@@ -227,13 +227,13 @@ pub fn trusted(facts: &ImageFacts, wanted: &Wanted<'_>) -> Trust {
     if facts.platforms != wanted.platforms {
         let known = facts.platforms.iter().all(|platform| wanted.platforms.contains(platform));
         if wanted.strict || !known {
-            return Trust::Foreign(format!("its platforms are {}", layout::list(&facts.platforms)));
+            return Trust::Foreign(format!("its platforms are {}", oci::platform_names(&facts.platforms)));
         }
         // A machine that can compile nothing has nothing to add.
         let gained = (wanted.compilers)().map(|compilers| compilers.platforms).unwrap_or_default();
         let gained: Vec<Platform> = gained.into_iter().filter(|one| !facts.platforms.contains(one)).collect();
         if !gained.is_empty() {
-            return Trust::Outdated(format!("{} can be built now", layout::list(&gained)));
+            return Trust::Outdated(format!("{} can be built now", oci::platform_names(&gained)));
         }
     }
     if wanted.auditable && !facts.auditable && !wanted.strict {
@@ -286,7 +286,7 @@ impl Planner<'_> {
                 }
             }),
             Some(standing) if !standing.pushed && !push => State::Conflict(standing.not_pushed(version)),
-            Some(Standing { remote, branch, pushed: false, .. }) => {
+            Some(Publishable { remote, branch, pushed: false, .. }) => {
                 State::ToDo(format!("its commit is pushed to {remote}/{branch}"))
             }
             _ => State::Done(format!("{version} is the tree's version")),
@@ -314,7 +314,7 @@ impl Planner<'_> {
         let scan = self.scan(self.wanted.auditable, if is_unseen { UNLESS_THERE } else { "" });
         match (self.wanted.compilers)() {
             Ok(compilers) => {
-                let image = format!("an image for {}{why}", layout::list(&compilers.platforms));
+                let image = format!("an image for {}{why}", oci::platform_names(&compilers.platforms));
                 [State::ToDo(format!("{}{why}", compilers.detail)), State::ToDo(image), scan]
             }
             Err(error) => [State::Conflict(error.clone()), State::Conflict(error), scan],

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use semver::Version;
 
-use crate::cdn::STALE_FOR;
+use crate::chart::cdn::STALE_FOR;
 use crate::chart::index::FILE;
 use crate::chart::repository;
 use crate::error::Result;
-use crate::image::layout::sha256_hex;
+use crate::oci::sha256_hex;
 use crate::release::destination::Destination;
 use crate::release::verify::{self, Proof};
 use crate::release::{promote, version};
@@ -35,7 +35,7 @@ impl Destination {
     fn announce_writing(&self, index: &str, archive: Option<&str>, listed: &BTreeSet<Version>) -> Result<Duration> {
         let patience = self.invalidate(index, archive);
         if !listed.is_empty() {
-            verify::index(&self.target, &self.chart, listed, patience)?;
+            verify::index(self, listed, patience)?;
         }
         self.announced.replace(Some(index.to_owned()));
         Ok(patience)
@@ -85,7 +85,7 @@ impl Destination {
     /// # Errors
     /// Something is not there, or not what was published.
     pub fn verify(&self, version: &Version, patience: Duration) -> Result<Proof> {
-        verify::run(&self.target, &self.chart, version, &self.first, patience)
+        verify::run(self, version, patience)
     }
 
     /// The highest stable version that users see listed.
@@ -93,7 +93,7 @@ impl Destination {
     /// # Errors
     /// The public index cannot be read.
     pub fn newest(&self) -> Result<Option<Version>> {
-        verify::newest(&self.target, &self.chart)
+        verify::newest(self)
     }
 
     /// Takes a version out of the index, for a reason that is kept, and moves the floating tags. False where it was out before.

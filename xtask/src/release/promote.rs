@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use semver::Version;
 
 use crate::error::Result;
-use crate::image::layout::Digest;
-use crate::image::registry::Registry;
+use crate::oci::Digest;
+use crate::oci::registry::Registry;
 use crate::release::version;
 use crate::ui;
 

@@ -7,13 +7,13 @@ use serde::Serialize;
 use crate::chart::index::{Entry, FILE};
 use crate::chart::manifest::ChartManifest;
 use crate::chart::repository::{self, Snapshot};
+use crate::chart::store::{Object, Write};
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::labels::ImageFacts;
-use crate::image::layout::{Digest, sha256_hex};
-use crate::moment::rfc3339;
+use crate::oci::{Digest, sha256_hex};
 use crate::release::pipeline::Pipeline;
 use crate::release::{plan, verify, version};
-use crate::store::{Object, Write};
+use crate::sys::time::rfc3339;
 use crate::ui;
 
 /// How an archive's name stands after an attempt to put it.
@@ -60,7 +60,7 @@ impl Pipeline {
     /// Packages the chart for an image that anybody can pull, and puts the archive.
     pub(super) fn put(&self, image: &ImageFacts) -> Result<Put> {
         let tag = &version::version_tags(&self.release.version)[0];
-        let parts = verify::image(self.target(), tag, &image.digest, self.destination.patience())?;
+        let parts = verify::image(&self.destination, tag, &image.digest)?;
         self.check_ours(&ImageFacts::of(image.digest.clone(), &parts))?;
         let seen = self.destination.look()?;
         self.refuse_yanked()?;
@@ -76,7 +76,7 @@ impl Pipeline {
         let destination = &self.destination;
         let (manifest, bytes) = self.pack(image)?;
         let sha256 = sha256_hex(&bytes);
-        verify::archive(self.target(), &manifest.archive_name(), &sha256, destination.patience())?;
+        verify::archive(destination, &manifest.archive_name(), &sha256)?;
         let mut seen = destination.seen()?;
         if !self.is_strict() || !seen.is_there() {
             // Making the archive again took its entry out.

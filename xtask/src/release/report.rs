@@ -3,9 +3,10 @@
 use serde::{Serialize, Serializer};
 
 use crate::image::labels::ImageFacts;
-use crate::image::layout::{self, Digest, Platform};
+use crate::oci::{self, Digest, Platform};
 use crate::release::Release;
 use crate::release::pipeline::Pipeline;
+use crate::release::step::{Planned, State};
 use crate::release::verify::{self, Proof};
 use crate::ui;
 
@@ -49,7 +50,7 @@ impl Report {
         let (chart, version) = (&pipeline.chart.name, &self.version);
         ui::status("Verified", verify::shown(&self.proof));
         if !self.missing_platforms.is_empty() {
-            let missing = layout::list(&self.missing_platforms);
+            let missing = oci::platform_names(&self.missing_platforms);
             ui::warn(format_args!(
                 "the image lacks {missing}: this machine cannot build it (cargo xtask doctor says more)"
             ));
@@ -76,6 +77,20 @@ impl Report {
             ("commit", format!("`{}`", self.revision)),
         ];
         verify::page(&format!("{chart} {}", self.version), &rows, &self.proof)
+    }
+}
+
+/// A plan: one line for each step, on standard output.
+pub fn print_plan(steps: &[Planned]) {
+    for Planned { step, state } in steps {
+        let (style, word, detail) = match state {
+            State::Done(detail) => (ui::NEUTRAL, "done", detail.clone()),
+            State::ToDo(detail) => (ui::GOOD, "to do", detail.clone()),
+            State::Conflict(error) => (ui::BAD, "conflict", error.to_string()),
+            State::Unknown(error) => (ui::WARNING, "unknown", error.to_string()),
+        };
+        let detail = detail.replace('\n', "\n                    ");
+        ui::result(format_args!("{step:<10} {style}{word:<8}{style:#} {detail}"));
     }
 }
 

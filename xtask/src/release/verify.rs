@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use semver::Version;
 use serde::Serialize;
 
+use crate::chart::archive::{self, RELEASED_IMAGE};
 use crate::chart::index::{FILE, Index};
-use crate::chart::package::{self, RELEASED_IMAGE};
 use crate::chart::repository;
 use crate::config::Target;
 use crate::error::{Error, Exit, Result};
-use crate::http::{Anonymous, Answer};
-use crate::image::layout::{self, Digest, Layout, PlatformImage, sha256_hex};
-use crate::image::pull::Puller;
+use crate::oci::pull::Puller;
+use crate::oci::{self, Digest, Layout, PlatformImage, sha256_hex};
+use crate::release::destination::Destination;
 use crate::release::version;
+use crate::sys::http::{Anonymous, Answer};
 use crate::ui;
 
 /// What an anonymous user gets.
@@ -39,10 +40,11 @@ pub struct Proof {
 ///
 /// # Errors
 /// Something is not there, or not what it should be; every complaint is listed.
-pub fn run(target: &Target, chart: &str, wanted: &Version, first: &Version, patience: Duration) -> Result<Proof> {
+pub fn run(destination: &Destination, wanted: &Version, patience: Duration) -> Result<Proof> {
+    let Destination { target, chart, .. } = destination;
     patiently(patience, || {
-        let mut visit = Visit::new(target);
-        let proof = visit.all(chart, wanted, first)?;
+        let mut visit = Visit::new(destination);
+        let proof = visit.all(wanted)?;
         match proof {
             Some(proof) if visit.complaints.is_empty() => Ok(proof),
             _ => Err(Error::new(
@@ -59,11 +61,12 @@ pub fn run(target: &Target, chart: &str, wanted: &Version, first: &Version, pati
 ///
 /// # Errors
 /// It is not there, or is not what was published.
-pub fn archive(target: &Target, name: &str, sha256: &str, patience: Duration) -> Result<()> {
-    patiently(patience, || {
-        let mut visit = Visit::new(target);
-        visit.archive(&format!("{}/{name}", target.repository), sha256)?;
-        visit.end(&format!("{name} cannot be fetched from {}", target.repository))
+pub fn archive(destination: &Destination, name: &str, sha256: &str) -> Result<()> {
+    let repository = &destination.target.repository;
+    patiently(destination.patience(), || {
+        let mut visit = Visit::new(destination);
+        visit.archive(&format!("{repository}/{name}"), sha256)?;
+        visit.end(&format!("{name} cannot be fetched from {repository}"))
     })
 }
 
@@ -71,9 +74,10 @@ pub fn archive(target: &Target, name: &str, sha256: &str, patience: Duration) ->
 ///
 /// # Errors
 /// It does not in time.
-pub fn index(target: &Target, chart: &str, wanted: &BTreeSet<Version>, patience: Duration) -> Result<()> {
+pub fn index(destination: &Destination, wanted: &BTreeSet<Version>, patience: Duration) -> Result<()> {
+    let Destination { target, chart, .. } = destination;
     patiently(patience, || {
-        let listed = public_index(target, |index| Some(index.versions(chart)))?.unwrap_or_default();
+        let listed = public_index(destination, |index| Some(index.versions(chart)))?.unwrap_or_default();
         let Some(missing) = wanted.iter().find(|version| !listed.contains(version)) else { return Ok(()) };
         Err(Error::new(Exit::Verify, format!("{} does not list {chart} {missing} yet", target.repository))
             .remedy("retry the command: caches follow within minutes, and the floating tags after them"))
@@ -85,10 +89,11 @@ pub fn index(target: &Target, chart: &str, wanted: &BTreeSet<Version>, patience:
 ///
 /// # Errors
 /// A part of it cannot be pulled by an anonymous user.
-pub fn image(target: &Target, tag: &str, digest: &Digest, patience: Duration) -> Result<Vec<PlatformImage>> {
-    let pulled = patiently(patience, || {
-        let puller = Puller::new(target);
-        let pulled = layout::collect(digest, &|part, digest| puller.part(part, digest));
+pub fn image(destination: &Destination, tag: &str, digest: &Digest) -> Result<Vec<PlatformImage>> {
+    let Destination { target, user, .. } = destination;
+    let pulled = patiently(destination.patience(), || {
+        let puller = Puller::new(&target.registry, &target.image, user);
+        let pulled = oci::collect(digest, &|part, digest| puller.part(part, digest));
         let pulled = pulled.and_then(|image| match puller.manifest(tag)?.status {
             200 => image.platforms(),
             status => Err(Error::new(Exit::Verify, format!("tag {tag} is answered with {status}"))),
@@ -106,33 +111,36 @@ pub fn image(target: &Target, tag: &str, digest: &Digest, patience: Duration) ->
 ///
 /// # Errors
 /// A part of it cannot be pulled by an anonymous user.
-pub fn pull(target: &Target, proof: &Proof) -> Result<Layout> {
+pub fn pull(destination: &Destination, proof: &Proof) -> Result<Layout> {
     let digest = proof.image.rsplit_once('@').and_then(|(_, digest)| digest.parse().ok());
     let digest = digest.ok_or_else(|| Error::new(Exit::Verify, format!("`{}` has no digest", proof.image)))?;
-    let puller = Puller::new(target);
-    layout::collect(&digest, &|part, digest| puller.part(part, digest))
+    let Destination { target, user, .. } = destination;
+    let puller = Puller::new(&target.registry, &target.image, user);
+    oci::collect(&digest, &|part, digest| puller.part(part, digest))
 }
 
 /// The SHA-256 of a version's archive, as the public index lists it; nothing where it lists no such version, or is not there.
 ///
 /// # Errors
 /// The index cannot be fetched, or is damaged.
-pub fn listed(target: &Target, chart: &str, version: &str) -> Result<Option<String>> {
-    public_index(target, |index| index.find(chart, version).and_then(|entry| entry.sha256()).map(str::to_owned))
+pub fn listed(destination: &Destination, version: &str) -> Result<Option<String>> {
+    let chart = &destination.chart;
+    public_index(destination, |index| index.find(chart, version).and_then(|entry| entry.sha256()).map(str::to_owned))
 }
 
 /// The highest stable version of a chart that the public index lists.
 ///
 /// # Errors
 /// As `listed`.
-pub fn newest(target: &Target, chart: &str) -> Result<Option<Version>> {
-    public_index(target, |index| index.versions(chart).into_iter().filter(|version| version.pre.is_empty()).max())
+pub fn newest(destination: &Destination) -> Result<Option<Version>> {
+    let chart = &destination.chart;
+    public_index(destination, |index| index.versions(chart).into_iter().filter(|version| version.pre.is_empty()).max())
 }
 
 /// What an anonymous user reads in the index; nothing where it is not there.
-fn public_index<T>(target: &Target, read: impl FnOnce(&Index) -> Option<T>) -> Result<Option<T>> {
-    let answer = Anonymous::with_limit(&target.repository, target.timeout())
-        .get(&format!("{}/{FILE}", target.repository), &[])?;
+fn public_index<T>(destination: &Destination, read: impl FnOnce(&Index) -> Option<T>) -> Result<Option<T>> {
+    let Destination { target, user, .. } = destination;
+    let answer = user.another().get(&format!("{}/{FILE}", target.repository), &[])?;
     match answer.status {
         200 => {}
         404 => return Ok(None),
@@ -163,22 +171,25 @@ fn patiently<T>(patience: Duration, attempt: impl Fn() -> Result<T>) -> Result<T
     }
 }
 
-struct Visit<'t> {
-    target: &'t Target,
+struct Visit<'d> {
+    destination: &'d Destination,
+    target: &'d Target,
     user: Anonymous,
-    puller: Puller<'t>,
+    puller: Puller<'d>,
     complaints: Vec<String>,
 }
 
-impl<'t> Visit<'t> {
-    fn new(target: &'t Target) -> Self {
-        let user = Anonymous::with_limit(&target.repository, target.timeout());
-        Visit { target, user, puller: Puller::new(target), complaints: Vec::new() }
+impl<'d> Visit<'d> {
+    fn new(destination: &'d Destination) -> Self {
+        let Destination { target, user, .. } = destination;
+        let puller = Puller::new(&target.registry, &target.image, user);
+        Visit { destination, target, user: user.another(), puller, complaints: Vec::new() }
     }
 }
 
 impl Visit<'_> {
-    fn all(&mut self, chart: &str, wanted: &Version, first: &Version) -> Result<Option<Proof>> {
+    fn all(&mut self, wanted: &Version) -> Result<Option<Proof>> {
+        let Destination { chart, first, .. } = self.destination;
         let answer = self.user.get(&format!("{}/{FILE}", self.target.repository), &[])?;
         if !self.expect(&answer, FILE) {
             return Ok(None);
@@ -195,7 +206,7 @@ impl Visit<'_> {
         }
         let sha256 = entry.sha256().unwrap_or_default().to_owned();
         let Some(archive) = self.archive(&url, &sha256)? else { return Ok(None) };
-        let manifest = package::manifest(&package::unpack(&archive)?)?;
+        let manifest = archive::manifest(&archive::unpack(&archive)?)?;
         let Some(reference) = manifest.annotations.get(RELEASED_IMAGE).cloned() else {
             self.complaints.push(format!("the chart names no image ({RELEASED_IMAGE})"));
             return Ok(None);
@@ -237,7 +248,7 @@ impl Visit<'_> {
         } else if Digest::of(&by_tag.body) != *digest {
             self.complaints.push(format!("tag {tag} leads to another image than {digest}"));
         }
-        let image = layout::collect(digest, &|part, digest| self.puller.part(part, digest));
+        let image = oci::collect(digest, &|part, digest| self.puller.part(part, digest));
         match image.and_then(|image| image.platforms()) {
             Ok(parts) => Ok(parts.iter().map(|part| part.platform.to_string()).collect()),
             Err(error) => {
@@ -306,7 +317,7 @@ pub fn shown(proof: &Proof) -> String {
         proof.chart,
         &proof.sha256[..12],
         proof.image,
-        layout::list(&platforms),
+        oci::platform_names(&platforms),
         proof.tags.join(" ")
     )
 }

@@ -4,9 +4,9 @@
 //! subject, and hold one bundle; GitHub's registry lists all of them as empty configurations, and others under no type at all.
 
 use crate::error::Result;
-use crate::image::artifact::{self, Artifact};
-use crate::image::layout::{Descriptor, Digest, Part};
-use crate::image::registry::Registry;
+use crate::oci::artifact::{self, Artifact};
+use crate::oci::registry::Registry;
+use crate::oci::{Descriptor, Digest, Part};
 use crate::trust::bundle;
 
 /// What was found beside a digest.
@@ -64,8 +64,8 @@ fn read(registry: &dyn Registry, subject: &Digest, referrer: &Digest) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::layout::{Annotations, INDEX, Layout};
-    use crate::image::registry::LayoutFolder;
+    use crate::oci::registry::LayoutFolder;
+    use crate::oci::{Annotations, INDEX, Layout};
 
     #[test]
     fn bundles_are_found_beside_their_subject_among_other_referrers() {
@@ -86,7 +86,7 @@ mod tests {
         assert!(find(&registry, &Digest::of(b"other")).unwrap().bundles.is_empty());
         let annotations = of(b"1").descriptor.annotations;
         assert_eq!(annotations["dev.sigstore.bundle.predicateType"], "https://p");
-        crate::disk::remove(&crate::image::layout::blob_path(&folder.path().join("image"), &Digest::of(b"1"))).unwrap();
+        crate::sys::files::remove(&crate::oci::blob_path(&folder.path().join("image"), &Digest::of(b"1"))).unwrap();
         let half = find(&registry, &subject.digest).unwrap();
         assert_eq!((half.bundles.len(), half.unreadable.len()), (1, 1));
     }

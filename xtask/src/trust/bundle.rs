@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Result;
-use crate::image::layout;
+use crate::oci;
 use crate::trust::key::PublicKey;
 use crate::trust::statement::{Envelope, Opened};
 
@@ -73,12 +73,7 @@ pub fn write(key: &PublicKey, envelope: Envelope) -> Result<Vec<u8>> {
     let hint = Some(Hint { hint: key.hint() });
     let verification_material = VerificationMaterial { public_key: hint, ..VerificationMaterial::default() };
     let media_type = MEDIA_TYPE.into();
-    layout::json(&Document {
-        media_type,
-        verification_material,
-        dsse_envelope: Some(envelope),
-        message_signature: None,
-    })
+    oci::json(&Document { media_type, verification_material, dsse_envelope: Some(envelope), message_signature: None })
 }
 
 /// Reads a bundle.
@@ -109,7 +104,7 @@ pub fn read(bytes: &[u8]) -> Result<Bundle, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::layout::Digest;
+    use crate::oci::Digest;
     use crate::trust::key::SigningKey;
     use crate::trust::statement::{Statement, predicate};
 

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
-use crate::image::layout::Digest;
-use crate::process::Call;
-use crate::tools;
+use crate::oci::Digest;
+use crate::sys::children::Call;
+use crate::sys::files;
+use crate::sys::tools;
 use crate::trust::policy::Identity;
 use crate::trust::statement::Statement;
 
@@ -103,16 +103,16 @@ impl Cosign {
     /// # Errors
     /// cosign refuses, or a service does not answer.
     pub fn sign(&self, statement: &[u8], by: &By) -> Result<Vec<u8>> {
-        let folder = disk::scratch("cosign");
+        let folder = files::scratch("cosign");
         let signed = self.sign_in(&folder, statement, by);
-        disk::remove(&folder)?;
+        files::remove(&folder)?;
         signed
     }
 
     fn sign_in(&self, folder: &Path, statement: &[u8], by: &By) -> Result<Vec<u8>> {
-        disk::create_new(&folder.join(STATEMENT), statement)?;
-        disk::create_new(&folder.join(SERVICES), NO_SERVICES.as_bytes())?;
-        disk::create_new(&folder.join(AUTHORITIES), NO_AUTHORITIES.as_bytes())?;
+        files::create_new(&folder.join(STATEMENT), statement)?;
+        files::create_new(&folder.join(SERVICES), NO_SERVICES.as_bytes())?;
+        files::create_new(&folder.join(AUTHORITIES), NO_AUTHORITIES.as_bytes())?;
         let names: Vec<&str> = match by {
             By::Identity(_) => ENVIRONMENT.iter().chain(&OF_GITHUB).copied().collect(),
             By::Kms(_) => ENVIRONMENT.iter().chain(&OF_AWS).copied().collect(),
@@ -130,7 +130,7 @@ impl Cosign {
                 },
             ));
         }
-        let bundle = disk::read(&folder.join(BUNDLE))?;
+        let bundle = files::read(&folder.join(BUNDLE))?;
         bundle.ok_or_else(|| Error::new(Exit::Failure, "cosign signed, and wrote no bundle"))
     }
 
@@ -146,9 +146,9 @@ impl Cosign {
         statement: &Statement,
         identity: &Identity,
     ) -> Result<(), String> {
-        let folder = disk::scratch("cosign");
+        let folder = files::scratch("cosign");
         let judged = self.judge_in(&folder, bundle, subject, statement, identity).map_err(|error| error.to_string());
-        disk::remove(&folder).map_err(|error| error.to_string())?;
+        files::remove(&folder).map_err(|error| error.to_string())?;
         judged?
     }
 
@@ -160,7 +160,7 @@ impl Cosign {
         statement: &Statement,
         identity: &Identity,
     ) -> Result<Result<(), String>> {
-        disk::create_new(&folder.join(BUNDLE), bundle)?;
+        files::create_new(&folder.join(BUNDLE), bundle)?;
         let trusted_root = self.trusted_root.as_deref();
         let has_log = trusted_root.map_or(Ok(true), has_certificate_log)?;
         let arguments = judging(subject, &statement.predicate_type, identity, trusted_root, has_log);
@@ -235,7 +235,7 @@ fn judging(
 fn has_certificate_log(trusted_root: &Path) -> Result<bool> {
     let what = || format!("the trusted root {} cannot be used", trusted_root.display());
     let bytes =
-        disk::read(trusted_root)?.ok_or_else(|| Error::new(Exit::Workspace, what()).because("it is not there"))?;
+        files::read(trusted_root)?.ok_or_else(|| Error::new(Exit::Workspace, what()).because("it is not there"))?;
     let root: Value = serde_json::from_slice(&bytes).context(Exit::Workspace, what)?;
     Ok(root.get("ctlogs").and_then(Value::as_array).is_some_and(|logs| !logs.is_empty()))
 }
@@ -297,7 +297,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = |text: &str| {
             let path = folder.path().join("root.json");
-            disk::replace(&path, text.as_bytes()).unwrap();
+            files::replace(&path, text.as_bytes()).unwrap();
             has_certificate_log(&path)
         };
         assert!(root(r#"{"ctlogs":[{}]}"#).unwrap());

@@ -13,9 +13,9 @@ use ring::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey,
 };
 
-use crate::disk;
 use crate::error::{Context, Error, Exit, Result};
-use crate::image::layout::Digest;
+use crate::oci::Digest;
+use crate::sys::files;
 
 const PRIVATE: &str = "PRIVATE KEY";
 const PUBLIC: &str = "PUBLIC KEY";
@@ -44,12 +44,12 @@ impl SigningKey {
     /// # Errors
     /// The file holds something else, or cannot be written.
     pub fn kept_at(path: &Path) -> Result<Self> {
-        if let Some(text) = disk::read(path)? {
+        if let Some(text) = files::read(path)? {
             return Self::from_pem(&String::from_utf8_lossy(&text), &path.display());
         }
-        disk::create_private(path, Self::generate()?.as_bytes())?;
+        files::create_private(path, Self::generate()?.as_bytes())?;
         // Another run may have been faster: what is there is the key.
-        let text = disk::read(path)?.unwrap_or_default();
+        let text = files::read(path)?.unwrap_or_default();
         Self::from_pem(&String::from_utf8_lossy(&text), &path.display())
     }
 
@@ -231,7 +231,7 @@ mod tests {
         let first = SigningKey::kept_at(&path).unwrap().public();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(SigningKey::kept_at(&path).unwrap().public(), first);
-        assert!(!disk::create_private(&path, b"another").unwrap(), "it is never overwritten");
+        assert!(!files::create_private(&path, b"another").unwrap(), "it is never overwritten");
         assert_eq!(SigningKey::kept_at(&path).unwrap().public(), first);
     }
 }

@@ -4,29 +4,17 @@
 //! behind the `@` where GitHub names the ref: the workflow that was started by the tag `v1.2.3` signs 1.2.3 and nothing else.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use semver::Version;
-use serde::Deserialize;
 
-use crate::disk;
+use crate::config::SignerTable;
 use crate::error::{Error, Exit, Result};
+use crate::sys::files;
 use crate::trust::key::PublicKey;
 
 /// What stands for the version in an identity.
 const VERSION: &str = "{version}";
-
-/// One accepted signer as a target's table names it: a key's file, or an identity and who vouches for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct SignerTable {
-    /// The file of a public key, relative to the workspace's root.
-    key: Option<PathBuf>,
-    /// Who gave the signer its identity: `https://token.actions.githubusercontent.com`.
-    issuer: Option<String>,
-    /// The identity: `https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@refs/tags/v{version}`.
-    identity: Option<String>,
-}
 
 /// Who is accepted as signer of one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -125,7 +113,7 @@ impl fmt::Display for Identity {
 }
 
 fn read_key(root: &Path, path: &Path) -> Result<PublicKey, String> {
-    let bytes = disk::read(&root.join(path)).map_err(|error| error.to_string())?;
+    let bytes = files::read(&root.join(path)).map_err(|error| error.to_string())?;
     let bytes = bytes.ok_or_else(|| format!("there is no key at {}", path.display()))?;
     PublicKey::from_pem(&String::from_utf8_lossy(&bytes)).map_err(|why| format!("{}: {why}", path.display()))
 }
@@ -136,6 +124,8 @@ fn named(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
     use crate::trust::key::SigningKey;
 
@@ -170,7 +160,7 @@ mod tests {
     #[test]
     fn a_key_is_read_from_the_workspace_and_found_by_its_hint() {
         let (folder, key) = (tempfile::tempdir().unwrap(), key());
-        disk::create_new(&folder.path().join("keys/ann.pub"), key.to_pem().as_bytes()).unwrap();
+        files::create_new(&folder.path().join("keys/ann.pub"), key.to_pem().as_bytes()).unwrap();
         let policy = policy("[[signers]]\nkey = \"keys/ann.pub\"\n", folder.path()).unwrap();
         assert_eq!(policy.key(&key.hint()), Some(&(key.clone(), "keys/ann.pub".into())));
         assert_eq!(policy.key("other"), None);
@@ -184,7 +174,7 @@ mod tests {
         assert!(rehearsal.key(&own.hint()).is_some());
         assert!(policy("signers = []", Path::new("/")).unwrap_err().contains("accepts no signer"));
         let (folder, named) = (tempfile::tempdir().unwrap(), key());
-        disk::create_new(&folder.path().join("a.pub"), named.to_pem().as_bytes()).unwrap();
+        files::create_new(&folder.path().join("a.pub"), named.to_pem().as_bytes()).unwrap();
         let table = SignerTable { key: Some("a.pub".into()), ..SignerTable::default() };
         let strict = Policy::new("local", &[table], folder.path(), &version, Some(own.clone())).unwrap();
         assert!(strict.key(&own.hint()).is_none(), "where signers are named, only they count");

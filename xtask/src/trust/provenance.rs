@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::image::layout::{Digest, Platform};
+use crate::oci::{Digest, Platform};
 
 /// What is known of a build.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
+use crate::config::SigningTable;
 use crate::error::{Error, Exit, Result};
 use crate::trust::bundle;
 use crate::trust::cosign::{By, Cosign};
@@ -17,23 +16,6 @@ use crate::trust::statement::{Envelope, PAYLOAD, Statement, pre_authentication};
 
 /// The file of a rehearsal's own key, in the folder that it publishes into. It is never served.
 pub const OWN_KEY: &str = ".signing-key.pem";
-
-/// The table `signing` of a target: what may sign for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct SigningTable {
-    /// The variable that holds a private key as PEM.
-    variable: Option<String>,
-    /// The file of a private key, relative to the workspace's root or absolute.
-    file: Option<PathBuf>,
-    /// A key in AWS KMS: `awskms:///alias/NAME`.
-    kms: Option<String>,
-    /// Whether a workflow on GitHub signs with its identity.
-    #[serde(default)]
-    keyless: bool,
-    /// Other services than the public Sigstore's, in its format `signingconfig`.
-    services: Option<PathBuf>,
-}
 
 /// Somebody who signs.
 #[derive(Debug)]
@@ -78,7 +60,7 @@ impl Signer {
                 SigningKey::from_pem(&text, &format_args!("the variable {name}")).map(Signer::Key)
             }
             Choice::File(path) => {
-                let bytes = crate::disk::read(&path)?.unwrap_or_default();
+                let bytes = crate::sys::files::read(&path)?.unwrap_or_default();
                 SigningKey::from_pem(&String::from_utf8_lossy(&bytes), &path.display()).map(Signer::Key)
             }
             Choice::Cosign(by) => Ok(Signer::Cosign(cosign()?, by)),
@@ -147,7 +129,7 @@ impl SigningTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::layout::Digest;
+    use crate::oci::Digest;
     use crate::trust::policy::Policy;
     use crate::trust::statement::predicate;
     use crate::trust::verify;
@@ -168,7 +150,7 @@ mod tests {
         let github = "ACTIONS_ID_TOKEN_REQUEST_URL";
         assert_eq!(choice(all, root, &[]), None);
         assert_eq!(choice(all, root, &[github]), Some(Choice::Cosign(By::Identity(None))));
-        crate::disk::create_new(&root.join("key.pem"), b"x").unwrap();
+        crate::sys::files::create_new(&root.join("key.pem"), b"x").unwrap();
         assert_eq!(choice(all, root, &[github]), Some(Choice::File(root.join("key.pem"))));
         assert_eq!(choice(all, root, &[github, "KEY"]), Some(Choice::Variable("KEY".into())));
         assert_eq!(choice("kms = \"awskms:///a\"", root, &[]), Some(Choice::Cosign(By::Kms("awskms:///a".into()))));

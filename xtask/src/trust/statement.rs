@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Result;
-use crate::image::layout::{self, Digest};
+use crate::oci::{self, Digest};
 
 /// The type of a statement.
 pub const STATEMENT: &str = "https://in-toto.io/Statement/v1";
@@ -83,7 +83,7 @@ impl Statement {
     /// # Errors
     /// Never for what this tool states.
     pub fn bytes(&self) -> Result<Vec<u8>> {
-        layout::json(self)
+        oci::json(self)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Whether a certificate was valid is a question of the moment that a log or a timestamp authority proves, never of this machine's clock:
 //! it lives for minutes. Only cosign knows the authorities, so the caller brings that judge (`cosign::Cosign`), and tests bring their own.
 
-use crate::image::layout::Digest;
+use crate::oci::Digest;
 use crate::trust::bundle::{self, Bundle, Material};
 use crate::trust::policy::{Identity, Policy};
 use crate::trust::provenance;

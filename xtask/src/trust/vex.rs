@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::image::layout::Digest;
 use crate::image::waivers::Waiver;
-use crate::moment;
+use crate::oci::Digest;
+use crate::sys::time;
 use crate::trust::statement;
 
 /// What such a document is about, and who says it.
@@ -40,7 +40,7 @@ pub fn document(waived: &[Waived<'_>], about: &About<'_>) -> Result<Option<Value
         "@context": statement::predicate::VEX,
         "@id": format!("{}#vex-{}", about.repository, &content.hex()[..16]),
         "author": about.author,
-        "timestamp": moment::rfc3339(about.time)?,
+        "timestamp": time::rfc3339(about.time)?,
         "version": 1,
         "statements": statements,
     })))

@@ -1,53 +1,45 @@
-//! The tool as its users run it: whole commands on whole workspaces, checked with real Helm, skopeo and qemu.
-//!
-//! Most tests release a small workspace (`fixtures/demo`), which proves on the way that no name of the real product is in the tool.
-//! What a test needs beyond this repository comes from `TEST_TOOLS`, a folder that `cargo xtask ci` fills.
+//! The program that people start; what it does on this machine is tested with the one that can do everything (`xtask-remote/tests/it/`).
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-#![expect(clippy::print_stdout, reason = "a test says what it skips and what it counted")]
+#![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
-mod bad_input;
-mod buildx;
-#[cfg(feature = "remote")]
-mod crowd;
-#[cfg(feature = "remote")]
-mod deploy;
-#[cfg(feature = "remote")]
-mod doctor;
-#[cfg(feature = "remote")]
-mod faults;
-mod foreign;
-mod guarantees;
-mod helms;
-mod history;
-mod http;
-mod images;
-mod kill;
-#[cfg(feature = "remote")]
-mod kill_in_production;
-mod macos;
-#[cfg(target_os = "linux")]
-mod node;
-mod packaging;
-mod pipeline;
-mod power_loss;
-mod product;
-#[cfg(feature = "remote")]
-mod production;
-mod readme;
-mod real;
-#[cfg(feature = "remote")]
-mod referrers;
-mod rehearsals;
-mod reproducible;
-#[cfg(feature = "remote")]
-mod runbook;
-mod scan;
-mod servers;
-#[cfg(feature = "remote")]
-mod servers_sdk;
-mod servers_work;
-mod support;
-mod trust;
-#[cfg(feature = "remote")]
-mod workflows;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+mod rooms;
+
+/// Runs the program in the workspace that it is part of, with a cargo that prints its arguments and ends with 42.
+fn run(arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let cargo = folder.path().join("cargo");
+    std::fs::write(&cargo, "#!/bin/sh\nfor word; do echo \"[$word]\"; done\nexit 42\n").unwrap();
+    std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    xtask.args(arguments).env("CARGO", cargo).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
+    xtask.output().unwrap()
+}
+
+#[test]
+fn a_command_for_a_target_beyond_this_machine_is_handed_over_with_its_arguments() {
+    let commands: [&[&str]; 4] = [
+        &["release", "minor", "--plan", "--to", "production"],
+        &["release", "yank", "3.0.0", "--reason", "it's wrong", "--to", "production"],
+        &["doctor", "--to", "production"],
+        &["deploy-infra"],
+    ];
+    for words in commands {
+        let ended = run(words);
+        let given = ["run", "--locked", "--package", "xtask-remote", "--"].iter().chain(words);
+        let given: String = given.map(|word| format!("[{word}]\n")).collect();
+        assert_eq!((String::from_utf8(ended.stdout).unwrap(), ended.status.code()), (given, Some(42)), "{words:?}");
+    }
+}
+
+#[test]
+fn a_command_for_this_machine_is_not_handed_over() {
+    let ended = run(&["completions", "bash"]);
+    assert!(ended.status.success() && String::from_utf8(ended.stdout).unwrap().contains("complete"));
+    let plan = run(&["deploy-infra", "--to", "local"]);
+    assert_eq!(plan.status.code(), Some(2), "{}", String::from_utf8_lossy(&plan.stderr));
+}

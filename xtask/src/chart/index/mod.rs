@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chart::{json, yaml};
 use crate::error::{Error, Exit, Result};
-use crate::moment;
+use crate::sys::time;
 
 pub use chart_text::index::{Complaints, Entry};
 
@@ -209,7 +209,7 @@ impl Index {
 
     fn insert(&mut self, chart: &str, entry: Entry) {
         if let Some(created) = &entry.created {
-            let newest = self.0.generated.as_deref().map_or(created.as_ref(), |old| moment::later(old, created));
+            let newest = self.0.generated.as_deref().map_or(created.as_ref(), |old| time::later(old, created));
             self.0.generated = Some(newest.to_owned().into());
         }
         let at = self.0.charts.iter().position(|(name, _)| **name == *chart);

@@ -227,7 +227,7 @@ impl Model {
     }
 
     fn world(&self) -> World {
-        let commit = self.strict.then(|| Standing {
+        let commit = self.strict.then(|| Publishable {
             commit: COMMIT.into(),
             remote: "origin".into(),
             branch: "main".into(),

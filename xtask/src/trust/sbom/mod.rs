@@ -11,8 +11,8 @@ pub mod native;
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::image::layout::{self, Platform};
-use crate::moment;
+use crate::oci::{self, Platform};
+use crate::sys::time;
 
 /// The property of a part that no scanner matches; its value says why.
 pub const UNSCANNED: &str = "unscanned";
@@ -131,7 +131,7 @@ pub fn document(
         "specVersion": "1.5",
         "version": 1,
         "metadata": {
-            "timestamp": moment::rfc3339(product.time)?,
+            "timestamp": time::rfc3339(product.time)?,
             "component": {
                 "type": "container",
                 "bom-ref": ROOT,
@@ -160,7 +160,7 @@ pub fn unscanned(parts: &[Part]) -> Vec<String> {
 /// # Errors
 /// Never.
 pub fn bytes(document: &Value) -> Result<Vec<u8>> {
-    layout::json(document)
+    oci::json(document)
 }
 
 fn sorted(references: &[String]) -> Vec<String> {

@@ -6,12 +6,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::disk;
 use crate::error::Result;
 use crate::image::compile::Toolchain;
-use crate::image::layout::sha256_hex;
-use crate::process::{Begun, Call};
-use crate::tools;
+use crate::oci::sha256_hex;
+use crate::sys::children::{Begun, Call};
+use crate::sys::files;
+use crate::sys::tools;
 use crate::trust::sbom::crates::{Crates, Metadata};
 use crate::trust::sbom::{Distribution, LISTED_UNDER, Part, UNSCANNED};
 
@@ -71,11 +71,11 @@ pub fn add_bundled(crates: &mut Crates, metadata: &Metadata) -> Result<()> {
 
 impl Bundle {
     fn part(&self, folder: &Path, of: &Part) -> Result<Part> {
-        let header = disk::read(&folder.join(self.header))?.unwrap_or_default();
+        let header = files::read(&folder.join(self.header))?.unwrap_or_default();
         let version = defined(&String::from_utf8_lossy(&header), self.define);
         let cpe = version.as_ref().map(|version| cpe(self.cpe, version));
         let purl = version.as_ref().map(|version| format!("pkg:generic/{}@{version}", self.name));
-        let source = disk::read(&folder.join(self.source))?;
+        let source = files::read(&folder.join(self.source))?;
         let part = Part { name: self.name.into(), sha256: source.map(|it| sha256_hex(&it)), ..Part::default() };
         let part = Part { version, cpe, purl, ..part }.noted(LISTED_UNDER, of.reference());
         Ok(part.noted(
@@ -91,12 +91,12 @@ impl Bundle {
 /// A program that is there cannot be asked.
 pub fn linked(toolchain: &Toolchain) -> Result<(Vec<Part>, Option<Distribution>)> {
     let distribution =
-        disk::read(Path::new("/etc/os-release"))?.and_then(|text| distribution(&String::from_utf8_lossy(&text)));
+        files::read(Path::new("/etc/os-release"))?.and_then(|text| distribution(&String::from_utf8_lossy(&text)));
     let archives = Archive::all(toolchain)?;
     let paths: Vec<&Path> = archives.iter().filter_map(|archive| archive.path.as_deref()).collect();
     let owners = owners(&paths)?;
     let parts = archives.iter().map(|archive| {
-        let bytes = archive.path.as_deref().map(disk::read).transpose()?.flatten();
+        let bytes = archive.path.as_deref().map(files::read).transpose()?.flatten();
         let owner = archive.path.as_ref().and_then(|path| owners.iter().find(|owner| owner.path == *path));
         let part = match (owner, &distribution) {
             (Some(owner), Some(distribution)) => owner.part(archive, distribution),

@@ -1,0 +1,686 @@
+//! SIGKILL at every effect of a run, in the middle of effects, and at any moment; loss of power; what users see stays whole, and the
+//! same words finish the release.
+//!
+//! The tool announces every change it makes and every child it starts (`xtask::sys::failpoints`). A run without disturbance says how many
+//! there are; then, for each number, a run is halted just before that effect, killed, looked at, and repeated. An effect
+//! that is added to the tool is covered from then on without a change here. So is what a loss of power may leave there, of which
+//! a kill leaves nothing: see `power_loss`.
+
+#![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::BufRead;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use semver::Version;
+use tempfile::TempDir;
+use xtask::chart::archive::{self, RELEASED_IMAGE};
+use xtask::chart::index::{self, Index};
+use xtask::error::{Error, Exit};
+use xtask::oci::{self, Digest, ImageIndex, REF_NAME, sha256_hex};
+use xtask::release::version;
+
+use crate::power_loss::{Journal, Loss, is_effect};
+use crate::support::{Demo, Run, build_programs, files_below, pretended_programs, refill, script, wait_until};
+
+/// Longer than any run takes on a busy machine.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// Several versions, so that an index which has lost some of them is not taken for one that has lost none.
+const SEVERAL: [&[&str]; 3] = [&["release", "1.0.0-rc.1"], &["release"], &["release", "1.0.1"]];
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+#[test]
+fn x3_x4_h6_a_minor_release_survives_a_kill_at_every_effect_and_a_loss_of_power() {
+    let scene = Scene::new(&SEVERAL, &["release", "minor"], &[]);
+    let survived = scene.survives(&|_| true);
+    let expected = ["link", "mkdir", "remove", "rename", "run", "wait", "write"];
+    assert!(expected.iter().all(|kind| survived.kinds.contains(*kind)), "{:?}", survived.kinds);
+    assert_eq!(scene.demo.versions(), ["1.1.0", "1.0.1", "1.0.0", "1.0.0-rc.1"]);
+    // The looks above see a loss where there is one: had nothing been synced, these changes could be lost alone.
+    let missed = survived.missed_where_nothing_is_synced(&scene);
+    for published in ["demo-1.1.0.tgz", "index.yaml", "image/index.json", "image/blobs/sha256/"] {
+        let path = scene.demo.published().join(published).display().to_string();
+        assert!(missed.iter().any(|missed| missed.starts_with(&path)), "nobody misses {published}, but {missed:#?}");
+    }
+}
+
+#[test]
+fn x3_x4_the_first_release_survives_a_kill_at_every_effect_and_a_loss_of_power() {
+    let scene = Scene::new(&[], &["release"], &[]);
+    let survived = scene.survives(&|_| true);
+    let expected = ["link", "lock", "mkdir", "remove", "rename", "run", "wait", "write"];
+    assert!(expected.iter().all(|kind| survived.kinds.contains(*kind)), "{:?}", survived.kinds);
+    assert_eq!(scene.demo.versions(), ["1.0.0"]);
+    let missed = survived.missed_where_nothing_is_synced(&scene);
+    let folder = scene.demo.published().join("image/blobs").display().to_string();
+    assert!(missed.contains(&folder), "nobody misses {folder}, but {missed:#?}");
+}
+
+#[test]
+fn x3_x4_a_rehearsal_that_is_replaced_survives_a_kill_at_every_effect_and_a_loss_of_power() {
+    let before: [&[&str]; 3] = [&["release", "1.0.0-rc.1"], &["release", "1.0.0-rc.2"], &["release"]];
+    let mut scene = Scene::new(&before, &["release"], &["1.0.0"]);
+    scene.demo.edit("operator/src/main.rs", "demo {}", "this is demo {}");
+    scene.demo.commit("other sources");
+    scene.prepared();
+    scene.survives(&|_| true);
+    assert_eq!(scene.demo.versions(), ["1.0.0", "1.0.0-rc.2", "1.0.0-rc.1"]);
+}
+
+#[test]
+fn x3_x4_a_release_of_uncommitted_sources_survives_a_kill_at_every_effect_and_a_loss_of_power() {
+    let mut scene = Scene::new(&[&["release", "1.0.0-rc.1"], &["release"]], &["release"], &["1.0.0"]);
+    scene.demo.edit("operator/src/main.rs", "demo {}", "this is demo {}");
+    std::fs::remove_file(scene.demo.root().join("chart/values.yaml")).unwrap();
+    scene.prepared();
+    scene.survives(&|_| true);
+    assert_eq!(scene.demo.versions(), ["1.0.0", "1.0.0-rc.1"]);
+}
+
+#[test]
+fn x3_a_real_build_survives_a_kill_before_and_while_cargo_runs() {
+    let Some(programs) = build_programs() else { return };
+    let scene = Scene::new(&[], &["release"], &[]);
+    let scene = Scene { programs, cargo: env!("CARGO").into(), ..scene };
+    let kinds = scene.survives(&|effect| effect.contains(" cargo build ") || effect.contains("/cargo build ")).kinds;
+    assert!(kinds.contains("run") && kinds.contains("wait"), "{kinds:?}");
+}
+
+#[test]
+fn x3_h6_yank_and_unyank_survive_a_kill_at_every_effect_and_a_loss_of_power() {
+    let before: [&[&str]; 3] = [&["release"], &["release", "1.0.1"], &["release", "minor"]];
+    let mut scene = Scene::new(&before, &["release", "yank", "1.1.0", "--reason", "wrong"], &["1.1.0"]);
+    scene.survives(&|_| true);
+    assert_eq!(scene.demo.versions(), ["1.0.1", "1.0.0"]);
+    (scene.words, scene.gives_up) = (vec!["release", "unyank", "1.1.0"], &[]);
+    scene.prepared();
+    scene.survives(&|_| true);
+    assert_eq!(scene.demo.versions(), ["1.1.0", "1.0.1", "1.0.0"]);
+}
+
+/// Moments that nobody announces: in the middle of a child's work, of a write, of a computation.
+#[test]
+fn x3_x4_h6_a_release_survives_a_kill_at_any_moment() {
+    const KILLS: usize = 12;
+    let scene = Scene::new(&SEVERAL, &["release", "minor"], &[]);
+    let undisturbed = scene.undisturbed();
+    let mut moments = Moments::within(undisturbed.took, 0);
+    let mut killed = 0;
+    while killed < KILLS {
+        scene.reset();
+        let halted = Halted::start(scene.recorded(0));
+        let moment = moments.wait_for_next();
+        // The tool alone, as a process that runs out of memory, or all that it started, as where a terminal is closed.
+        killed += usize::from(if killed % 2 == 0 { halted.kill() } else { halted.kill_with_children() });
+        let doing = scene.effects().last().cloned().unwrap_or_default();
+        scene.recovers(&undisturbed, &format!("after a kill {moment}, after {doing}"));
+    }
+}
+
+#[test]
+fn x3_a_run_that_is_killed_while_a_child_runs_is_finished_by_the_next_one() {
+    let demo = Demo::new();
+    let (hold, held) = (demo.root().join("target/hold"), demo.root().join("target/held"));
+    demo.write("target/hold", "");
+    let programs = tempfile::tempdir().unwrap();
+    let slow = programs.path().join("cargo");
+    let text = format!(
+        "echo $$ > {held}.new && mv {held}.new {held}\n\
+         for _ in $(seq 600); do [ -e {hold} ] || break; sleep 0.1; done\nexec {cargo} \"$@\"\n",
+        held = held.display(),
+        hold = hold.display(),
+        cargo = env!("CARGO")
+    );
+    script(&slow, &text);
+    let mut command = demo.command(&["release"]);
+    command.env("CARGO", slow);
+    let halted = Halted::start(command);
+    assert!(wait_until(LIMIT, || held.exists()), "cargo was not started");
+    let group = halted.child.id();
+    drop(halted);
+    assert!(is_alive(group), "the child outlives the tool");
+    // The next run does not wait for that child, and the child then builds the same sources into the same folder.
+    let report = demo.xtask(&["release", "--json"]).ok().json();
+    let published = demo.snapshot();
+    std::fs::remove_file(hold).unwrap();
+    assert!(wait_until(LIMIT, || !is_alive(group)), "the child of the killed run did not end");
+    let again = demo.xtask(&["release", "--json"]).ok().json();
+    assert_eq!((again["changed"].as_bool(), &again["digest"]), (Some(false), &report["digest"]));
+    assert!(demo.snapshot() == published && demo.versions() == ["1.0.0"]);
+    let undisturbed = Demo::on_port(demo.port);
+    assert_eq!(undisturbed.xtask(&["release", "--json"]).ok().json()["digest"], report["digest"]);
+}
+
+#[test]
+fn x5_of_two_runs_in_one_folder_one_waits_and_both_succeed() {
+    let demo = Demo::new();
+    let runs: Vec<Run> = std::thread::scope(|scope| {
+        let run = || demo.xtask(&["release", "minor", "--json"]);
+        let threads = [scope.spawn(run), scope.spawn(run)];
+        threads.into_iter().map(|thread| thread.join().unwrap().ok()).collect()
+    });
+    let changed: Vec<bool> = runs.iter().map(|run| run.json()["changed"].as_bool().unwrap()).collect();
+    assert_eq!(changed.iter().filter(|changed| **changed).count(), 1, "one releases, the other finds it done");
+    assert_eq!(runs[0].json()["digest"], runs[1].json()["digest"]);
+    let waited = runs.iter().filter(|run| run.stderr.contains("Waiting for another run in this folder to end"));
+    assert_eq!(waited.count(), 1, "{runs:?}");
+    assert_eq!(demo.versions(), ["1.1.0"]);
+}
+
+#[test]
+fn x3_a_lock_does_not_outlive_its_killed_holder() {
+    let scene = Scene::new(&[], &["release"], &[]);
+    Run::of(scene.recorded(0)).ok();
+    // The folder's own lock and that of what is published are both held while a blob is put there.
+    let at =
+        scene.effects().iter().position(|effect| effect.contains(" link ") && effect.contains("/published/image/"));
+    scene.reset();
+    let at = at.unwrap() + 1;
+    let holder = Halted::start(scene.recorded(at));
+    assert!(wait_until(LIMIT, || scene.effects().len() == at));
+    let mut second = scene.command(&["release"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = std::io::BufReader::new(second.stderr.take().unwrap()).lines();
+    assert!(said.next().unwrap().unwrap().contains("Waiting for another run"));
+    assert!(second.try_wait().unwrap().is_none(), "it waits while the holder lives");
+    holder.kill();
+    let ended = wait_until(LIMIT, || second.try_wait().unwrap().is_some());
+    second.kill().ok();
+    assert!(ended && second.wait().unwrap().success(), "{:?}", said.collect::<Vec<_>>());
+    assert_eq!(scene.demo.versions(), ["1.0.0"]);
+}
+
+/// A prepared folder, and the words that are said in it.
+struct Scene {
+    demo: Demo,
+    words: Vec<&'static str>,
+    /// The versions that the words may take out of the index, for a while or for good: no other may ever be missing.
+    gives_up: &'static [&'static str],
+    start: TempDir,
+    /// Where the runs keep what they need for a moment.
+    beside: TempDir,
+    empty: TempDir,
+    /// And where effects are recorded.
+    programs: TempDir,
+    cargo: PathBuf,
+}
+
+/// A run that nothing disturbed.
+struct Undisturbed {
+    before: Public,
+    after: Public,
+    effects: Vec<String>,
+    /// Everything that it left behind.
+    outcome: Files,
+    took: Duration,
+}
+
+/// What was done to runs, and what is known of a whole one.
+struct Survived {
+    undisturbed: Undisturbed,
+    /// Of the undisturbed run.
+    record: String,
+    journal: Journal,
+    /// Of the effects.
+    kinds: BTreeSet<String>,
+    /// Whether every effect is looked at, so that it is known what stood there before it.
+    is_whole: bool,
+    /// What was there when that was judged: it need not be judged again.
+    states: BTreeSet<String>,
+    /// How many kills left something else than those before them, and were followed by the same arguments.
+    repeats: usize,
+    /// How many kills were in the middle of an effect.
+    halves: usize,
+    /// How many losses of power left something that no kill leaves.
+    losses: usize,
+}
+
+impl Scene {
+    /// Says what comes before, and keeps what that made as the state from which `words` are said.
+    /// Compilers are pretended: a run with real ones takes ten times as long, in children that a kill does not reach.
+    fn new(before: &[&[&str]], words: &[&'static str], gives_up: &'static [&'static str]) -> Self {
+        let (demo, programs) = (Demo::in_memory(), pretended_programs());
+        let [start, beside, empty] = [(); 3].map(|()| tempfile::tempdir_in(demo.root().parent().unwrap()).unwrap());
+        let cargo = programs.path().join("cargo");
+        let mut scene = Scene { demo, words: words.to_vec(), gives_up, start, beside, empty, programs, cargo };
+        for words in before {
+            Run::of(scene.command(words)).ok();
+        }
+        scene.prepared();
+        scene
+    }
+
+    /// Keeps the folder as it is now as the state to begin from.
+    fn prepared(&mut self) {
+        self.start = self.demo.keep();
+    }
+
+    /// Begins again.
+    fn reset(&self) {
+        self.demo.restore(&self.start);
+        refill(self.beside.path(), self.empty.path());
+    }
+
+    fn record(&self) -> PathBuf {
+        self.programs.path().join("effects")
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.demo.command(words);
+        command.env("PATH", self.programs.path()).env("CARGO", &self.cargo).env("TMPDIR", self.beside.path());
+        command
+    }
+
+    /// The words, recorded, and halted before the effect of that number.
+    fn recorded(&self, halt_at: usize) -> Command {
+        std::fs::remove_file(self.record()).ok();
+        let mut command = self.command(&self.words);
+        command.env("XTASK_EFFECTS", self.record()).env("XTASK_HALT_AT", halt_at.to_string());
+        command
+    }
+
+    /// The effects that were announced so far.
+    fn effects(&self) -> Vec<String> {
+        effects_in(&self.record())
+    }
+
+    /// Everything in the folder but cargo's own folder and git's.
+    fn everything(&self) -> Files {
+        let mut files = files_below(self.demo.root());
+        files.retain(|path, _| !path.starts_with(".git/") && !path.starts_with("target/xtask/build/"));
+        files
+    }
+
+    fn undisturbed(&self) -> Undisturbed {
+        self.reset();
+        let before = Public::of(&self.demo).unwrap();
+        let started = Instant::now();
+        Run::of(self.recorded(0)).ok();
+        let took = started.elapsed();
+        let after = Public::of(&self.demo).unwrap();
+        let undisturbed = Undisturbed { before, after, effects: self.effects(), outcome: self.everything(), took };
+        undisturbed.after.judge(&undisturbed, self.gives_up).unwrap();
+        undisturbed
+    }
+
+    /// Kills a run at each of its effects that is wanted, and in the middle of it where it has one, and makes of what it left
+    /// what a loss of power may leave.
+    fn survives(&self, wanted: &dyn Fn(&str) -> bool) -> Survived {
+        let started = Instant::now();
+        let undisturbed = self.undisturbed();
+        let effects = undisturbed.effects.clone();
+        let killed: Vec<usize> = (1..=effects.len()).filter(|number| wanted(&effects[number - 1])).collect();
+        let mut survived = Survived::of(undisturbed, self);
+        survived.is_whole = killed.len() == effects.len();
+        for number in killed.iter().copied() {
+            self.survives_at(number, &mut survived);
+        }
+        self.reset();
+        let whole = Run::of(self.recorded(effects.len() + 1)).ok();
+        assert_eq!(self.effects(), effects, "{}", whole.stderr);
+        self.survives_losses(&survived.record.clone(), "the end", &mut survived);
+        let (words, seconds) = (self.words.join(" "), started.elapsed().as_secs_f64());
+        let (all, killed, Survived { repeats, halves, losses, .. }) = (effects.len(), killed.len(), &survived);
+        println!(
+            "{words}: {all} effects, killed at {killed} ({repeats} differ), in the middle of {halves}, without power \
+             {losses} times, {seconds:.0} s"
+        );
+        survived
+    }
+
+    fn survives_at(&self, number: usize, survived: &mut Survived) {
+        let doing = survived.undisturbed.effects[number - 1].clone();
+        survived.kinds.insert(doing.split(' ').nth(1).unwrap().to_owned());
+        let record = self.killed_at(number, &survived.undisturbed);
+        survived.journal.keep(&record);
+        let to_go = files_that_are_to_go(&record);
+        let left = (to_go.len() > 1).then(|| self.demo.keep());
+        let done = record.rsplit_once(&format!("\n{number} ")).map_or("", |(done, _)| done);
+        let moment = format!("after a kill at {doing}");
+        self.is_whole(&survived.undisturbed, &moment);
+        let is_new = survived.states.insert(self.state());
+        self.survives_losses(done, &doing, survived);
+        if is_new {
+            survived.repeats += 1;
+            self.finishes(&survived.undisturbed, &moment);
+        }
+        if doing.contains(" write ") {
+            self.killed_in(number, &survived.undisturbed);
+            survived.halves += 1;
+            survived.states.insert(self.state());
+            self.recovers(&survived.undisturbed, &format!("after a kill in the middle of {doing}"));
+        }
+        if let Some(left) = left {
+            self.demo.restore(&left);
+            to_go[..to_go.len() / 2].iter().for_each(|path| std::fs::remove_file(path).unwrap());
+            survived.halves += 1;
+            self.recovers(&survived.undisturbed, &format!("after a kill in the middle of {doing}"));
+        }
+    }
+
+    /// Makes of the folder all that a loss of power may make of it after what a record says, and leaves it as it is.
+    fn survives_losses(&self, record: &str, moment: &str, survived: &mut Survived) {
+        let losses = if survived.is_whole { survived.journal.losses(record) } else { Vec::new() };
+        if losses.is_empty() {
+            return;
+        }
+        let (left, changes) = (self.demo.keep(), survived.journal.changes(record));
+        for loss in losses {
+            survived.journal.lose(&loss, &changes);
+            if survived.states.insert(self.state()) {
+                survived.losses += 1;
+                self.recovers(&survived.undisturbed, &format!("after a loss of power at {moment} that took {loss:?}"));
+            }
+            self.demo.restore(&left);
+        }
+    }
+
+    /// Kills a run just before an effect. Gives what it recorded until then.
+    fn killed_at(&self, number: usize, undisturbed: &Undisturbed) -> String {
+        self.reset();
+        let doing = &undisturbed.effects[number - 1];
+        let halted = Halted::start(self.recorded(number));
+        let reached = wait_until(LIMIT, || self.effects().len() == number);
+        assert!(reached, "{doing} was not reached, but {:?}", self.effects().last());
+        halted.kill();
+        assert_eq!(self.effects(), undisturbed.effects[..number], "every run has the same effects");
+        std::fs::read_to_string(self.record()).unwrap()
+    }
+
+    /// Kills a run in the middle of an effect.
+    fn killed_in(&self, number: usize, undisturbed: &Undisturbed) {
+        self.reset();
+        let mut command = self.recorded(0);
+        command.env("XTASK_HALT_IN", number.to_string());
+        let halted = Halted::start(command);
+        let middle = format!("\n- in {number}\n");
+        let reached = || std::fs::read_to_string(self.record()).is_ok_and(|record| record.ends_with(&middle));
+        assert!(wait_until(LIMIT, reached), "{} has no middle", undisturbed.effects[number - 1]);
+        halted.kill();
+    }
+
+    /// Asserts that what a run left is whole for its users, and that the same words finish it.
+    #[track_caller]
+    fn recovers(&self, undisturbed: &Undisturbed, moment: &str) {
+        self.is_whole(undisturbed, moment);
+        self.finishes(undisturbed, moment);
+    }
+
+    #[track_caller]
+    fn is_whole(&self, undisturbed: &Undisturbed, moment: &str) {
+        let Undisturbed { before, effects, .. } = undisturbed;
+        let left = Public::of(&self.demo).and_then(|left| left.judge(undisturbed, self.gives_up).map(|()| left));
+        let left = left.unwrap_or_else(|wrong| panic!("{moment}: {wrong}"));
+        let scanned = effects.iter().position(|effect| effect.contains(" rename ") && effect.contains("/verdicts/"));
+        if scanned.is_some_and(|scanned| self.effects().len() <= scanned + 1) {
+            assert_eq!(left.files, before.files, "public before it was scanned: {moment}");
+        }
+    }
+
+    #[track_caller]
+    fn finishes(&self, Undisturbed { outcome, .. }: &Undisturbed, moment: &str) {
+        let again = Run::of(self.command(&self.words));
+        assert_eq!(again.code, Some(0), "{moment}: {}", again.stderr);
+        let now = self.everything();
+        let changed: Vec<_> = outcome.iter().filter(|(path, bytes)| now.get(*path) != Some(bytes)).collect();
+        let changed: Vec<_> = changed.into_iter().map(|(path, _)| path).collect();
+        let litter: Vec<_> = now.keys().filter(|path| !outcome.contains_key(*path)).collect();
+        assert!(changed.is_empty() && litter.is_empty(), "{moment}: {changed:?} differ, litter {litter:?}");
+    }
+
+    /// What the folder holds, and what runs keep for a moment, in short.
+    fn state(&self) -> String {
+        digest_of(&[self.demo.root(), self.beside.path()])
+    }
+}
+
+/// The files in the folder that a record's last effect is about to remove, if it is one that removes a folder.
+fn files_that_are_to_go(record: &str) -> Vec<PathBuf> {
+    let doing = record.lines().rfind(|line| is_effect(line)).unwrap_or_default();
+    let folder = doing.split_once(" remove ").map(|(_, path)| Path::new(path)).filter(|path| path.is_dir());
+    folder.map(|folder| files_below(folder).into_keys().map(|name| folder.join(name)).collect()).unwrap_or_default()
+}
+
+impl Survived {
+    /// Nothing yet, right after the undisturbed run.
+    fn of(undisturbed: Undisturbed, scene: &Scene) -> Self {
+        Survived {
+            undisturbed,
+            record: std::fs::read_to_string(scene.record()).unwrap(),
+            journal: Journal::below(scene.demo.root()),
+            kinds: BTreeSet::new(),
+            is_whole: false,
+            states: BTreeSet::new(),
+            repeats: 0,
+            halves: 0,
+            losses: 0,
+        }
+    }
+
+    /// The places of changes that users would miss at the end of a run, if it had synced nothing and power took them.
+    fn missed_where_nothing_is_synced(&self, scene: &Scene) -> Vec<String> {
+        scene.reset();
+        Run::of(scene.recorded(0)).ok();
+        let (end, changes) = (scene.demo.keep(), self.journal.changes(&self.record));
+        let published = changes.iter().filter(|change| change.path.starts_with(scene.demo.published()));
+        let places: BTreeSet<&Path> = published.map(|change| change.path.as_path()).collect();
+        let is_missed = |place: &&&Path| {
+            let lost = changes.iter().filter(|change| change.path == **place).map(|change| change.number).collect();
+            scene.demo.restore(&end);
+            self.journal.lose(&Loss { changes: lost, ..Loss::default() }, &changes);
+            let left = Public::of(&scene.demo);
+            left.and_then(|left| left.judge(&self.undisturbed, scene.gives_up)).is_err()
+        };
+        places.iter().filter(is_missed).map(|place| place.display().to_string()).collect()
+    }
+}
+
+/// The effects that a file records, without the process's number and the moment, which differ from run to run.
+pub fn effects_in(record: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(record).unwrap_or_default();
+    text.lines().filter(|line| is_effect(line)).map(without_process).collect()
+}
+
+fn without_process(text: &str) -> String {
+    let (first, rest) = text.split_once("/xtask-").unwrap_or((text, ""));
+    let rest = rest.split("/xtask-").map(|part| part.trim_start_matches(|c: char| c.is_numeric() || c == '.'));
+    format!("{first}{}", rest.collect::<Vec<_>>().join("/xtask"))
+}
+
+/// Everything below some folders, in short: names, kinds and contents. What one run made of it, another would make again.
+pub fn digest_of(folders: &[&Path]) -> String {
+    let mut pending: Vec<PathBuf> = folders.iter().map(|folder| (*folder).to_owned()).collect();
+    let mut all = BTreeSet::new();
+    while let Some(here) = pending.pop() {
+        for path in std::fs::read_dir(&here).unwrap().map(|entry| entry.unwrap().path()) {
+            let kind = std::fs::symlink_metadata(&path).unwrap();
+            let content = if kind.is_symlink() {
+                std::fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
+            } else if kind.is_dir() {
+                pending.push(path.clone());
+                Vec::new()
+            } else {
+                std::fs::read(&path).unwrap()
+            };
+            let name = without_process(&path.display().to_string());
+            all.insert(format!("{name} {:o} {}", kind.permissions().mode(), sha256_hex(&content)));
+        }
+    }
+    sha256_hex(all.into_iter().collect::<Vec<_>>().join("\n").as_bytes())
+}
+
+/// A run that is halted somewhere, in a process group of its own.
+pub struct Halted {
+    child: Child,
+}
+
+impl Halted {
+    pub fn start(mut command: Command) -> Self {
+        let command = command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Halted { child: command.spawn().unwrap() }
+    }
+
+    /// Ends the tool, and waits until the children that it leaves behind have ended by themselves. False where it had ended.
+    pub fn kill(mut self) -> bool {
+        let met = self.child.try_wait().unwrap().is_none();
+        self.child.kill().unwrap();
+        self.wait();
+        met
+    }
+
+    /// Ends the tool and all its children at once. False where it had ended.
+    fn kill_with_children(mut self) -> bool {
+        let met = self.child.try_wait().unwrap().is_none();
+        let mut kill = Command::new("kill");
+        kill.args(["-KILL", "--", &format!("-{}", self.child.id())]);
+        assert!(!met || Run::of(kill).code == Some(0));
+        self.wait();
+        met
+    }
+
+    fn wait(&mut self) {
+        self.child.wait().unwrap();
+        let group = self.child.id();
+        assert!(wait_until(LIMIT, || !is_alive(group)), "a child of the killed run did not end");
+    }
+}
+
+impl Drop for Halted {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Whether a process of that group is running.
+fn is_alive(group: u32) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.into_iter().any(|process| {
+        let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+        // The name, in parentheses, may hold spaces. After it: state, parent, group.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        fields.first().is_some_and(|state| *state != "Z") && fields.get(2).and_then(|id| id.parse().ok()) == Some(group)
+    })
+}
+
+/// Moments of the time that a run takes, in no order, and the same for each run of a test unless `TEST_SEED` says otherwise.
+pub struct Moments {
+    time: Duration,
+    seed: u64,
+    state: u64,
+    left: usize,
+}
+
+impl Moments {
+    /// Of several who ask at once, each has a number, and moments of its own.
+    pub fn within(time: Duration, number: usize) -> Self {
+        let seed = std::env::var("TEST_SEED").map_or(13, |seed| seed.parse().unwrap());
+        Moments { time, seed, state: seed + u64::try_from(number).unwrap(), left: 60 }
+    }
+
+    /// Waits for the next one from now. Says which that is.
+    pub fn wait_for_next(&mut self) -> String {
+        assert!(self.left > 0, "runs have ended before most moments");
+        self.left -= 1;
+        // SplitMix64 (G. L. Steele and others, OOPSLA 2014).
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let moment = self.time.mul_f64(f64::from(u32::try_from(mixed >> 32).unwrap()) / f64::from(u32::MAX));
+        std::thread::sleep(moment);
+        format!("{moment:?} from the start (TEST_SEED={})", self.seed)
+    }
+}
+
+/// What is published, as its users read it.
+struct Public {
+    files: Files,
+    /// The listed versions and their entries.
+    entries: BTreeMap<Version, String>,
+    tags: BTreeMap<String, Digest>,
+}
+
+impl Public {
+    /// An error says what no user could read.
+    fn of(demo: &Demo) -> Result<Self, String> {
+        let files = demo.snapshot();
+        let mut entries = BTreeMap::new();
+        if let Some(bytes) = files.get(index::FILE) {
+            let index = Index::from_bytes(bytes).map_err(|error| error.to_string())?;
+            for entry in index.entries("demo") {
+                let twice = entries.insert(Version::parse(&entry.version).unwrap(), entry.json().to_owned());
+                ensure(twice.is_none(), || format!("{} is listed twice", entry.version))?;
+            }
+        }
+        let mut tags = BTreeMap::new();
+        if let Some(bytes) = files.get("image/index.json") {
+            let index: ImageIndex = serde_json::from_slice(bytes).map_err(|error| format!("the tags: {error}"))?;
+            for tagged in index.manifests {
+                tags.insert(tagged.annotations[REF_NAME].clone(), tagged.digest);
+            }
+        }
+        Ok(Public { files, entries, tags })
+    }
+
+    /// Whether all holds that must hold at every moment of a run.
+    fn judge(&self, undisturbed: &Undisturbed, gives_up: &[&str]) -> Result<(), String> {
+        self.judge_entries(undisturbed, gives_up)?;
+        let before = &undisturbed.before;
+        for (version, entry) in &self.entries {
+            let digest = self.image_of(entry)?;
+            for tag in version::version_tags(version) {
+                let leads = self.tags.get(&tag);
+                ensure(leads == Some(&digest), || format!("{tag} leads to {leads:?}, not to {digest}"))?;
+            }
+        }
+        let leaders = version::floating_tags(self.entries.keys(), &Version::new(1, 0, 0));
+        for (tag, digest) in self.tags.iter().filter(|(tag, _)| version::is_floating(tag)) {
+            let leader = leaders.get(tag).and_then(|version| self.entries.get(version));
+            let leads = leader.map(|entry| self.image_of(entry)).transpose()?.as_ref() == Some(digest);
+            ensure(leads || before.tags.get(tag) == Some(digest), || format!("{tag} is ahead of the index"))?;
+        }
+        before.tags.keys().try_for_each(|tag| ensure(self.tags.contains_key(tag), || format!("{tag} is gone")))
+    }
+
+    /// Every version is listed as it was or as it will be, and none but those that the words give up is ever missing.
+    fn judge_entries(&self, undisturbed: &Undisturbed, gives_up: &[&str]) -> Result<(), String> {
+        let Undisturbed { before, after, .. } = undisturbed;
+        let versions: BTreeSet<&Version> = before.entries.keys().chain(self.entries.keys()).collect();
+        for version in versions {
+            let [was, is, will_be] = [before, self, after].map(|public| public.entries.get(version));
+            let is_given_up = was.is_none() || gives_up.contains(&version.to_string().as_str());
+            let right = is == was || (is_given_up && (is.is_none() || is == will_be));
+            ensure(right, || format!("{version} was {was:?}, is {is:?}, and is to be {will_be:?}"))?;
+        }
+        for (name, was) in before.files.iter().filter(|(name, _)| name.ends_with(".tgz")) {
+            let [is, will_be] = [self, after].map(|public| public.files.get(name));
+            ensure(is.is_some() && (is == Some(was) || is == will_be), || format!("{name} has changed, or is gone"))?;
+        }
+        Ok(())
+    }
+
+    /// The image of a listed version, which is there as a whole, as is the archive.
+    fn image_of(&self, entry: &str) -> Result<Digest, String> {
+        let entry: serde_json::Value = serde_json::from_str(entry).unwrap();
+        let name = entry["urls"][0].as_str().unwrap().rsplit('/').next().unwrap();
+        let archive = self.files.get(name).ok_or_else(|| format!("{name} is listed and not there"))?;
+        ensure(entry["digest"].as_str() == Some(&sha256_hex(archive)), || format!("{name} holds other bytes"))?;
+        let manifest = archive::manifest(&archive::unpack(archive).unwrap()).unwrap();
+        let digest: Digest = manifest.annotations[RELEASED_IMAGE].rsplit_once('@').unwrap().1.parse().unwrap();
+        let blob = |_, digest: &Digest| {
+            let bytes = self.files.get(&format!("image/blobs/sha256/{}", digest.hex())).cloned().unwrap_or_default();
+            if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(Error::new(Exit::Verify, digest.to_string())) }
+        };
+        oci::collect(&digest, &blob).map_err(|error| format!("{name} leads to what is not there: {error}"))?;
+        Ok(digest)
+    }
+}
+
+fn ensure(right: bool, wrong: impl FnOnce() -> String) -> Result<(), String> {
+    if right { Ok(()) } else { Err(wrong()) }
+}

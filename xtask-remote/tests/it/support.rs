@@ -1,0 +1,574 @@
+//! What the tests share: a workspace to release, a way to run the tool in it, and the pinned programs.
+
+#![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A workspace of its own, in a git repository of its own, with a port of its own.
+pub struct Demo {
+    folder: TempDir,
+    pub port: u16,
+}
+
+impl Demo {
+    /// The workspace of `fixtures/demo`, committed once. Every call gives the same commit, the port aside.
+    pub fn new() -> Self {
+        Self::on_port(free_port())
+    }
+
+    pub fn on_port(port: u16) -> Self {
+        Self::within(tempfile::tempdir().unwrap(), port)
+    }
+
+    /// In memory, where that is possible: every file of a release is synced, and a busy disk makes each wait.
+    pub fn in_memory() -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self::within(folder.unwrap(), free_port())
+    }
+
+    fn within(folder: TempDir, port: u16) -> Self {
+        let demo = Demo { folder, port };
+        copy_fixture(&fixtures().join("demo"), demo.root(), port);
+        demo.git(&["init", "--quiet", "--initial-branch=main"]);
+        demo.commit("first");
+        demo
+    }
+
+    pub fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder that the target `local` publishes into.
+    pub fn published(&self) -> PathBuf {
+        self.root().join("target/published")
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://localhost:{}", self.port)
+    }
+
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.root().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.root().join(path)).unwrap()
+    }
+
+    /// Replaces a text that must stand exactly once in a file.
+    pub fn edit(&self, path: &str, from: &str, to: &str) {
+        let text = self.read(path);
+        assert_eq!(text.matches(from).count(), 1, "`{from}` in {path}");
+        self.write(path, text.replace(from, to));
+    }
+
+    /// Commits everything, at a fixed time.
+    pub fn commit(&self, message: &str) -> String {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    pub fn git(&self, arguments: &[&str]) -> String {
+        git(self.root(), arguments)
+    }
+
+    /// The tool, ready to be given more and run.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = xtask();
+        command.current_dir(self.root()).args(arguments);
+        if !links_for_linux() {
+            let folder = &*PRETENDED;
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let path = std::iter::once(folder.clone()).chain(std::env::split_paths(&path));
+            command.env("PATH", std::env::join_paths(path).unwrap()).env("CARGO", folder.join("cargo"));
+        }
+        command
+    }
+
+    pub fn xtask(&self, arguments: &[&str]) -> Run {
+        Run::of(self.command(arguments))
+    }
+
+    /// Every published file and its content.
+    pub fn snapshot(&self) -> BTreeMap<String, Vec<u8>> {
+        files_below(&self.published())
+    }
+
+    /// The published index as JSON.
+    pub fn index(&self) -> serde_json::Value {
+        serde_json::from_str(&self.read("target/published/index.yaml")).unwrap()
+    }
+
+    /// The listed versions of the chart, in the file's order.
+    pub fn versions(&self) -> Vec<String> {
+        let index = self.index();
+        let entries = index["entries"]["demo"].as_array().cloned().unwrap_or_default();
+        entries.iter().map(|entry| entry["version"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Every tag of the published image, and the digest it points at.
+    pub fn tags(&self) -> BTreeMap<String, String> {
+        let index: serde_json::Value = serde_json::from_str(&self.read("target/published/image/index.json")).unwrap();
+        let manifests = index["manifests"].as_array().unwrap();
+        let tag = |manifest: &serde_json::Value| {
+            let tag = manifest["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap().to_owned();
+            (tag, manifest["digest"].as_str().unwrap().to_owned())
+        };
+        manifests.iter().map(tag).collect()
+    }
+
+    /// A copy of the whole folder, build output included, to come back to.
+    pub fn keep(&self) -> TempDir {
+        let kept = tempfile::tempdir_in(self.root().parent().unwrap()).unwrap();
+        copy_tree(self.root(), kept.path());
+        kept
+    }
+
+    /// Makes the folder what it was when the copy was taken, times of files included.
+    pub fn restore(&self, kept: &TempDir) {
+        refill(self.root(), kept.path());
+    }
+
+    /// A clone of a remote, on a branch of its own that the remote has, too.
+    pub fn cloned(&self, remote: &Path, branch: &str) -> Demo {
+        let folder = tempfile::tempdir_in(self.root().parent().unwrap()).unwrap();
+        git(folder.path(), &["clone", "--quiet", remote.to_str().unwrap(), "."]);
+        let demo = Demo { folder, port: self.port };
+        if demo.git(&["branch", "--show-current"]) != branch {
+            demo.git(&["switch", "--quiet", "--create", branch]);
+            demo.git(&["push", "--quiet", "--set-upstream", "origin", branch]);
+        }
+        demo
+    }
+
+    /// `xtask serve`, running until the value is dropped.
+    pub fn serve(&self) -> Served {
+        let mut child = self.command(&["serve"]).stderr(Stdio::null()).spawn().unwrap();
+        let url = self.url();
+        let up = wait_until(Duration::from_secs(10), || http_status(&format!("{url}/")) == Some(200));
+        if !up {
+            child.kill().ok();
+        }
+        assert!(up, "serve did not start");
+        Served { child }
+    }
+}
+
+/// A running `serve`.
+pub struct Served {
+    child: Child,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// A finished run of a program.
+#[derive(Debug)]
+pub struct Run {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    pub fn of(mut command: Command) -> Self {
+        Run::from(command.stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// Asserts success.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Asserts an exit code and a text in what was said.
+    #[track_caller]
+    pub fn fails(self, code: i32, text: &str) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
+        assert!(self.stderr.contains(text), "`{text}` is not in:\n{}", self.stderr);
+        self
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+/// The tool, in an environment that holds nothing of the test run's own.
+pub fn xtask() -> Command {
+    scrubbed(env!("CARGO_BIN_EXE_xtask-remote"))
+}
+
+/// A program in an environment that holds nothing of the test run's own.
+pub fn scrubbed(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars() {
+        let stray = [
+            "ACTIONS_",
+            "CARGO_",
+            "CLICOLOR",
+            "GITHUB_",
+            "GIT_",
+            "NO_COLOR",
+            "RUNNER_",
+            "RUSTC",
+            "RUSTFLAGS",
+            "TRIVY_",
+            "XTASK_",
+        ];
+        if name != "CARGO_HOME" && stray.iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+pub fn git(folder: &Path, arguments: &[&str]) -> String {
+    const TIME: &str = "2026-01-02T03:04:05Z";
+    let mut command = Command::new("git");
+    command.current_dir(folder).args(["-c", "user.name=Test", "-c", "user.email=test@example.com"]).args(arguments);
+    command.env("GIT_AUTHOR_DATE", TIME).env("GIT_COMMITTER_DATE", TIME);
+    Run::of(command).ok().stdout.trim().to_owned()
+}
+
+/// A pinned program, or nothing (said once a test) where `cargo xtask ci` has not installed it.
+pub fn tool(name: &str) -> Option<PathBuf> {
+    let pinned = std::env::var_os("TEST_TOOLS").map(|folder| Path::new(&folder).join(name));
+    let found = pinned.filter(|path| path.exists()).or_else(|| on_path(name));
+    if found.is_none() {
+        skipped(&format!("{name} is not in TEST_TOOLS nor on PATH"));
+    }
+    found
+}
+
+/// Says that a test proves nothing here, past the capture of a passing test's output; in CI that is a failure.
+pub fn skipped(reason: &str) {
+    assert!(std::env::var_os("TEST_TOOLS_REQUIRED").is_none(), "this may not be skipped: {reason}");
+    let mut past_the_capture = std::io::stderr();
+    writeln!(past_the_capture, "skipped: {reason} (cargo xtask ci --only tools)").unwrap();
+}
+
+pub fn is_root() -> bool {
+    let mut ask = Command::new("id");
+    ask.arg("-u");
+    Run::of(ask).ok().stdout.trim() == "0"
+}
+
+/// A port that nobody uses, below the range that the system hands out, so that nobody is given it later. No port is given twice, neither
+/// in this process nor, while it lives, in another one that asks in this way.
+pub fn free_port() -> u16 {
+    /// The ports that are left of a block, and what keeps it from other processes.
+    struct Block {
+        left: Range<u16>,
+        _held: File,
+    }
+    static BLOCKS: Mutex<Vec<Block>> = Mutex::new(Vec::new());
+    // Asked by a client: a listener of ours would live on for a moment in every child that is started just now.
+    let refused = |address: SocketAddr| TcpStream::connect(address).is_err();
+    let free =
+        |port: &u16| refused((Ipv4Addr::LOCALHOST, *port).into()) && refused((Ipv6Addr::LOCALHOST, *port).into());
+    let mut blocks = BLOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        if let Some(port) = blocks.last_mut().and_then(|block| block.left.find(free)) {
+            return port;
+        }
+        let locks = std::env::temp_dir().join("xtask-test-ports");
+        std::fs::create_dir_all(&locks).unwrap();
+        let next = (20_000..32_000).step_by(100).find_map(|first| {
+            let held = File::create(locks.join(first.to_string())).ok()?;
+            held.try_lock().ok()?;
+            Some(Block { left: first..first + 100, _held: held })
+        });
+        assert!(next.is_some(), "other processes hold all ports for tests");
+        blocks.extend(next);
+    }
+}
+
+pub fn http_status(url: &str) -> Option<u16> {
+    xtask::sys::http::Anonymous::new(Duration::from_secs(30)).get(url, &[]).ok().map(|answer| answer.status)
+}
+
+pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let started = Instant::now();
+    while started.elapsed() < limit {
+        if condition() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
+/// Makes a folder hold what another one holds, and nothing else. The folder itself stays: servers run in it.
+pub fn refill(folder: &Path, from: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        removed.unwrap();
+    }
+    copy_tree(from, folder);
+}
+
+/// Copies all that is in a folder into another one, with modes, times and links.
+pub fn copy_tree(from: &Path, to: &Path) {
+    let mut command = Command::new("cp");
+    // The short form is all that macOS has.
+    command.arg("-a").arg(from.join(".")).arg(to);
+    Run::of(command).ok();
+}
+
+/// A folder that holds these programs of PATH and no others; what is not there is left out.
+pub fn programs(names: &[&str]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in names {
+        if let Some(program) = on_path(name) {
+            std::os::unix::fs::symlink(program, folder.path().join(name)).unwrap();
+        }
+    }
+    folder
+}
+
+/// The first program of that name on PATH.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    all_on_path(name).into_iter().next()
+}
+
+fn all_on_path(name: &str) -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(name)).filter(|path| path.exists()).collect()
+}
+
+/// Whether a rehearsal can be compiled on this machine. Where it cannot, as on macOS, what is put into images is pretended, and tests of
+/// the compiling itself are skipped. `TEST_WITHOUT_LINKER=1` shows on Linux what the tests do there.
+fn links_for_linux() -> bool {
+    cfg!(target_os = "linux") && std::env::var_os("TEST_WITHOUT_LINKER").is_none()
+}
+
+/// Whether a test of compiling proves anything on this machine; where it does not, that is said.
+pub fn can_compile() -> bool {
+    let can = links_for_linux();
+    if !can {
+        skipped("nothing here can link for Linux");
+    }
+    can
+}
+
+/// The programs for all tests of a machine that cannot link for Linux.
+static PRETENDED: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pretended");
+    pretend_within(&folder);
+    folder
+});
+
+/// What a build for two platforms needs, in a folder, with one compiler: the first on PATH that can build for both, so that
+/// no test spends its time on asking others. Where there is none (said once a test), the first one; nothing (said, too) where nothing
+/// can be built.
+pub fn build_programs() -> Option<TempDir> {
+    if !can_compile() {
+        return None;
+    }
+    let folder = programs(&["aarch64-linux-gnu-gcc", "as", "cc", "gcc", "git", "ld"]);
+    let rustc = cross_rustc().or_else(|| on_path("rustc")).unwrap();
+    std::os::unix::fs::symlink(rustc, folder.path().join("rustc")).unwrap();
+    Some(folder)
+}
+
+/// A cargo and a rustc that answer at once, and git. The "binary" they make for a platform is the crate's sources, so that it is
+/// another one where those are; all that the tool itself does is as in any other build.
+pub fn pretended_programs() -> TempDir {
+    let folder = programs(&["cat", "git", "mkdir"]);
+    pretend_within(folder.path());
+    folder
+}
+
+fn pretend_within(folder: &Path) {
+    let root = folder.display();
+    for triple in ["aarch64-unknown-linux-gnu", "x86_64-unknown-linux-gnu"] {
+        let library = folder.join("sysroot/lib/rustlib").join(triple).join("lib");
+        std::fs::create_dir_all(&library).unwrap();
+        std::fs::write(library.join("libstd-0.rlib"), "").unwrap();
+    }
+    let rustc = format!(
+        "case \"$*\" in\n'--version --verbose') echo 'rustc 1.95.0 (pretended)'; echo 'host: x86_64-unknown-linux-gnu';;\n\
+         '--print sysroot') echo '{root}/sysroot';;\nesac\n"
+    );
+    let cargo = "while [ $# -gt 0 ]; do\n[ \"$1\" != --target ] || {\nout=$CARGO_TARGET_DIR/$2/release\nmkdir -p \"$out\"\n\
+                 { echo \"$2\"; cat operator/Cargo.toml operator/src/*; } >\"$out/demo\"\n}\nshift\ndone\n";
+    for (name, text) in [("rustc", rustc.as_str()), ("cargo", cargo), ("cc", ""), ("aarch64-linux-gnu-gcc", "")] {
+        script(&folder.join(name), text);
+    }
+}
+
+/// Writes a program that a shell runs.
+pub fn script(path: &Path, text: &str) {
+    std::fs::write(path, format!("#!/bin/sh\n{text}")).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Every compiler on PATH, and of the folder of toolchains that this was built by.
+pub fn compilers() -> Vec<PathBuf> {
+    let toolchains = Path::new(env!("CARGO")).ancestors().nth(3).and_then(|folder| std::fs::read_dir(folder).ok());
+    let toolchains = toolchains.into_iter().flatten().map(|entry| entry.unwrap().path().join("bin/rustc"));
+    all_on_path("rustc").into_iter().chain(toolchains.filter(|path| path.exists())).collect()
+}
+
+/// The first compiler on PATH that has the standard library for arm64, where the linker is there, too.
+pub fn cross_rustc() -> Option<PathBuf> {
+    let has_library = |rustc: &PathBuf| {
+        let mut ask = Command::new(rustc);
+        ask.args(["--print", "target-libdir", "--target", "aarch64-unknown-linux-gnu"]);
+        Path::new(Run::of(ask).stdout.trim()).is_dir()
+    };
+    let found = on_path("aarch64-linux-gnu-gcc").and_then(|_| all_on_path("rustc").into_iter().find(has_library));
+    if found.is_none() {
+        skipped("nothing here can build for arm64");
+    }
+    found
+}
+
+/// Every file below a folder and its content. The lock, which holds nothing, is left out.
+pub fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut pending = vec![folder.to_owned()];
+    while let Some(here) = pending.pop() {
+        let Ok(entries) = std::fs::read_dir(&here) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                pending.push(path);
+            } else if path.file_name() != Some(".lock".as_ref()) {
+                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                files.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// The repository that these tests are of.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// Manifests end in `.in` in the repository, so that cargo and git do not take the fixture for a part of it.
+fn copy_fixture(from: &Path, to: &Path, port: u16) {
+    for (name, content) in files_below(from) {
+        let name = name.strip_suffix(".in").unwrap_or(&name).replace("gitignore", ".gitignore");
+        let place = to.join(name);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        let text = String::from_utf8(content).unwrap().replace("@PORT@", &port.to_string());
+        std::fs::write(place, text).unwrap();
+    }
+}
+
+/// A released workspace and its `serve`, for all tests of a module at once.
+///
+/// It lives in a `LazyLock`, which is never dropped: a shell waits until this program has ended, however it ends, and then stops the
+/// server and removes the folder.
+pub struct World {
+    pub demo: Demo,
+    _guard: Child,
+}
+
+impl World {
+    pub fn new(demo: Demo) -> Self {
+        const GUARD: &str = r#"trap '' INT; "$1" serve & read _; kill $!; wait; cd /; rm -rf "$2""#;
+        let mut guard = scrubbed("sh");
+        guard.args(["-c", GUARD, "sh", env!("CARGO_BIN_EXE_xtask-remote")]).arg(demo.root()).current_dir(demo.root());
+        let guard = guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let url = demo.url();
+        assert!(wait_until(Duration::from_secs(10), || http_status(&format!("{url}/")) == Some(200)), "{url}");
+        World { demo, _guard: guard }
+    }
+}
+
+/// A pinned Helm with configuration, cache and data of its own, and nothing else in its environment.
+pub struct Helm {
+    pub name: &'static str,
+    program: PathBuf,
+    home: TempDir,
+}
+
+impl Helm {
+    /// Every Helm that the distribution promises to work with: the oldest, and the newest of both major versions.
+    pub fn all() -> Vec<Self> {
+        ["helm-3.12", "helm-3", "helm-4"].into_iter().filter_map(Helm::find).collect()
+    }
+
+    pub fn find(name: &'static str) -> Option<Self> {
+        Some(Helm { name, program: tool(name)?, home: tempfile::tempdir().unwrap() })
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).current_dir(self.home()).env_clear().env("HOME", self.home());
+        for (name, folder) in [("CONFIG", "config"), ("CACHE", "cache"), ("DATA", "data")] {
+            command.env(format!("HELM_{name}_HOME"), self.home().join(folder));
+        }
+        Run::of(command)
+    }
+
+    /// A folder of its own.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub fn add(&self, name: &str, url: &str) {
+        self.run(&["repo", "add", name, url]).ok();
+    }
+
+    /// What `helm search repo` finds, as it prints it.
+    pub fn search(&self, arguments: &[&str]) -> Vec<serde_json::Value> {
+        let arguments = [&["search", "repo", "--output", "json"], arguments].concat();
+        serde_json::from_str(&self.run(&arguments).ok().stdout).unwrap()
+    }
+}
+
+/// The documents of a YAML stream.
+pub fn yaml_documents(text: &str) -> Vec<serde_json::Value> {
+    use serde::Deserialize;
+    let documents = serde_yaml::Deserializer::from_str(text);
+    let values = documents.map(|document| serde_json::Value::deserialize(document).unwrap());
+    values.filter(|value| !value.is_null()).collect()
+}
+
+/// Writes files and links below a folder.
+pub fn write_items(folder: &Path, items: &[(String, xtask::git::Item)]) {
+    for (path, item) in items {
+        let place = folder.join(path);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        match item {
+            xtask::git::Item::File(bytes, _) => std::fs::write(place, bytes).unwrap(),
+            xtask::git::Item::Link(target) => std::os::unix::fs::symlink(target, place).unwrap(),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The programs of a machine that are not what they are called. Each writes down what it was told, and refuses what the real one refuses.
+
+#![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::servers::Whole;
+use crate::support::{Run, on_path, root, script, tool};
+
+/// Packages of Ubuntu 24.04 that a workflow may install: whoever adds one looks up that it is there.
+const PACKAGES: &str = "gcc-aarch64-linux-gnu libc6-dev-arm64-cross";
+
+/// What `cargo` is.
+pub enum Tools {
+    /// This machine's, but for `xtask`, which is compiled already.
+    OfThisMachine,
+    /// One that runs nothing.
+    Pretended,
+}
+
+/// Writes all of them.
+pub fn stand_ins(home: &Path, tools: &Tools, ci_ends_with: i32) {
+    let write = |folder: &str, name: &str, text: &str| {
+        let (told, needed) = (home.join("told"), home.join("needed"));
+        let text = format!("echo {name} \"$@\" >>'{}'\nPATH=$PATH:{}\n{text}", told.display(), needed.display());
+        script(&home.join(folder).join(name), &text);
+    };
+    write("bin", "sudo", &sudo(home));
+    write("bin", "rustup", &rustup(home));
+    write("bin", "gh", GH);
+    for folder in ["bin", "root"] {
+        write(folder, "apt-get", &APT.replace("@PACKAGES@", PACKAGES));
+    }
+    write("root", "chown", &chown(home));
+    for name in ["grep", "curl", "jq"] {
+        symlink(on_path(name).unwrap(), home.join("needed").join(name)).unwrap();
+    }
+    for name in ["env", "id", "sh", "bash", "cat", "mkdir", "rm"] {
+        symlink(on_path(name).unwrap(), home.join("root").join(name)).unwrap();
+    }
+    write("bin", "cargo", &cargo(home, tools, ci_ends_with));
+    symlink(on_path("bash").unwrap(), home.join("bin/bash")).unwrap();
+}
+
+/// As sudo is set up on GitHub's machines: nobody is asked, and little of the environment stays.
+fn sudo(home: &Path) -> String {
+    let (root, env) = (home.join("root"), on_path("env").unwrap());
+    format!(
+        "exec '{}' -i HOME=/root LANG=C.UTF-8 PATH='{}' SUDO_GID=1001 SUDO_UID=1001 SUDO_USER=runner USER=root \"$@\"\n",
+        env.display(),
+        root.display()
+    )
+}
+
+const APT: &str = r#"
+[ -n "$SUDO_UID" ] || { echo 'E: Could not open lock file /var/lib/apt/lists/lock - open (13: Permission denied)' >&2; exit 100; }
+case $1 in
+update) exit 0;;
+install) shift;;
+*) echo "E: Invalid operation $1" >&2; exit 100;;
+esac
+agreed=
+for word; do
+    case $word in
+    --yes|-y) agreed=1;;
+    --no-install-recommends|--quiet|-q) ;;
+    -*) echo "E: Command line option $word is not understood" >&2; exit 100;;
+    *) case " @PACKAGES@ " in *" $word "*) ;; *) echo "E: Unable to locate package $word" >&2; exit 100;; esac;;
+    esac
+done
+[ -n "$agreed" ] || { echo 'Do you want to continue? [Y/n] Abort.'; exit 1; }
+"#;
+
+fn rustup(home: &Path) -> String {
+    // Asked at once, for the machine may have no compiler under that name.
+    let mut ask = Command::new(on_path("rustc").unwrap());
+    ask.args(["--print", "target-list"]);
+    let targets = Run::of(ask).ok().stdout.replace('\n', " ");
+    RUSTUP.replace("@TARGETS@", &targets).replace("@HAS@", &home.join("toolchains").display().to_string())
+}
+
+const RUSTUP: &str = r#"
+fail() { echo "error: $*" >&2; exit 1; }
+toolchain=stable
+case "$1 $2" in
+'toolchain install')
+    [ "$4 $5" = '--profile minimal' ] && [ $# = 5 ] || fail "the tests do not know rustup $*"
+    case $3 in stable|1.[1-9][0-9]|1.[1-9][0-9].[0-9]) echo "$3" >>'@HAS@'; exit 0;; esac
+    fail "invalid toolchain name: '$3'";;
+'target add'|'component add') what=$1; shift 2;;
+*) fail "the tests do not know rustup $*";;
+esac
+wanted=
+while [ $# -gt 0 ]; do
+    if [ "$1" = --toolchain ]; then toolchain=$2; shift; else wanted="$wanted $1"; fi
+    shift
+done
+[ "$toolchain" = stable ] || grep --quiet --line-regexp --fixed-strings -e "$toolchain" '@HAS@' 2>/dev/null ||
+    fail "toolchain '$toolchain-x86_64-unknown-linux-gnu' is not installed"
+for one in $wanted; do
+    case $what in target) known=' @TARGETS@ ';; *) known=' clippy rust-src rustfmt ';; esac
+    case $known in *" $one "*) ;;
+    *) fail "toolchain '$toolchain-x86_64-unknown-linux-gnu' does not support $what '$one'";;
+    esac
+done
+"#;
+
+/// What root made becomes somebody's, as far as it is listed.
+fn chown(home: &Path) -> String {
+    let owned = home.join("of-root");
+    format!(
+        "[ \"$1\" = --recursive ] || {{ echo 'the tests know chown --recursive' >&2; exit 1; }}\nshift 2\nfor path; do\n\
+         [ -e \"$path\" ] || {{ echo \"chown: cannot access '$path': No such file or directory\" >&2; exit 1; }}\n\
+         case $path in /*) ;; *) path=$PWD/$path;; esac\n[ ! -e '{owned}' ] || while read -r line; do\n\
+         case $line in \"$path\"|\"$path\"/*) ;; *) echo \"$line\";; esac\ndone <'{owned}' >'{owned}.new'\n\
+         cat '{owned}.new' >'{owned}' 2>/dev/null\ndone\n",
+        owned = owned.display()
+    )
+}
+
+/// Nowhere does it run all checks: these tests are among them.
+fn cargo(home: &Path, tools: &Tools, ci_ends_with: i32) -> String {
+    let checks = PRETENDED
+        .replace("@TOLD@", &home.join("told").display().to_string())
+        .replace("@OWNED@", &home.join("of-root").display().to_string())
+        .replace("@PARTS@", &parts())
+        .replace("@CODE@", &ci_ends_with.to_string());
+    let Tools::OfThisMachine = tools else { return checks };
+    let (xtask, cargo) = (env!("CARGO_BIN_EXE_xtask-remote"), env!("CARGO"));
+    let auditable = tool("cargo-auditable").unwrap();
+    format!(
+        "case \"$*\" in\n'xtask ci'*) ;;\n'xtask '*) shift; exec '{xtask}' \"$@\";;\n\
+         'install cargo-auditable --locked --version {}') exec ln -s '{}' '{}';;\n\
+         install*) echo \"error: the tests have no crate for: cargo $*\" >&2; exit 101;;\n*) exec '{cargo}' \"$@\";;\nesac\n{checks}",
+        auditables_version(),
+        auditable.display(),
+        home.join("bin/cargo-auditable").display()
+    )
+}
+
+/// What a run of all checks needs and leaves: tools, crates, and what was compiled. What it finds of that it says.
+const PRETENDED: &str = r#"
+fail() { echo "error: $*" >&2; exit 101; }
+[ "$1 $2" = 'xtask ci' ] || fail "the tests do not know cargo $*"
+shift 2
+tools=1 compiles=1 code=@CODE@
+while [ $# -gt 0 ]; do
+    case $1 in
+    --quick) tools=;;
+    --all) ;;
+    --only)
+        shift
+        case '@PARTS@' in *"|$1|"*|*"|$1 "*) ;; *) fail "there is no part \`$1\`";; esac
+        [ "$1" != tools ] || compiles= code=0;;
+    *) fail "the tests do not know cargo xtask ci $*";;
+    esac
+    shift
+done
+make() {
+    [ ! -e "$2/made" ] || echo "there: $1" >>'@TOLD@'
+    mkdir -p "$2"
+    echo made >"$2/made"
+    [ -z "$SUDO_UID" ] || echo "$2" >>'@OWNED@'
+}
+[ -z "$tools" ] || make tools "$HOME/.cache/xtask-tools"
+[ -z "$compiles" ] || { make crates "$HOME/.cargo/registry"; make target "$PWD/target"; }
+exit $code
+"#;
+
+/// The names of all parts that `cargo xtask ci` knows, as its sources have them.
+fn parts() -> String {
+    let text = std::fs::read_to_string(root().join("ci/src/parts.rs")).unwrap();
+    let names: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
+    format!("|{}|", names.join("|"))
+}
+
+/// GitHub's own program, which is on every machine of GitHub's: of it, what asks the API and picks something from the answer.
+const GH: &str = r#"
+[ "$1 $2" = 'api --paginate' ] && [ "$4" = --jq ] && [ $# = 5 ] || { echo "the tests do not know gh $*" >&2; exit 1; }
+[ -n "$GH_TOKEN" ] || { echo 'gh: To use GitHub CLI in a GitHub Actions workflow, set the GH_TOKEN environment variable.' >&2; exit 4; }
+answer=$(curl --fail --silent --show-error --header "authorization: Bearer $GH_TOKEN" "$GITHUB_API_URL/$3") || exit 1
+echo "$answer" | jq --raw-output "$5"
+"#;
+
+/// The version that the test tools have, and the only one that can be had.
+fn auditables_version() -> String {
+    let text = std::fs::read_to_string(root().join("ci/test-tools/tools.toml")).unwrap();
+    let tools: toml_edit::DocumentMut = text.parse().unwrap();
+    let crates = tools["cargo"].as_array_of_tables().unwrap();
+    let auditable = crates.iter().find(|one| one["name"].as_str() == Some("cargo-auditable")).unwrap();
+    auditable["version"].as_str().unwrap().to_owned()
+}
+
+/// An archive like the official one, whose program has a database of the test's own to download.
+pub fn trivy_archive(whole: &Whole) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, trivy) = (whole.laboratory.cache(), whole.laboratory.programs.join("trivy"));
+    let text = format!(
+        "case \"$*\" in\n'image --download-db-only') mkdir -p \"$HOME/.cache\"; cp -r '{}/trivy' \"$HOME/.cache/\";;\n\
+         *) exec '{}' \"$@\";;\nesac\n",
+        cache.display(),
+        trivy.display()
+    );
+    script(&folder.path().join("trivy"), &text);
+    let mut tar = Command::new("tar");
+    tar.args(["--create", "--gzip", "--file", "trivy.tar.gz", "trivy"]).current_dir(folder.path());
+    Run::of(tar).ok();
+    let digest = xtask::oci::sha256_hex(&std::fs::read(folder.path().join("trivy.tar.gz")).unwrap());
+    (folder, digest)
+}

@@ -1,0 +1,165 @@
+//! The command line: one module for each verb, with its arguments and what it calls. Decisions are elsewhere.
+//!
+//! Two programs share it. `xtask` is what people start, and reaches nothing beyond this machine; where a command's target is there, cargo
+//! runs `xtask-remote` in its place with the same arguments. So a newcomer's first command compiles no AWS SDK, no registry client and no TLS.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::config::Workspace;
+use crate::connector::Connector;
+use crate::error::{Context, Error, Exit, Result};
+use crate::sys::children::Call;
+use crate::sys::tools;
+use crate::ui;
+
+pub mod ci;
+pub mod completions;
+pub mod deploy_infra;
+pub mod doctor;
+pub mod release;
+pub mod serve;
+pub mod verify;
+
+/// Releases this workspace: image, chart, and the places they are published to.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    max_term_width = 120,
+    after_help = "\
+Examples:
+  cargo xtask release              rehearse a release into target/release-local
+  cargo xtask release minor --plan what a minor release would do, without doing it
+  cargo xtask serve                a chart repository and an image registry on one port
+  cargo xtask ci                   every check that CI makes
+
+Exit codes are listed in README.md."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build, scan, publish and verify a version, or take some of these steps
+    Release(Box<release::Release>),
+    /// Fetch a published version as an anonymous user would, and compare digests
+    Verify(verify::Verify),
+    /// Serve a rehearsed release: chart repository and read-only image registry on one port
+    Serve(serve::Serve),
+    /// Deploy the bucket, the distribution and the DNS records that charts are hosted by
+    DeployInfra(deploy_infra::DeployInfra),
+    /// Say what this machine lacks for a target, all at once
+    Doctor(doctor::Doctor),
+    /// Check everything that CI checks
+    Ci(ci::Ci),
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+}
+
+/// Where a command runs, and what it can reach.
+struct Session {
+    here: PathBuf,
+    connector: Option<Connector>,
+}
+
+/// What commands for one target take.
+#[derive(Clone, Debug, Args)]
+pub struct TargetArgs {
+    /// The target, one of [workspace.metadata.release.targets]
+    #[arg(long = "to", value_name = "TARGET", default_value = "local")]
+    target: String,
+    /// Never replace what is published, as production does
+    #[arg(long)]
+    strict: bool,
+    /// Print the result as JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the image's scan is told.
+#[derive(Clone, Debug, Args)]
+pub struct WaiversArgs {
+    /// The file of waivers [default: waivers.toml in the workspace root, where there is one]
+    #[arg(long, value_name = "FILE")]
+    waivers: Option<PathBuf>,
+}
+
+/// Reads the command line, runs the command, shows an error, and gives the exit code.
+pub fn main(connector: Option<Connector>) -> ExitCode {
+    let Cli { command } = Cli::parse();
+    let here = std::env::current_dir().context(Exit::Environment, || "there is no current folder".into());
+    let session = here.map(|here| Session { here, connector });
+    match session.and_then(|session| command.hand_over(&session).and_then(|()| command.run(&session))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui::error(&error);
+            ExitCode::from(error.exit as u8)
+        }
+    }
+}
+
+impl Command {
+    /// The target that the command is for, where it is for one.
+    fn target(&self) -> Option<&str> {
+        match self {
+            Command::Release(release) => Some(release.target()),
+            Command::Verify(verify) => Some(&verify.to.target),
+            Command::DeployInfra(deploy) => Some(&deploy.target),
+            Command::Serve(serve) => Some(&serve.target),
+            Command::Doctor(doctor) => Some(&doctor.target),
+            Command::Ci(_) | Command::Completions(_) => None,
+        }
+    }
+
+    /// Lets the program that can reach the command's target take this one's place, where this one cannot.
+    fn hand_over(&self, session: &Session) -> Result<()> {
+        let Some(name) = self.target().filter(|_| session.connector.is_none()) else { return Ok(()) };
+        if session.workspace()?.target(name)?.is_remote() {
+            return Err(instead(&["--package", "xtask-remote"], 1));
+        }
+        Ok(())
+    }
+
+    fn run(self, session: &Session) -> Result<()> {
+        match self {
+            Command::Release(release) => release.run(session),
+            Command::Verify(verify) => verify.run(session),
+            Command::Serve(serve) => serve.run(session),
+            Command::DeployInfra(deploy) => deploy.run(session),
+            Command::Doctor(doctor) => doctor.run(session),
+            // A package of its own, since releasing does not need it.
+            Command::Ci(_) => Err(instead(&["--quiet", "--package", "ci"], 2)),
+            Command::Completions(completions) => {
+                completions.run();
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Session {
+    fn workspace(&self) -> Result<Workspace> {
+        Workspace::find(&self.here)
+    }
+}
+
+/// Lets cargo run another package's program in the place of this one, with this one's arguments but the first `skipped`. Returns only an
+/// error.
+fn instead(package: &[&str], skipped: usize) -> Error {
+    let cargo = Call::new(tools::cargo()).args(["run", "--locked"]).args(package).args(["--"]);
+    cargo.args(std::env::args_os().skip(skipped)).exec()
+}
+
+fn print_json(wanted: bool, value: &impl Serialize) -> Result<()> {
+    if wanted {
+        let text = serde_json::to_string_pretty(value);
+        ui::result(text.context(Exit::Failure, || "cannot write JSON".into())?);
+    }
+    Ok(())
+}

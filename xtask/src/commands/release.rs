@@ -1,0 +1,253 @@
+//! `release`: the whole of it, its plan, or some of its steps as the jobs of CI take them.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use semver::Version;
+
+use super::{Session, TargetArgs, WaiversArgs, print_json};
+use crate::error::Result;
+use crate::local::turn;
+use crate::oci::{Digest, Layout};
+use crate::release::destination::Destination;
+use crate::release::pipeline::Pipeline;
+use crate::release::version::{self, Bump};
+use crate::release::{self, Options, report};
+use crate::ui;
+
+/// `release`.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_precedence_over_arg = true,
+    after_help = "\
+Examples:
+  cargo xtask release              the version in the tree, to the target `local`
+  cargo xtask release 3.1.0-rc.1   a pre-release
+  cargo xtask release --plan       what would happen, without doing any of it
+  cargo xtask release yank 3.1.0 --reason 'loses events'"
+)]
+pub struct Release {
+    /// Some of its steps, or a repair
+    #[command(subcommand)]
+    stage: Option<Stage>,
+    /// The version, and where to
+    #[command(flatten)]
+    step: StepArgs,
+    /// What the image's steps are told
+    #[command(flatten)]
+    builder: BuilderArgs,
+    /// What the scan is told
+    #[command(flatten)]
+    waivers: WaiversArgs,
+    /// Print what every step would do, and do nothing
+    #[arg(long)]
+    plan: bool,
+    /// Put a first, empty index into a repository that has none
+    #[arg(long)]
+    init: bool,
+    /// Push the commit of the release where the remote lacks it
+    #[arg(long)]
+    push: bool,
+}
+
+/// What the image's build is told.
+#[derive(Clone, Debug, Args)]
+struct BuilderArgs {
+    /// The builder instance that buildx uses, for targets that build with it
+    #[arg(long, value_name = "NAME")]
+    builder: Option<String>,
+}
+
+/// What every such step takes.
+#[derive(Clone, Debug, Args)]
+struct StepArgs {
+    /// patch, minor, major or X.Y.Z [default: the version in Cargo.toml]
+    #[arg(value_name = "VERSION")]
+    bump: Option<Bump>,
+    /// Where to
+    #[command(flatten)]
+    to: TargetArgs,
+}
+
+/// The steps of a release that can be taken on their own, as the jobs of CI do.
+#[derive(Debug, Subcommand)]
+enum Stage {
+    /// Make a staging copy of the sources at the version
+    Bump(StepArgs),
+    /// Make the image's OCI layout, or fetch the one that is published
+    Build {
+        /// The version, and where to
+        #[command(flatten)]
+        step: StepArgs,
+        /// The builder
+        #[command(flatten)]
+        builder: BuilderArgs,
+    },
+    /// Scan that layout, and keep the verdict for its digest
+    Scan {
+        /// The version, and where to
+        #[command(flatten)]
+        step: StepArgs,
+        /// The waivers
+        #[command(flatten)]
+        waivers: WaiversArgs,
+    },
+    /// Store that layout's blobs; it must have a verdict
+    Push(StepArgs),
+    /// Point the version's tags at a pushed image
+    Tag {
+        /// The version, and where to
+        #[command(flatten)]
+        step: StepArgs,
+        /// The image [default: the layout that was built last]
+        #[arg(long)]
+        digest: Option<Digest>,
+    },
+    /// Package the chart, publish it, and list it in the index
+    Chart {
+        /// The version, and where to
+        #[command(flatten)]
+        step: StepArgs,
+        /// The image [default: the one that the version's tag points at]
+        #[arg(long)]
+        digest: Option<Digest>,
+    },
+    /// Point latest, X and X.Y at the highest listed versions
+    Promote(StepArgs),
+    /// Take a version out of the index; its files stay
+    Yank {
+        /// The version
+        #[arg(value_parser = version::parse)]
+        version: Version,
+        /// Why; kept in the index
+        #[arg(long)]
+        reason: String,
+        /// Where
+        #[command(flatten)]
+        to: TargetArgs,
+    },
+    /// Put a yanked version back as it was
+    Unyank {
+        /// The version
+        #[arg(value_parser = version::parse)]
+        version: Version,
+        /// Why; shown, not kept
+        #[arg(long)]
+        reason: Option<String>,
+        /// Where
+        #[command(flatten)]
+        to: TargetArgs,
+    },
+}
+
+impl Release {
+    /// The target that it is for.
+    pub(super) fn target(&self) -> &str {
+        match &self.stage {
+            None => &self.step.to.target,
+            Some(stage) => match stage {
+                Stage::Bump(step)
+                | Stage::Build { step, .. }
+                | Stage::Scan { step, .. }
+                | Stage::Push(step)
+                | Stage::Tag { step, .. }
+                | Stage::Chart { step, .. }
+                | Stage::Promote(step) => &step.to.target,
+                Stage::Yank { to, .. } | Stage::Unyank { to, .. } => &to.target,
+            },
+        }
+    }
+
+    pub(super) fn run(self, session: &Session) -> Result<()> {
+        let root = &session.workspace()?.root;
+        if let Some(stage) = self.stage {
+            return stage.run(session, root);
+        }
+        let json = self.step.to.json;
+        let Release { init, push, plan, .. } = self;
+        let (builder, waivers) = (self.builder.builder, self.waivers.waivers);
+        let options = Options { init, push, builder, waivers, ..self.step.options(session) };
+        if !plan {
+            return print_json(json, &release::apply::run(root, &options)?);
+        }
+        let plan = Pipeline::open(root, &options)?.plan().steps;
+        if !json {
+            report::print_plan(&plan);
+        }
+        print_json(json, &plan)
+    }
+}
+
+impl StepArgs {
+    fn options(self, session: &Session) -> Options {
+        let TargetArgs { target, strict, .. } = self.to;
+        Options { bump: self.bump, target, strict, connector: session.connector, ..Options::default() }
+    }
+}
+
+impl Stage {
+    fn run(self, session: &Session, root: &Path) -> Result<()> {
+        let _turn = turn::take(root)?;
+        let open = |step: StepArgs| Pipeline::open(root, &step.options(session));
+        // Whoever publishes needs a commit that others can have.
+        let bumped = |step: StepArgs| open(step)?.bump();
+        let destination =
+            |to: &TargetArgs| Destination::named(&session.workspace()?, &to.target, session.connector.as_ref());
+        match self {
+            Stage::Bump(step) => {
+                let json = step.to.json;
+                let pipeline = bumped(step)?;
+                let (folder, version) = (pipeline.stage()?, &pipeline.release.version);
+                ui::status("Staged", format_args!("{version} in {}", folder.display()));
+                print_json(json, &serde_json::json!({"version": version.to_string(), "folder": folder}))
+            }
+            Stage::Build { step, builder } => {
+                let json = step.to.json;
+                let options = Options { builder: builder.builder, ..step.options(session) };
+                let pipeline = Pipeline::open(root, &options)?;
+                pipeline.check_order()?;
+                print_json(json, &serde_json::json!({"digest": pipeline.build()?}))
+            }
+            Stage::Scan { step, waivers } => {
+                let json = step.to.json;
+                let options = Options { waivers: waivers.waivers, ..step.options(session) };
+                print_json(json, &Pipeline::open(root, &options)?.scan()?)
+            }
+            Stage::Push(step) => {
+                let json = step.to.json;
+                print_json(json, &serde_json::json!({"digest": bumped(step)?.push()?}))
+            }
+            Stage::Tag { step, digest } => {
+                let json = step.to.json;
+                let pipeline = bumped(step)?;
+                let built = || Ok(Layout::read(&root.join("target/xtask/image"))?.digest);
+                told(pipeline.tag(&digest.map_or_else(built, Ok)?)?, json)
+            }
+            Stage::Chart { step, digest } => {
+                let json = step.to.json;
+                let pipeline = bumped(step)?;
+                let _served = pipeline.destination.serve()?;
+                let digest = digest.map_or_else(|| pipeline.tagged(), Ok)?;
+                told(pipeline.publish_only(&digest)?, json)
+            }
+            Stage::Promote(step) => told(destination(&step.to)?.promote()?, step.to.json),
+            Stage::Yank { version, reason, to } => told(destination(&to)?.yank(&version, &reason)?, to.json),
+            Stage::Unyank { version, reason, to } => {
+                if let Some(reason) = reason {
+                    ui::note("Reason", reason);
+                }
+                told(destination(&to)?.unyank(&version)?, to.json)
+            }
+        }
+    }
+}
+
+fn told(changed: bool, json: bool) -> Result<()> {
+    if changed {
+        ui::status("Done", "");
+    } else {
+        ui::note("Unchanged", "it was done before; no byte was changed");
+    }
+    print_json(json, &serde_json::json!({"changed": changed}))
+}

@@ -1,0 +1,31 @@
+//! `serve`: what was rehearsed, as users would see it.
+
+use clap::Args;
+
+use super::Session;
+use crate::error::{Error, Exit, Result};
+use crate::local::server;
+
+/// `serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The port; it must be the one that the repository was released for
+    #[arg(long)]
+    port: Option<u16>,
+    /// The target, one of [workspace.metadata.release.targets]
+    #[arg(long = "to", value_name = "TARGET", default_value = "local")]
+    pub(super) target: String,
+}
+
+impl Serve {
+    pub(super) fn run(self, session: &Session) -> Result<()> {
+        let workspace = session.workspace()?;
+        let target = workspace.target(&self.target)?;
+        let folder = workspace.directory(&target).ok_or_else(|| {
+            Error::new(Exit::Usage, format!("target `{}` is not a folder", target.name))
+                .because(format!("it is public: {}", target.repository))
+                .remedy("cargo xtask serve serves a rehearsal")
+        })?;
+        server::run(&folder, &target, self.port.unwrap_or(target.port()), &|| server::tell(&folder, &target))
+    }
+}

@@ -1,0 +1,140 @@
+//! An image as a node without credentials pulls it.
+//!
+//! Public registries want a token even of anonymous users, and say in a challenge where they get it (RFC 6750, and the
+//! "Token Authentication Specification" of the distribution project): no account takes part.
+
+use std::cell::{Cell, RefCell};
+
+use serde::Deserialize;
+
+use crate::error::{Error, Exit, Result};
+use crate::oci::{self, Digest, Part};
+use crate::sys::http::{Anonymous, Answer};
+
+/// Somebody who pulls an image.
+#[derive(Debug)]
+pub struct Puller<'t> {
+    registry: &'t str,
+    image: &'t str,
+    user: Anonymous,
+    token: RefCell<Option<String>>,
+    refused: Cell<bool>,
+}
+
+impl<'t> Puller<'t> {
+    /// Somebody who pulls `image` (`host/path`) from the registry at that URL, and has asked for nothing yet.
+    pub fn new(registry: &'t str, image: &'t str, user: &Anonymous) -> Self {
+        Puller { registry, image, user: user.another(), token: RefCell::new(None), refused: Cell::new(false) }
+    }
+
+    fn path(&self) -> &str {
+        self.image.split_once('/').map_or(self.image, |(_, path)| path)
+    }
+
+    /// Whether the last part that was asked for is not for anonymous users.
+    pub fn was_refused(&self) -> bool {
+        self.refused.get()
+    }
+
+    /// A manifest by tag or digest; an answer of any status is an answer.
+    ///
+    /// # Errors
+    /// The registry does not answer.
+    pub fn manifest(&self, reference: &str) -> Result<Answer> {
+        self.get("manifests", reference)
+    }
+
+    /// A part of an image, whose bytes are what its digest says.
+    ///
+    /// # Errors
+    /// It is not there for an anonymous user, or it is something else.
+    pub fn part(&self, part: Part, digest: &Digest) -> Result<Vec<u8>> {
+        let kind = if part == Part::Manifest { "manifests" } else { "blobs" };
+        let answer = self.get(kind, &digest.to_string())?;
+        match answer.status {
+            200 if Digest::of(&answer.body) == *digest => Ok(answer.body),
+            200 => Err(Error::new(Exit::Verify, format!("{digest} is served with other bytes"))),
+            status @ (401 | 403 | 404) => {
+                self.refused.set(status != 404);
+                Err(self.not_public(digest, status))
+            }
+            status => Err(Error::new(Exit::Verify, format!("{digest} is answered with {status}"))),
+        }
+    }
+
+    fn get(&self, kind: &str, reference: &str) -> Result<Answer> {
+        let url = format!("{}/v2/{}/{kind}/{reference}", self.registry, self.path());
+        let answer = self.ask(&url)?;
+        let Some(challenge) = answer.header("www-authenticate").filter(|_| answer.status == 401) else {
+            return Ok(answer);
+        };
+        let Some(token_url) = token_url(challenge, self.path()) else { return Ok(answer) };
+        #[derive(Deserialize)]
+        struct Token {
+            #[serde(alias = "access_token")]
+            token: String,
+        }
+        let granted = self.user.get(&token_url, &[])?;
+        let Ok(granted) = serde_json::from_slice::<Token>(&granted.body) else { return Ok(answer) };
+        self.token.replace(Some(format!("Bearer {}", granted.token)));
+        self.ask(&url)
+    }
+
+    fn ask(&self, url: &str) -> Result<Answer> {
+        let types = format!("{}, {}", oci::INDEX, oci::MANIFEST);
+        let token = self.token.borrow();
+        let mut headers = vec![("accept", types.as_str())];
+        headers.extend(token.as_deref().map(|token| ("authorization", token)));
+        self.user.get(url, &headers)
+    }
+
+    fn not_public(&self, digest: &Digest, status: u16) -> Error {
+        let error = Error::new(Exit::Verify, format!("{digest} is answered with {status} to anonymous users"));
+        match visibility_page(self.image) {
+            Some(page) => error
+                .because("a new package of GitHub is private until somebody changes that")
+                .remedy(format!("make it public: {page} (Danger Zone, Change visibility); then retry the command")),
+            None => {
+                error.remedy("make the image public where its registry keeps such settings; then retry the command")
+            }
+        }
+    }
+}
+
+/// Where GitHub keeps the visibility of an image's package.
+fn visibility_page(image: &str) -> Option<String> {
+    let (owner, name) = image.strip_prefix("ghcr.io/")?.split_once('/')?;
+    Some(format!("https://github.com/orgs/{owner}/packages/container/{}/settings", name.replace('/', "%2F")))
+}
+
+/// Where a challenge says that a token for pulling is had: `Bearer realm="URL",service="NAME"`.
+fn token_url(challenge: &str, path: &str) -> Option<String> {
+    let parameters = challenge.strip_prefix("Bearer ")?;
+    let parameter = |name: &str| {
+        let start = parameters.find(&format!("{name}=\""))? + name.len() + 2;
+        parameters[start..].split('"').next()
+    };
+    let realm = parameter("realm")?;
+    let service = parameter("service").map(|service| format!("service={service}&")).unwrap_or_default();
+    Some(format!("{realm}?{service}scope=repository:{path}:pull"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i5_an_anonymous_token_is_asked_for_where_the_challenge_says_and_a_private_package_has_a_page() {
+        let challenge = "Bearer realm=\"https://ghcr.io/token\",service=\"ghcr.io\",scope=\"repository:a/b:pull\"";
+        assert_eq!(
+            token_url(challenge, "a/b").as_deref(),
+            Some("https://ghcr.io/token?service=ghcr.io&scope=repository:a/b:pull")
+        );
+        assert_eq!(
+            visibility_page("ghcr.io/me/tools/demo").as_deref(),
+            Some("https://github.com/orgs/me/packages/container/tools%2Fdemo/settings")
+        );
+        assert_eq!(visibility_page("registry.example.com/me/demo"), None);
+        assert_eq!(token_url("Basic realm=\"x\"", "a/b"), None);
+    }
+}
