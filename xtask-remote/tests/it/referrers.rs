@@ -69,7 +69,7 @@ fn target(port: u16, path: &str) -> Target {
         repository: "https://charts.example.com".into(),
         registry: format!("http://localhost:{port}"),
         registry_token: None,
-        place: Location::Remote(Place {
+        location: Location::Remote(Place {
             region: "us-east-1".into(),
             stack: "demo".into(),
             endpoints: Default::default(),

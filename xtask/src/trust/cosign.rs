@@ -85,7 +85,7 @@ impl Cosign {
     /// It is not installed, or too old.
     pub fn find(trusted_root: Option<PathBuf>) -> Result<Self> {
         let program = tools::on_path("cosign").ok_or_else(|| missing("it is not on PATH".into()))?;
-        let said = Call::new(&program).with_only_env(&ENVIRONMENT).args(["version", "--json"]).read()?;
+        let said = Call::new(&program).env_only(&ENVIRONMENT).args(["version", "--json"]).read()?;
         let version = version(&said).ok_or_else(|| missing(format!("it does not say its version: {said}")))?;
         if version < OLDEST {
             return Err(missing(format!("version {}.{} is there", version.0, version.1)));
@@ -118,7 +118,7 @@ impl Cosign {
             By::Kms(_) => ENVIRONMENT.iter().chain(&OF_AWS).copied().collect(),
         };
         let trusted_root = self.trusted_root.as_deref();
-        let call = Call::new(&self.program).with_only_env(&names).args(signing(by, trusted_root)).within(folder);
+        let call = Call::new(&self.program).env_only(&names).args(signing(by, trusted_root)).current_dir(folder);
         let output = call.output()?;
         if output.code != Some(0) {
             return Err(Error::new(Exit::Environment, "cosign could not sign").because(reason(&output.stderr)).remedy(
@@ -164,7 +164,7 @@ impl Cosign {
         let trusted_root = self.trusted_root.as_deref();
         let has_log = trusted_root.map_or(Ok(true), has_certificate_log)?;
         let arguments = judging(subject, &statement.predicate_type, identity, trusted_root, has_log);
-        let output = Call::new(&self.program).with_only_env(&ENVIRONMENT).args(arguments).within(folder).output()?;
+        let output = Call::new(&self.program).env_only(&ENVIRONMENT).args(arguments).current_dir(folder).output()?;
         Ok(if output.code == Some(0) { Ok(()) } else { Err(reason(&output.stderr)) })
     }
 }
@@ -240,13 +240,12 @@ fn has_certificate_log(trusted_root: &Path) -> Result<bool> {
     Ok(root.get("ctlogs").and_then(Value::as_array).is_some_and(|logs| !logs.is_empty()))
 }
 
-/// What cosign said last, without its own preface.
+/// What cosign said last, without its own preface. It may be of several lines.
 fn reason(stderr: &str) -> String {
-    let said =
-        stderr.lines().rev().map(str::trim).find(|line| line.starts_with("Error: ") || line.starts_with("error "));
+    let said = stderr.rsplit_once("error during command execution: ").map(|(_, said)| said);
     let said =
         said.or_else(|| stderr.lines().rev().find(|line| !line.trim().is_empty())).unwrap_or("it gave no reason");
-    said.trim_start_matches("Error: ").trim_start_matches("error during command execution: ").to_owned()
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -319,8 +318,9 @@ mod tests {
         assert_eq!(version(r#"{"gitVersion":"v3.1.3"}"#), Some((3, 1)));
         assert_eq!(version(r#"{"gitVersion":"devel"}"#), None);
         assert_eq!(version("cosign"), None);
-        let said = "WARNING: x\nError: no match\nerror during command execution: no match\n";
+        let said = "WARNING: x\nError: no\nmatch\nerror during command execution: no\nmatch\n";
         assert_eq!(reason(said), "no match");
+        assert_eq!(reason("WARNING: x\npanic\n"), "panic");
         assert_eq!(reason(""), "it gave no reason");
     }
 }

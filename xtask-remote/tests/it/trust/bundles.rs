@@ -1,7 +1,5 @@
 //! Bundles between this tool and the real cosign: what one signs the other accepts, and what is tampered with both refuse.
 
-#![expect(clippy::disallowed_methods, reason = "tests set up files of their own")]
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
