@@ -4,11 +4,13 @@
 //! Reading uses the same credentials as writing, where there are any; what anonymous users get is `release::verify`'s question.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
@@ -17,10 +19,12 @@ use oci_client::{Client, Reference, RegistryOperation};
 
 use xtask::config::Target;
 use xtask::error::{Context, Error, Exit, Result};
-use xtask::oci::registry::Registry;
-use xtask::oci::{self, Digest, Layout, Part, PlatformImage};
+use xtask::oci::artifact::{self, Artifact};
+use xtask::oci::referrers::{self, Lists};
+use xtask::oci::registry::{Attached, Registry};
+use xtask::oci::{self, Descriptor, Digest, ImageIndex, Layout, Part, PlatformImage};
 use xtask::sys::failpoints::announce;
-use xtask::sys::http;
+use xtask::sys::http::{self, Answer};
 use xtask::sys::retry::{Failure, retry};
 use xtask::ui;
 
@@ -31,6 +35,8 @@ const ATTEMPTS: usize = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// How many tags are asked for at once.
 const PAGE: usize = 100;
+/// A list of referrers with more pages than this leads in circles.
+const PAGES_MAX: usize = 100;
 
 /// An image's repository in a registry.
 pub struct HttpRegistry {
@@ -48,6 +54,10 @@ pub struct HttpRegistry {
     credentials: OnceCell<RegistryAuth>,
     /// Whether tokens for reading and for writing were asked for.
     has_asked: [Cell<bool>; 2],
+    /// What stands in the header of requests that the client does not make: for reading only.
+    authorization: RefCell<Option<String>>,
+    /// The blobs that are known to be there.
+    stored: RefCell<BTreeSet<Digest>>,
     /// What digests lead to, which never changes: several steps of a release ask for the same.
     known: RefCell<BTreeMap<Digest, Vec<PlatformImage>>>,
 }
@@ -80,6 +90,8 @@ impl HttpRegistry {
             runtime: http::runtime()?,
             credentials: OnceCell::new(),
             has_asked: Default::default(),
+            authorization: RefCell::default(),
+            stored: RefCell::default(),
             known: RefCell::default(),
         })
     }
@@ -158,7 +170,10 @@ impl HttpRegistry {
     ) -> Result<(), OciDistributionError> {
         let has_asked = self.has_asked(operation);
         if !has_asked.get() {
-            self.client.auth(&self.tagged("latest"), credentials, operation).await?;
+            let token = self.client.auth(&self.tagged("latest"), credentials, operation).await?;
+            if operation == RegistryOperation::Pull {
+                self.authorization.replace(authorization(token, credentials));
+            }
             has_asked.set(true);
         }
         Ok(())
@@ -172,12 +187,93 @@ impl HttpRegistry {
         }
     }
 
+    /// The registry's own list of what refers to a digest; nothing where it keeps none.
+    fn own_referrers(&self, subject: &Digest) -> Result<Option<Vec<Descriptor>>> {
+        let mut url = format!("{}/v2/{}/referrers/{subject}", self.url, self.path);
+        let mut referrers = Vec::new();
+        for _ in 0..PAGES_MAX {
+            let Some(page) = self.referrers_page(&url)? else { return Ok(None) };
+            referrers.extend(page.referrers);
+            match page.next {
+                Some(next) => url = next,
+                None => return Ok(Some(referrers)),
+            }
+        }
+        Err(Error::new(Exit::Repository, format!("cannot list what refers to {subject}"))
+            .because(format!("the registry's list has more than {PAGES_MAX} pages")))
+    }
+
+    fn referrers_page(&self, url: &str) -> Result<Option<Page>> {
+        let what = || format!("cannot list referrers at {url}");
+        let credentials = self.credentials()?;
+        let mut was_unauthorised = false;
+        retry(ATTEMPTS, FIRST_PAUSE, || {
+            let logged_in = self.runtime.block_on(self.log_in(credentials, RegistryOperation::Pull));
+            logged_in.map_err(|error| self.failure(&what(), &error))?;
+            let authorization = self.authorization.borrow().clone();
+            let mut headers = vec![("accept", oci::INDEX)];
+            headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
+            let user = tls::anonymous(self.limit);
+            let answer = user.get_without_redirects(url, &headers);
+            let answer = answer.map_err(|error| Failure::Passing(Error { exit: Exit::Repository, ..error }))?;
+            match page(&self.url, &answer) {
+                Ok(page) => Ok(page),
+                Err(why) => {
+                    let told = Error::new(Exit::Repository, what()).because(why);
+                    let told = told.remedy("retry the command: nothing was lost, and nothing is done twice");
+                    let unauthorised = answer.status == 401;
+                    if unauthorised {
+                        self.has_asked(RegistryOperation::Pull).set(false);
+                    }
+                    let again = match answer.status {
+                        401 => !was_unauthorised,
+                        status => status < 400 || status == 429 || status >= 500,
+                    };
+                    was_unauthorised |= unauthorised;
+                    Err(if again { Failure::Passing(told) } else { Failure::Final(told) })
+                }
+            }
+        })
+    }
+
+    /// What a registry that lists by itself does not list, though it took it.
+    fn unlisted(&self, subject: &Digest, stored: &[&Artifact]) -> Result<Option<Vec<Digest>>> {
+        let Some(listed) = self.own_referrers(subject)? else { return Ok(None) };
+        let missing = stored.iter().map(|artifact| &artifact.descriptor.digest);
+        let missing = missing.filter(|digest| listed.iter().all(|one| one.digest != **digest));
+        Ok(Some(missing.cloned().collect()))
+    }
+
+    /// Waits until the registry lists what it took; false where it lists nothing by itself.
+    fn lists_by_itself(&self, subject: &Digest, stored: &[&Artifact]) -> Result<bool> {
+        retry(ATTEMPTS, FIRST_PAUSE, || match self.unlisted(subject, stored)? {
+            None => Ok(false),
+            Some(missing) if missing.is_empty() => Ok(true),
+            Some(missing) => Err(Failure::Passing(
+                Error::new(
+                    Exit::Repository,
+                    format!("the registry took what refers to {subject}, and does not list it"),
+                )
+                .because(format!("missing is {}", missing.iter().map(Digest::to_string).collect::<Vec<_>>().join(", ")))
+                .remedy("retry the command: nothing was lost, and nothing is done twice"),
+            )),
+        })
+    }
+
+    fn failure(&self, what: &str, error: &OciDistributionError) -> Failure {
+        let told = self.explain(what, error);
+        if is_passing(error) { Failure::Passing(told) } else { Failure::Final(told) }
+    }
+
     fn put_manifest(&self, reference: &Reference, media_type: &str, bytes: &[u8]) -> Result<()> {
         announce("put", reference);
         let media_type = media_type.parse::<hyper::header::HeaderValue>();
         let media_type = media_type.context(Exit::Failure, || "a manifest has no media type".into())?;
         let what = || format!("cannot put the manifest {reference}");
-        let put = || self.client.push_manifest_raw(reference, bytes.to_vec(), media_type.clone());
+        // Where a registry does not say where it put something, as AWS's does not, the client (0.18) panics for what is named by digest,
+        // and goes on for what is named by tag. It asks for the same address either way.
+        let place = reference.digest().map_or_else(|| reference.clone(), |digest| self.tagged(digest));
+        let put = || self.client.push_manifest_raw(&place, bytes.to_vec(), media_type.clone());
         self.request(RegistryOperation::Push, &what, put).map(drop).map_err(|refusal| refusal.or_missing(what))
     }
 
@@ -186,12 +282,25 @@ impl HttpRegistry {
         let what = || format!("cannot push {reference}");
         let name = digest.to_string();
         let exists = || self.client.blob_exists(&reference, &name);
-        if matches!(self.request(RegistryOperation::Pull, &what, exists), Ok(true)) {
+        if self.stored.borrow().contains(digest)
+            || matches!(self.request(RegistryOperation::Pull, &what, exists), Ok(true))
+        {
+            self.stored.borrow_mut().insert(digest.clone());
             return Ok(());
         }
+        self.push_new_blob(digest, bytes)
+    }
+
+    /// The same for what cannot be there yet.
+    fn push_new_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        let reference = self.by_digest(digest);
+        let what = || format!("cannot push {reference}");
         announce("push", &reference);
-        let push = || self.client.push_blob(&reference, bytes.to_vec(), &name);
-        self.request(RegistryOperation::Push, &what, push).map(drop).map_err(|refusal| refusal.or_missing(what))
+        let push = || self.client.push_blob(&reference, bytes.to_vec(), reference.digest().unwrap_or_default());
+        let pushed = self.request(RegistryOperation::Push, &what, push);
+        pushed.map_err(|refusal| refusal.or_missing(what))?;
+        self.stored.borrow_mut().insert(digest.clone());
+        Ok(())
     }
 
     /// What the registry says to somebody who only asks whether it is one.
@@ -324,14 +433,124 @@ impl Registry for HttpRegistry {
         self.put_manifest(&self.by_digest(&image.digest), oci::INDEX, layout_blob(image, &image.digest)?)
     }
 
+    fn attach(&self, artifacts: &[Artifact]) -> Result<Attached> {
+        artifacts.iter().try_for_each(|artifact| self.store(artifact))?;
+        let subjects: BTreeSet<&Digest> = artifacts.iter().filter_map(|artifact| artifact.subject.as_ref()).collect();
+        for subject in subjects {
+            let stored: Vec<&Artifact> = artifacts.iter().filter(|one| one.subject.as_ref() == Some(subject)).collect();
+            if !self.lists_by_itself(subject, &stored)? {
+                // Whoever keeps no list of one digest keeps none of the others.
+                return referrers::list(self, artifacts, &|pause| std::thread::sleep(pause));
+            }
+        }
+        Ok(Attached::default())
+    }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+        match self.own_referrers(subject)? {
+            Some(referrers) => Ok(referrers),
+            None => Ok(self.read(subject)?.manifests),
+        }
+    }
+
     fn tag(&self, tags: &[(String, Digest)]) -> Result<()> {
         for (tag, digest) in tags {
             if self.resolve(tag)?.as_ref() != Some(digest) {
                 let bytes = self.fetch(Part::Manifest, digest)?;
-                self.put_manifest(&self.tagged(tag), oci::INDEX, &bytes)?;
+                self.put_manifest(&self.tagged(tag), oci::media_type(&bytes), &bytes)?;
             }
         }
         Ok(())
+    }
+}
+
+impl HttpRegistry {
+    fn store(&self, artifact: &Artifact) -> Result<()> {
+        for (digest, bytes) in &artifact.blobs {
+            // No two signatures are alike, and no two bundles: only what all artifacts share may be there.
+            if artifact.subject.is_none() || bytes == artifact::NOTHING {
+                self.push_blob(digest, bytes)?;
+            } else {
+                self.push_new_blob(digest, bytes)?;
+            }
+        }
+        let reference = self.by_digest(&artifact.descriptor.digest);
+        self.put_manifest(&reference, &artifact.descriptor.media_type, &artifact.manifest)
+    }
+}
+
+/// The lists under tags, for registries that keep none.
+impl Lists for HttpRegistry {
+    fn read(&self, subject: &Digest) -> Result<ImageIndex> {
+        let tag = self.tagged(&artifact::referrers_tag(subject));
+        let what = || format!("cannot read the list of referrers {tag}");
+        let credentials = self.credentials()?;
+        let types = [oci::INDEX, oci::MANIFEST];
+        let pull = || self.client.pull_manifest_raw(&tag, credentials, &types);
+        let bytes = match self.request(RegistryOperation::Pull, &what, pull) {
+            Ok((bytes, _)) => bytes,
+            Err(Refusal::Missing) => return Ok(ImageIndex::new(Vec::new())),
+            Err(Refusal::Failed(error)) => return Err(error),
+        };
+        let wrong = |why: &str| Error::new(Exit::Repository, what()).because(why);
+        if Digest::of(&bytes) == *subject {
+            return Err(wrong("the registry gives the subject itself under that tag, and keeps no list of its own"));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| wrong(&format!("it is no image index: {error}")))
+    }
+
+    fn write(&self, subject: &Digest, list: &ImageIndex) -> Result<()> {
+        self.put_manifest(&self.tagged(&artifact::referrers_tag(subject)), oci::INDEX, &oci::json(list)?)
+    }
+}
+
+/// One page of a registry's own list of referrers.
+#[derive(Debug, PartialEq)]
+struct Page {
+    referrers: Vec<Descriptor>,
+    next: Option<String>,
+}
+
+/// What the answer of `base` to a question for referrers means; nothing where it keeps no lists.
+///
+/// GitHub's registry, asked for referrers, led to a page of its web site for a while (artifacthub/hub#4785): an answer that leads elsewhere
+/// is as good as none.
+fn page(base: &str, answer: &Answer) -> Result<Option<Page>, String> {
+    match answer.status {
+        200 => {}
+        300..=399 | 404 | 405 => return Ok(None),
+        status => return Err(format!("the registry answers with {status}")),
+    }
+    let list: ImageIndex =
+        serde_json::from_slice(&answer.body).map_err(|error| format!("the answer is no image index: {error}"))?;
+    let next = answer.header("link").map(|link| next_page(base, link)).transpose()?.flatten();
+    Ok(Some(Page { referrers: list.manifests, next }))
+}
+
+/// Where a `Link` header (RFC 8288) says that the next page is: `</v2/…>; rel="next"`. Credentials go nowhere else.
+fn next_page(base: &str, link: &str) -> Result<Option<String>, String> {
+    let Some((target, parameters)) = link.trim().strip_prefix('<').and_then(|link| link.split_once('>')) else {
+        return Err(format!("the header `Link: {link}` is malformed"));
+    };
+    if !parameters.contains("rel=\"next\"") && !parameters.contains("rel=next") {
+        return Ok(None);
+    }
+    let absolute = if target.starts_with('/') { format!("{base}{target}") } else { target.to_owned() };
+    if absolute.starts_with(&format!("{base}/")) {
+        Ok(Some(absolute))
+    } else {
+        Err(format!("the next page of the list is elsewhere: {absolute}"))
+    }
+}
+
+/// The value of the header by which the client's own requests are allowed.
+fn authorization(token: Option<String>, credentials: &RegistryAuth) -> Option<String> {
+    match (token, credentials) {
+        (Some(token), _) => Some(format!("Bearer {token}")),
+        (None, RegistryAuth::Basic(user, password)) => {
+            Some(format!("Basic {}", BASE64.encode(format!("{user}:{password}"))))
+        }
+        (None, _) => None,
     }
 }
 
@@ -461,5 +680,47 @@ mod tests {
         assert!(token("ghcr.io", None, &|name| variable(name).filter(|_| name == "GITHUB_TOKEN")).is_none());
         assert!(token("registry.example.com", Some("GITHUB_TOKEN"), &variable) == Some(expected), "where it is named");
         assert!(token("ghcr.io", Some("OTHER"), &variable).is_none());
+    }
+
+    fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Answer { status, headers, body: body.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn a_registry_that_keeps_no_list_of_referrers_is_told_from_one_that_is_out_of_order() {
+        for status in [303, 307, 404, 405] {
+            let elsewhere = answer(status, &[("location", "https://github.com/-/v2/packages")], "<html>");
+            assert_eq!(page("https://r", &elsewhere), Ok(None), "{status}");
+        }
+        for status in [401, 403, 429, 500, 503] {
+            assert!(page("https://r", &answer(status, &[], "")).unwrap_err().contains(&status.to_string()));
+        }
+        assert!(page("https://r", &answer(200, &[], "<html>")).unwrap_err().contains("no image index"));
+        let list = oci::json(&ImageIndex::new(vec![Descriptor::of("a", b"1")])).unwrap();
+        let whole = answer(200, &[], &String::from_utf8(list).unwrap());
+        let found = page("https://r", &whole).unwrap().unwrap();
+        assert_eq!((found.referrers.len(), found.next), (1, None));
+    }
+
+    #[test]
+    fn the_next_page_of_a_list_is_followed_in_the_same_registry_only() {
+        let next = |link| next_page("https://r", link);
+        assert_eq!(
+            next("</v2/a/referrers/d?last=1>; rel=\"next\""),
+            Ok(Some("https://r/v2/a/referrers/d?last=1".into()))
+        );
+        assert_eq!(next("<https://r/v2/a>; rel=\"next\""), Ok(Some("https://r/v2/a".into())));
+        assert_eq!(next("</v2/a>; rel=\"prev\""), Ok(None));
+        assert!(next("<https://r.example.com/v2/a>; rel=\"next\"").unwrap_err().contains("elsewhere"));
+        assert!(next("nonsense").unwrap_err().contains("malformed"));
+    }
+
+    #[test]
+    fn i4_credentials_go_into_our_own_requests_as_into_the_clients() {
+        let basic = RegistryAuth::Basic("ann".into(), "secret".into());
+        assert_eq!(authorization(Some("t".into()), &basic).as_deref(), Some("Bearer t"));
+        assert_eq!(authorization(None, &basic).as_deref(), Some("Basic YW5uOnNlY3JldA=="));
+        assert_eq!(authorization(None, &RegistryAuth::Anonymous), None);
     }
 }

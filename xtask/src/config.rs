@@ -83,6 +83,41 @@ pub struct Target {
     pub builder: Builder,
     /// Whether the image is scanned.
     pub scan: Scan,
+    /// Who is accepted as signer of what is published there.
+    pub signers: Vec<SignerTable>,
+    /// What signs.
+    pub signing: SigningTable,
+    /// Authorities other than the public Sigstore's: a file in its format, relative to the root.
+    pub trusted_root: Option<PathBuf>,
+}
+
+/// One accepted signer: a key's file, or an identity and who vouches for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SignerTable {
+    /// The file of a public key, relative to the workspace's root.
+    pub key: Option<PathBuf>,
+    /// Who gave the signer its identity: `https://token.actions.githubusercontent.com`.
+    pub issuer: Option<String>,
+    /// The identity: `https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@refs/tags/v{version}`.
+    pub identity: Option<String>,
+}
+
+/// What may sign for a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SigningTable {
+    /// The variable that holds a private key as PEM.
+    pub variable: Option<String>,
+    /// The file of a private key, relative to the workspace's root or absolute.
+    pub file: Option<PathBuf>,
+    /// A key in AWS KMS: `awskms:///alias/NAME`.
+    pub kms: Option<String>,
+    /// Whether a workflow on GitHub signs with its identity.
+    #[serde(default)]
+    pub keyless: bool,
+    /// Other services than the public Sigstore's, in its format `signingconfig`.
+    pub services: Option<PathBuf>,
 }
 
 /// What a target publishes into.
@@ -253,6 +288,11 @@ struct TargetTable {
     timeout_seconds: Option<NonZeroU16>,
     builder: Builder,
     scan: Scan,
+    #[serde(default)]
+    signers: Vec<SignerTable>,
+    #[serde(default)]
+    signing: SigningTable,
+    trusted_root: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -336,6 +376,9 @@ impl TargetTable {
             location,
             builder: self.builder,
             scan: self.scan,
+            signers: self.signers.clone(),
+            signing: self.signing.clone(),
+            trusted_root: self.trusted_root.clone(),
         })
     }
 
@@ -368,6 +411,11 @@ impl Target {
     /// The image's name within its registry.
     pub fn image_path(&self) -> &str {
         self.image.split_once('/').map_or(self.image.as_str(), |(_, path)| path)
+    }
+
+    /// What stands before a chart's name in the same registry: `charts`, beside the image.
+    pub fn charts_path(&self) -> String {
+        self.image_path().rsplit_once('/').map_or_else(|| "charts".into(), |(parent, _)| format!("{parent}/charts"))
     }
 
     /// Whether it is beyond this machine: what is published there never changes.

@@ -16,4 +16,5 @@ pub mod local;
 pub mod oci;
 pub mod release;
 pub mod sys;
+pub mod trust;
 pub mod ui;

@@ -1,8 +1,9 @@
 // Writes a vulnerability database that Trivy reads: what the scan tests need, and nothing else.
 //
-//	trivy-database FILE CRATE=CVE=SEVERITY ...
+//	trivy-database FILE CRATE=CVE=SEVERITY "debian 12/PACKAGE=CVE=SEVERITY" ...
 //
-// Every version of a crate below 99.0.0 is vulnerable. The buckets are those of Trivy's database, version 2.
+// Every version of a crate below 99.0.0 is vulnerable, and every one of a distribution's source package. The buckets are those of
+// Trivy's database, version 2.
 package main
 
 import (
@@ -24,7 +25,7 @@ func main() {
 
 func run(arguments []string) error {
 	if len(arguments) == 0 {
-		return fmt.Errorf("usage: trivy-database FILE CRATE=CVE=SEVERITY ...")
+		return fmt.Errorf("usage: trivy-database FILE [RELEASE/]NAME=CVE=SEVERITY ...")
 	}
 	database, err := bbolt.Open(arguments[0], 0o644, nil)
 	if err != nil {
@@ -35,10 +36,15 @@ func run(arguments []string) error {
 		for _, finding := range arguments[1:] {
 			parts := strings.Split(finding, "=")
 			if len(parts) != 3 {
-				return fmt.Errorf("%q is not CRATE=CVE=SEVERITY", finding)
+				return fmt.Errorf("%q is not [RELEASE/]NAME=CVE=SEVERITY", finding)
 			}
 			crate, id, severity := parts[0], parts[1], parts[2]
-			err := put(transaction, `{"PatchedVersions":["99.0.0"],"VulnerableVersions":["<99.0.0"]}`, id, source, crate)
+			var err error
+			if release, name, found := strings.Cut(crate, "/"); found {
+				err = put(transaction, `{"FixedVersion":"99:1"}`, id, release, name)
+			} else {
+				err = put(transaction, `{"PatchedVersions":["99.0.0"],"VulnerableVersions":["<99.0.0"]}`, id, source, crate)
+			}
 			if err != nil {
 				return err
 			}

@@ -5,6 +5,7 @@ pub mod cdn;
 pub mod ignore;
 pub mod index;
 pub mod manifest;
+pub mod oci;
 pub mod repository;
 pub mod store;
 

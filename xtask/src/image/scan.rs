@@ -407,7 +407,8 @@ mod tests {
     fn i9_a_verdict_lasts_as_long_as_the_waivers_that_it_rests_on() {
         let verdict = |days: i64| {
             let expires = waivers::today().saturating_add(jiff::SignedDuration::from_hours(24 * days));
-            let waiver = Waiver { id: "CVE-1".into(), reason: "r".into(), owner: "o".into(), expires };
+            let waiver =
+                Waiver { id: "CVE-1".into(), reason: "r".into(), owner: "o".into(), expires, not_affected: None };
             Verdict { waived: vec![waiver], ..Verdict::skipped(Digest::of(b""), String::new()) }
         };
         assert!(!verdict(1).is_over());

@@ -18,7 +18,17 @@ use crate::sys::files;
 pub const FILE: &str = "waivers.toml";
 /// A waiver that would last longer than this is not one.
 const DAYS_MAX: i64 = 90;
-const KEYS: [&str; 4] = ["id", "reason", "owner", "expires"];
+const KEYS: [&str; 6] = ["id", "reason", "owner", "expires", "status", "justification"];
+/// The one status that a waiver may have: without it, it asks for time.
+const NOT_AFFECTED: &str = "not affected";
+/// Why a product may not be affected, in the words of OpenVEX.
+const JUSTIFICATIONS: [&str; 5] = [
+    "component_not_present",
+    "vulnerable_code_not_present",
+    "vulnerable_code_not_in_execute_path",
+    "vulnerable_code_cannot_be_controlled_by_adversary",
+    "inline_mitigations_already_exist",
+];
 
 /// One vulnerability that is known and tolerated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +41,9 @@ pub struct Waiver {
     pub owner: String,
     /// The last day (in UTC) that it holds.
     pub expires: Date,
+    /// Why the vulnerability does not matter here, where that is the reason; others are told so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_affected: Option<String>,
 }
 
 /// The waivers of one file.
@@ -96,7 +109,8 @@ impl Waivers {
     pub fn parse(name: &str, bytes: &[u8], today: Date) -> Result<Self> {
         let wrong = |why: String| {
             Error::new(Exit::Workspace, format!("{name} cannot be used")).because(why).remedy(format!(
-                "each entry is a table [[waiver]] with id, reason, owner, and expires, a date at most {DAYS_MAX} days from now"
+                "each entry is a table [[waiver]] with id, reason, owner, and expires, a date at most {DAYS_MAX} days from now; \
+                 status and justification where it does not matter here"
             ))
         };
         let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
@@ -160,15 +174,34 @@ fn entry(table: &Table, today: Date) -> Result<Waiver, Vec<String>> {
     let mut complaints: Vec<String> = unknown.map(|key| format!("`{key}` is not known")).collect();
     let [id, reason, owner] = ["id", "reason", "owner"].map(|key| text(table, key));
     let id = id.and_then(exact);
-    let expires = last_day(table, today);
-    match (id, reason, owner, expires) {
-        (Ok(id), Ok(reason), Ok(owner), Ok(expires)) if complaints.is_empty() => {
-            Ok(Waiver { id, reason, owner, expires })
+    let (expires, not_affected) = (last_day(table, today), not_affected(table));
+    match (id, reason, owner, expires, not_affected) {
+        (Ok(id), Ok(reason), Ok(owner), Ok(expires), Ok(not_affected)) if complaints.is_empty() => {
+            Ok(Waiver { id, reason, owner, expires, not_affected })
         }
-        (id, reason, owner, expires) => {
-            complaints.extend([id.err(), reason.err(), owner.err(), expires.err()].into_iter().flatten());
+        (id, reason, owner, expires, not_affected) => {
+            let all = [id.err(), reason.err(), owner.err(), expires.err(), not_affected.err()];
+            complaints.extend(all.into_iter().flatten());
             Err(complaints)
         }
+    }
+}
+
+/// Whoever says "not affected" says why in words that scanners know.
+fn not_affected(table: &Table) -> Result<Option<String>, String> {
+    match (table.contains_key("status"), table.contains_key("justification")) {
+        (false, false) => return Ok(None),
+        (false, true) => return Err(format!("`justification` needs `status = \"{NOT_AFFECTED}\"`")),
+        (true, _) => {}
+    }
+    if text(table, "status")? != NOT_AFFECTED {
+        return Err(format!("`status` can only be \"{NOT_AFFECTED}\": leave it out where the waiver asks for time"));
+    }
+    let justification = text(table, "justification")?;
+    if JUSTIFICATIONS.contains(&justification.as_str()) {
+        Ok(Some(justification))
+    } else {
+        Err(format!("`justification` is none of {}", JUSTIFICATIONS.join(", ")))
     }
 }
 
@@ -279,6 +312,19 @@ mod tests {
             assert!(problems.contains(part), "{part}\n{problems}");
         }
         assert_eq!(problems.lines().count(), 9, "{problems}");
+    }
+
+    #[test]
+    fn a_waiver_that_says_not_affected_says_why_in_words_that_scanners_know() {
+        let of = |lines: &str| parse(&format!("{GOOD}{lines}"));
+        let good = of("status = \"not affected\"\njustification = \"component_not_present\"\n").unwrap();
+        assert_eq!(good.list[0].not_affected.as_deref(), Some("component_not_present"));
+        assert_eq!(parse(GOOD).unwrap().list[0].not_affected, None);
+        let why = |lines: &str| of(lines).unwrap_err().why.unwrap();
+        assert!(why("status = \"not affected\"\n").contains("`justification` is missing"));
+        assert!(why("status = \"fixed\"\njustification = \"component_not_present\"\n").contains("can only be"));
+        assert!(why("status = \"not affected\"\njustification = \"trust me\"\n").contains("is none of"));
+        assert!(why("justification = \"component_not_present\"\n").contains("needs `status"));
     }
 
     #[test]

@@ -16,9 +16,19 @@ pub fn image_folder(folder: &Path) -> PathBuf {
     folder.join("image")
 }
 
+/// The chart's layout within a published folder, for `helm pull oci://…`.
+pub fn chart_folder(folder: &Path) -> PathBuf {
+    folder.join("chart")
+}
+
 /// The registry of a published folder.
 pub fn registry(folder: &Path) -> LayoutFolder {
     LayoutFolder::new(image_folder(folder), lock_file(folder))
+}
+
+/// The registry of a published folder's chart.
+pub fn chart_registry(folder: &Path) -> LayoutFolder {
+    LayoutFolder::new(chart_folder(folder), lock_file(folder))
 }
 
 /// The chart store of a published folder.

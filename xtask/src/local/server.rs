@@ -18,7 +18,7 @@ use hyper::header::{
     IF_NONE_MATCH, RANGE, SERVER,
 };
 use hyper::http::response::Builder;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Semaphore;
 
@@ -27,8 +27,8 @@ use crate::chart::repository;
 use crate::config::Target;
 use crate::error::{Context, Error, Exit, Result};
 use crate::local;
-use crate::oci::registry::Registry;
-use crate::oci::{self, Digest, sha256_hex};
+use crate::oci::registry::{LayoutFolder, Registry};
+use crate::oci::{self, Digest, ImageIndex, sha256_hex};
 use crate::sys::files;
 use crate::sys::http::{Anonymous, runtime};
 use crate::ui;
@@ -190,6 +190,8 @@ async fn accept_on(listener: tokio::net::TcpListener, site: Site) -> std::io::Re
 struct Site {
     folder: PathBuf,
     image_path: String,
+    /// What stands before the name of a chart that is pulled from the registry.
+    charts_path: String,
     identity: String,
     /// The host names that it answers to. A page of somebody else's may lead a browser here by a name of its own, and would then read what
     /// is answered ("DNS rebinding").
@@ -209,6 +211,8 @@ struct Found {
     content_type: String,
     cache_control: &'static str,
     digest: Option<Digest>,
+    /// Whether only referrers of the type that was asked for are in it.
+    filtered: bool,
     bytes: Vec<u8>,
 }
 
@@ -217,7 +221,13 @@ impl Site {
         let identity = sha256_hex(std::path::absolute(folder).unwrap_or_default().as_os_str().as_encoded_bytes());
         let own = target.repository.trim_start_matches("http://");
         let names = ["localhost", "127.0.0.1", "[::1]", host_name(own)].map(str::to_lowercase).to_vec();
-        Site { folder: folder.into(), image_path: target.image_path().into(), identity, names }
+        Site {
+            folder: folder.into(),
+            image_path: target.image_path().into(),
+            charts_path: target.charts_path(),
+            identity,
+            names,
+        }
     }
 
     /// Whether a request is for this server, by the name that the client knows it by.
@@ -237,7 +247,7 @@ impl Site {
                 let why = "this server is asked by its own names alone, such as localhost, and not for";
                 refuse(builder, StatusCode::MISDIRECTED_REQUEST, request.uri().path(), why)
             }
-            Method::GET | Method::HEAD => match self.find(request.uri().path()) {
+            Method::GET | Method::HEAD => match self.find(request.uri()) {
                 Ok(Some(found)) => send(builder, request.headers(), found),
                 Ok(None) => refuse(builder, StatusCode::NOT_FOUND, request.uri().path(), "there is nothing at"),
                 Err(error) => refuse(builder, StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "cannot read:"),
@@ -262,7 +272,8 @@ impl Site {
         response
     }
 
-    fn find(&self, path: &str) -> Result<Option<Found>> {
+    fn find(&self, uri: &Uri) -> Result<Option<Found>> {
+        let path = uri.path();
         if path == "/" {
             return Ok(Some(Found::json(
                 format!("{{\"repository\":\"/{FILE}\",\"registry\":\"/v2/\"}}\n").into_bytes(),
@@ -271,53 +282,86 @@ impl Site {
         if path == "/v2" || path == "/v2/" {
             return Ok(Some(Found::json(b"{}".to_vec())));
         }
-        match path.strip_prefix(&format!("/v2/{}/", self.image_path)) {
-            Some(rest) => self.find_image_part(rest),
-            None => self.find_file(path.trim_start_matches('/')),
+        let query = uri.query().unwrap_or_default();
+        if let Some(rest) = path.strip_prefix(&format!("/v2/{}/", self.image_path)) {
+            let (registry, folder) = (local::registry(&self.folder), local::image_folder(&self.folder));
+            return find_part(&registry, &folder, &self.image_path, rest, query);
         }
+        if let Some(chart) = path.strip_prefix(&format!("/v2/{}/", self.charts_path)) {
+            let Some((name, rest)) = chart.split_once('/') else { return Ok(None) };
+            let (registry, folder) = (local::chart_registry(&self.folder), local::chart_folder(&self.folder));
+            return find_part(&registry, &folder, &format!("{}/{name}", self.charts_path), rest, query);
+        }
+        self.find_file(path.trim_start_matches('/'))
     }
 
     fn find_file(&self, name: &str) -> Result<Option<Found>> {
         let plain = !name.contains('/') && !name.starts_with('.');
         let Some((content_type, cache_control)) = repository::headers(name).filter(|_| plain) else { return Ok(None) };
         let bytes = files::read(&self.folder.join(name))?;
-        Ok(bytes.map(|bytes| Found { content_type: content_type.into(), cache_control, digest: None, bytes }))
-    }
-
-    fn find_image_part(&self, rest: &str) -> Result<Option<Found>> {
-        let registry = local::registry(&self.folder);
-        let blob = |digest: &Digest| oci::find_blob(&local::image_folder(&self.folder), digest);
-        if rest == "tags/list" {
-            let tags = registry.tags()?;
-            let list = serde_json::json!({"name": self.image_path, "tags": tags});
-            return Ok(Some(Found::json(list.to_string().into_bytes())));
-        }
-        if let Some(reference) = rest.strip_prefix("manifests/") {
-            let digest = reference.parse::<Digest>().ok().or_else(|| registry.resolve(reference).ok()?);
-            let Some(digest) = digest else { return Ok(None) };
-            return Ok(blob(&digest)?.map(|bytes| Found::manifest(digest, bytes)));
-        }
-        let Some(Ok(digest)) = rest.strip_prefix("blobs/").map(str::parse::<Digest>) else { return Ok(None) };
-        Ok(blob(&digest)?.map(|bytes| Found {
-            content_type: "application/octet-stream".into(),
-            cache_control: "public, max-age=31536000, immutable",
-            digest: Some(digest),
+        Ok(bytes.map(|bytes| Found {
+            content_type: content_type.into(),
+            cache_control,
+            digest: None,
+            filtered: false,
             bytes,
         }))
     }
 }
 
+/// A part of what a layout folder holds, by the rest of its path.
+fn find_part(registry: &LayoutFolder, folder: &Path, name: &str, rest: &str, query: &str) -> Result<Option<Found>> {
+    let blob = |digest: &Digest| oci::find_blob(folder, digest);
+    if rest == "tags/list" {
+        let list = serde_json::json!({"name": name, "tags": registry.tags()?});
+        return Ok(Some(Found::json(list.to_string().into_bytes())));
+    }
+    if let Some(reference) = rest.strip_prefix("manifests/") {
+        let digest = reference.parse::<Digest>().ok().or_else(|| registry.resolve(reference).ok()?);
+        let Some(digest) = digest else { return Ok(None) };
+        return Ok(blob(&digest)?.map(|bytes| Found::manifest(digest, bytes)));
+    }
+    if let Some(subject) = rest.strip_prefix("referrers/") {
+        return find_referrers(registry, subject, query);
+    }
+    let Some(Ok(digest)) = rest.strip_prefix("blobs/").map(str::parse::<Digest>) else { return Ok(None) };
+    Ok(blob(&digest)?.map(|bytes| Found {
+        content_type: "application/octet-stream".into(),
+        cache_control: "public, max-age=31536000, immutable",
+        digest: Some(digest),
+        filtered: false,
+        bytes,
+    }))
+}
+
+/// Every digest has a list of what refers to it, if only an empty one (distribution specification 1.1, "Listing Referrers").
+fn find_referrers(registry: &LayoutFolder, subject: &str, query: &str) -> Result<Option<Found>> {
+    let Ok(subject) = subject.parse::<Digest>() else { return Ok(None) };
+    let wanted = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "artifactType");
+    let mut referrers = registry.referrers(&subject)?;
+    if let Some((_, wanted)) = &wanted {
+        referrers.retain(|referrer| referrer.artifact_type.as_deref() == Some(wanted));
+    }
+    let list = oci::json(&ImageIndex::new(referrers))?;
+    let filtered = wanted.is_some();
+    Ok(Some(Found { content_type: oci::INDEX.into(), filtered, ..Found::json(list) }))
+}
+
 impl Found {
     fn json(bytes: Vec<u8>) -> Self {
-        Found { content_type: "application/json".into(), cache_control: "no-store", digest: None, bytes }
+        Found {
+            content_type: "application/json".into(),
+            cache_control: "no-store",
+            digest: None,
+            filtered: false,
+            bytes,
+        }
     }
 
     /// A manifest is sent with the type that it says it is.
     fn manifest(digest: Digest, bytes: Vec<u8>) -> Self {
-        let said = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
-        let said = said.as_ref().and_then(|manifest| manifest.get("mediaType")?.as_str());
-        let content_type = said.unwrap_or(oci::MANIFEST).to_owned();
-        Found { content_type, cache_control: "no-cache", digest: Some(digest), bytes }
+        let content_type = oci::media_type(&bytes).to_owned();
+        Found { content_type, cache_control: "no-cache", digest: Some(digest), filtered: false, bytes }
     }
 }
 
@@ -333,6 +377,9 @@ fn send(builder: Builder, wanted: &HeaderMap, found: Found) -> Sent {
         .header(ACCEPT_RANGES, "bytes");
     if let Some(digest) = &found.digest {
         builder = builder.header("docker-content-digest", digest.to_string());
+    }
+    if found.filtered {
+        builder = builder.header("oci-filters-applied", "artifactType");
     }
     if wanted.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes()) {
         return builder.status(StatusCode::NOT_MODIFIED).body(Full::default());

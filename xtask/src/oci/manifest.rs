@@ -33,6 +33,9 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
+    /// What kind of artifact it is, in lists of referrers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     /// Where the blob is for one platform only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<PlatformFields>,
@@ -48,6 +51,7 @@ impl Descriptor {
             media_type: media_type.into(),
             digest: Digest::of(bytes),
             size: bytes.len() as u64,
+            artifact_type: None,
             platform: None,
             annotations: Annotations::new(),
         }
@@ -160,4 +164,19 @@ pub struct RootFs {
 /// Never for the types of this room.
 pub fn json(value: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(value).context(Exit::Failure, || "cannot write JSON".into())
+}
+
+/// What a manifest says it is; an old one says nothing, and is one platform's.
+pub fn media_type(manifest: &[u8]) -> &'static str {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Said {
+        media_type: Option<String>,
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    match serde_json::from_slice::<Said>(manifest) {
+        Ok(Said { media_type: Some(said), .. }) if said == INDEX => INDEX,
+        Ok(Said { media_type: None, manifests: Some(_) }) => INDEX,
+        _ => MANIFEST,
+    }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::error::{Context, Error, Exit, Result};
+use crate::oci::artifact::{self, Artifact};
 use crate::oci::{
     self, Annotations, Descriptor, Digest, ImageIndex, Layout, Part, PlatformImage, REF_NAME, blob_path, read_blob,
 };
@@ -43,6 +44,18 @@ pub trait Registry {
     /// The registry cannot be written to.
     fn tag(&self, tags: &[(String, Digest)]) -> Result<()>;
 
+    /// Stores artifacts. Those with a subject are among its `referrers` afterwards, and so is whatever was there before.
+    ///
+    /// # Errors
+    /// The registry cannot be written to, or does not list what was stored.
+    fn attach(&self, artifacts: &[Artifact]) -> Result<Attached>;
+
+    /// The artifacts that refer to a digest, whoever put them there: nothing of them is believed.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>>;
+
     /// The platforms of an image, as the registry holds them.
     ///
     /// # Errors
@@ -52,7 +65,15 @@ pub trait Registry {
     }
 }
 
-/// An OCI layout folder as a registry: its `index.json` holds one descriptor for each tag.
+/// What became of artifacts that were stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attached {
+    /// The referrers that another writer took from their list meanwhile, and that were put back.
+    pub restored: Vec<Digest>,
+}
+
+/// An OCI layout folder as a registry: its `index.json` holds one descriptor for each tag, and one without a tag for each artifact that
+/// refers to something.
 #[derive(Debug)]
 pub struct LayoutFolder {
     folder: PathBuf,
@@ -70,6 +91,15 @@ impl LayoutFolder {
         let read = files::read(&path).map_err(|error| Error { exit: Exit::Repository, ..error });
         let Some(bytes) = read? else { return Ok(ImageIndex::new(Vec::new())) };
         serde_json::from_slice(&bytes).context(Exit::Repository, || format!("{} is damaged", path.display()))
+    }
+
+    fn write_index(&self, manifests: Vec<Descriptor>) -> Result<()> {
+        files::replace(&self.folder.join("index.json"), &oci::json(&ImageIndex::new(manifests))?)
+    }
+
+    fn untagged(&self) -> Result<Vec<Descriptor>> {
+        let manifests = self.index()?.manifests.into_iter();
+        Ok(manifests.filter(|descriptor| !descriptor.annotations.contains_key(REF_NAME)).collect())
     }
 
     fn pointers(&self) -> Result<BTreeMap<String, Digest>> {
@@ -111,10 +141,39 @@ impl Registry for LayoutFolder {
         }
         let descriptors = all.into_iter().map(|(tag, digest)| {
             let annotations = Annotations::from([(REF_NAME.into(), tag)]);
-            Ok(Descriptor { annotations, ..Descriptor::of(oci::INDEX, &self.fetch(Part::Manifest, &digest)?) })
+            let manifest = self.fetch(Part::Manifest, &digest)?;
+            Ok(Descriptor { annotations, ..Descriptor::of(oci::media_type(&manifest), &manifest) })
         });
-        let index = ImageIndex::new(descriptors.collect::<Result<_>>()?);
-        files::replace(&self.folder.join("index.json"), &oci::json(&index)?)
+        let referrers = self.untagged()?.into_iter().map(Ok);
+        self.write_index(descriptors.chain(referrers).collect::<Result<_>>()?)
+    }
+
+    fn attach(&self, artifacts: &[Artifact]) -> Result<Attached> {
+        let _turn = Lock::wait(&self.lock)?;
+        for artifact in artifacts {
+            for (digest, bytes) in &artifact.blobs {
+                files::create_new(&blob_path(&self.folder, digest), bytes)?;
+            }
+            files::create_new(&blob_path(&self.folder, &artifact.descriptor.digest), &artifact.manifest)?;
+        }
+        files::create_new(&self.folder.join("oci-layout"), oci::LAYOUT_FILE.as_bytes())?;
+        let referring = artifacts.iter().filter(|artifact| artifact.subject.is_some());
+        let referring: Vec<_> = referring.map(|artifact| artifact.descriptor.clone()).collect();
+        let mut index = self.index()?;
+        if artifact::merge(&mut index, &referring) {
+            self.write_index(index.manifests)?;
+        }
+        Ok(Attached::default())
+    }
+
+    fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+        let mut referrers = Vec::new();
+        for descriptor in self.untagged()? {
+            if artifact::referrer(subject, &self.fetch(Part::Manifest, &descriptor.digest)?).is_ok() {
+                referrers.push(descriptor);
+            }
+        }
+        Ok(referrers)
     }
 }
 
@@ -150,5 +209,28 @@ mod tests {
         let registry = LayoutFolder::new(folder.path().join("image"), folder.path().join(".lock"));
         assert!(registry.tag(&[("v1.0.0".into(), image("never pushed").digest)]).is_err());
         assert!(registry.tags().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_refers_to_an_image_is_found_by_its_digest_and_stays_when_tags_move() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = LayoutFolder::new(folder.path().join("image"), folder.path().join(".lock"));
+        let (one, other) = (image("one"), image("other"));
+        [&one, &other].into_iter().for_each(|image| registry.push(image).unwrap());
+        registry.tag(&[("v1.0.0".into(), one.digest.clone())]).unwrap();
+        assert!(registry.referrers(&one.digest).unwrap().is_empty());
+        let subject = Descriptor::of(oci::INDEX, &one.blobs[&one.digest]);
+        let referring = |file: &[u8]| Artifact::referring_to(subject.clone(), "a/b", file, Annotations::new()).unwrap();
+        let artifacts = [referring(b"first"), referring(b"second")];
+        registry.attach(&artifacts[..1]).unwrap();
+        registry.attach(&artifacts).unwrap();
+        registry.tag(&[("latest".into(), other.digest.clone())]).unwrap();
+        let expected: Vec<Descriptor> = artifacts.iter().map(|artifact| artifact.descriptor.clone()).collect();
+        assert_eq!(registry.referrers(&one.digest).unwrap(), expected);
+        assert!(registry.referrers(&other.digest).unwrap().is_empty());
+        assert_eq!(registry.tags().unwrap(), ["latest", "v1.0.0"]);
+        let manifest = registry.fetch(Part::Manifest, &expected[1].digest).unwrap();
+        let file = artifact::referrer(&one.digest, &manifest).unwrap().layers.remove(0);
+        assert_eq!(registry.fetch(Part::Blob, &file.digest).unwrap(), b"second");
     }
 }

@@ -9,18 +9,24 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Context, Error, Exit, Result};
 use crate::sys::failpoints::{announce, synced};
 
+/// The mode of a new file, of which the user's umask takes something away.
+const PUBLIC: u32 = 0o666;
+/// The mode of a secret.
+const PRIVATE: u32 = 0o600;
+
 /// Replaces `path` with `bytes` at once: a reader sees the old file or the new one. Makes the folders above it.
 ///
 /// # Errors
 /// The disk is full, the folder cannot be written to.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = write_temporary(path, bytes)?;
+    let temporary = write_temporary(path, bytes, PUBLIC)?;
     announce("rename", &path.display());
     let renamed = fs::rename(&temporary, path).and_then(|()| sync_folder(path));
     cleaned_up(renamed, &temporary).context(Exit::Failure, || format!("cannot put {} in place", path.display()))
@@ -31,12 +37,24 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// The disk is full, the folder cannot be written to.
 pub fn create_new(path: &Path, bytes: &[u8]) -> Result<bool> {
+    create_with(path, bytes, PUBLIC)
+}
+
+/// The same for a secret: nobody but its owner may ever read it.
+///
+/// # Errors
+/// The disk is full, the folder cannot be written to.
+pub fn create_private(path: &Path, bytes: &[u8]) -> Result<bool> {
+    create_with(path, bytes, PRIVATE)
+}
+
+fn create_with(path: &Path, bytes: &[u8], mode: u32) -> Result<bool> {
     if path.exists() {
         // What a run that was killed between the link and the removal left.
         remove(&temporary_beside(path))?;
         return Ok(false);
     }
-    let temporary = write_temporary(path, bytes)?;
+    let temporary = write_temporary(path, bytes, mode)?;
     announce("link", &path.display());
     let linked = match fs::hard_link(&temporary, path) {
         Ok(()) => Ok(true),
@@ -186,13 +204,14 @@ pub fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::new(Exit::Failure, format!("cannot read {}", path.display())).because(error)
 }
 
-fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
+fn write_temporary(path: &Path, bytes: &[u8], mode: u32) -> Result<PathBuf> {
     create_folder(parent(path))?;
     let temporary = temporary_beside(path);
     let effect = announce("write", &temporary.display());
     // What a killed run left there may be a second name of a file that is in place: it must not be written into.
     fs::remove_file(&temporary).ok();
-    let written = File::create_new(&temporary).and_then(|mut file| {
+    let opened = File::options().write(true).create_new(true).mode(mode).open(&temporary);
+    let written = opened.and_then(|mut file| {
         let (first, second) = bytes.split_at(bytes.len() / 2);
         file.write_all(first)?;
         effect.halfway();

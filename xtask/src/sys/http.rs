@@ -66,10 +66,22 @@ impl Anonymous {
     /// # Errors
     /// Nobody answers in time, or the answer ends early.
     pub fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+        self.get_following(10, url, headers)
+    }
+
+    /// The same, where an answer that leads elsewhere is an answer, too.
+    ///
+    /// # Errors
+    /// Nobody answers in time, or the answer ends early.
+    pub fn get_without_redirects(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+        self.get_following(0, url, headers)
+    }
+
+    fn get_following(&self, redirects: u32, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
         const SIZE_MAX: u64 = 1 << 30;
         let what = || format!("cannot fetch {url}");
         let request = self.agent.get(url);
-        let settings = request.config();
+        let settings = request.config().max_redirects(redirects);
         // What is asked for over TLS is not taken from where a redirect leads without.
         let settings = if url.starts_with("http://") { settings.proxy(None) } else { settings.https_only(true) };
         let request = settings.build();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The rooms of both packages, from the highest to the lowest. Each knows itself and those after it, and nothing before.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "xtask_remote::main",
     "xtask::main",
     "xtask::lib",
@@ -19,6 +19,7 @@ const ORDER: [&str; 23] = [
     "xtask_remote::tls",
     "xtask::connector",
     "xtask::local",
+    "xtask::trust",
     "xtask::image",
     "xtask::chart",
     "xtask::git",

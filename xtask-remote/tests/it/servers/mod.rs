@@ -10,7 +10,9 @@
 //! | `Buildkit` | BuildKit's daemon | |
 //! | `Node` | Kubernetes of one node, whose pods run | kube-proxy, DNS: there are none |
 //! | `Laboratory` | Trivy | its database |
+//! | `Sigstore` | Fulcio, Rekor on files, the timestamp authority | GitHub's issuer of tokens |
 //! | `Moto` | | CloudFormation's stacks as far as releases read them, CloudFront's API, STS, ACM, Route 53; one process for all tests, an account for each |
+//! | `Kms` | the signatures (OpenSSL's) | AWS's KMS as far as a key signs: moto signs the digest of what is a digest already |
 //! | `CloudFormation` | the buckets that it makes (on `Versitygw`) | stacks and all that is said of them, from the templates that are sent; a distribution (`Moto`'s) |
 //! | `CloudFront` | | invalidations that take time, and are replayed, as AWS says |
 //! | `Edge` | | CloudFront's cache |
@@ -25,6 +27,7 @@ mod cloudfront;
 mod edge;
 mod fault;
 mod front;
+mod kms;
 mod laboratory;
 mod moto;
 #[cfg(target_os = "linux")]
@@ -35,14 +38,17 @@ mod proxy;
 mod registry;
 pub mod rights;
 mod signature;
+mod sigstore;
 mod versitygw;
 mod whole;
 
 pub use account::{Account, STACK, packages};
 pub use buildkit::Buildkit;
+pub use child::{Served, folder};
 pub use cloudfront::CloudFront;
 pub use edge::{Edge, HEADERS};
 pub use fault::{Dialect, Fault, Faults, Gate, Met, When};
+pub use kms::Kms;
 pub use laboratory::Laboratory;
 pub use moto::{Moto, Stack, ask as ask_aws};
 #[cfg(target_os = "linux")]
@@ -52,6 +58,7 @@ pub use production::{IMAGE, Production};
 pub use proxy::{Answer, Asked, Proxy, Way};
 pub use registry::{PASSWORD, Packages, Registry, USER};
 pub use signature::Credentials;
+pub use sigstore::Sigstore;
 pub use versitygw::Versitygw;
 #[cfg(target_os = "linux")]
 pub use whole::RELEASE as RELEASE_TO_PRODUCTION;
