@@ -24,7 +24,7 @@ use xtask::oci::referrers::{self, Lists};
 use xtask::oci::registry::{Attached, Registry};
 use xtask::oci::{self, Descriptor, Digest, ImageIndex, Layout, Part, PlatformImage};
 use xtask::sys::failpoints::announce;
-use xtask::sys::http::{self, Answer};
+use xtask::sys::http::{self, Anonymous, Answer};
 use xtask::sys::retry::{Failure, retry};
 use xtask::ui;
 
@@ -48,8 +48,8 @@ pub struct HttpRegistry {
     token: Option<String>,
     /// Whether it is asked as everybody may, whatever credentials there are.
     is_anonymous: bool,
-    /// How long an answer may take.
-    limit: Duration,
+    /// Makes the requests that the client does not.
+    user: Anonymous,
     runtime: tokio::runtime::Runtime,
     credentials: OnceCell<RegistryAuth>,
     /// Whether tokens for reading and for writing were asked for.
@@ -86,7 +86,7 @@ impl HttpRegistry {
             url: target.registry.clone(),
             token: target.registry_token.clone(),
             is_anonymous: false,
-            limit: target.timeout(),
+            user: tls::anonymous(target.timeout()),
             runtime: http::runtime()?,
             credentials: OnceCell::new(),
             has_asked: Default::default(),
@@ -213,8 +213,7 @@ impl HttpRegistry {
             let authorization = self.authorization.borrow().clone();
             let mut headers = vec![("accept", oci::INDEX)];
             headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
-            let user = tls::anonymous(self.limit);
-            let answer = user.get_without_redirects(url, &headers);
+            let answer = self.user.get_without_redirects(url, &headers);
             let answer = answer.map_err(|error| Failure::Passing(Error { exit: Exit::Repository, ..error }))?;
             match page(&self.url, &answer) {
                 Ok(page) => Ok(page),
@@ -305,7 +304,7 @@ impl HttpRegistry {
 
     /// What the registry says to somebody who only asks whether it is one.
     fn greeting(&self) -> Option<u16> {
-        let answer = tls::anonymous(self.limit).get(&format!("{}/v2/", self.url), &[]);
+        let answer = self.user.get(&format!("{}/v2/", self.url), &[]);
         answer.ok().map(|answer| answer.status)
     }
 

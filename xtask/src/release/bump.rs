@@ -88,7 +88,7 @@ fn cargo_lock(text: &str, package: &str, version: &Version) -> Result<String> {
     let mut document: DocumentMut = text.parse().context(Exit::Workspace, || "Cargo.lock is not valid TOML".into())?;
     let packages = document.get_mut("package").and_then(Item::as_array_of_tables_mut);
     let ours = packages.into_iter().flat_map(|packages| packages.iter_mut()).filter(|table| {
-        // A crate of the workspace has no worktree.
+        // A crate of the workspace has no source.
         table.get("name").and_then(Item::as_str) == Some(package) && !table.contains_key("source")
     });
     let mut ours: Vec<_> = ours.collect();
