@@ -286,7 +286,7 @@ impl Run<'_> {
     }
 
     fn cargo(&self) -> Call {
-        self.equipped(Call::new(tools::cargo())).current_dir(&self.root)
+        self.equipped(tools::cargo()).current_dir(&self.root)
     }
 
     /// Cargo with Clippy's driver, which is the compiler and looks for more, in the compiler's place for the workspace's own crates:

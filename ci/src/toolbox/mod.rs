@@ -257,7 +257,7 @@ fn file_name(package: &str) -> &str {
 impl Cargo {
     fn recipe(&self, places: &Places) -> Recipe {
         let home = places.home(&self.name, (self.version.clone() + &self.options.concat()).as_bytes());
-        let call = Call::new(tools::cargo())
+        let call = tools::cargo()
             .args(["install", &self.name, "--version", &self.version, "--locked", "--no-track", "--root"])
             .args([&home])
             .args(&self.options)

@@ -12,7 +12,6 @@ use serde::Serialize;
 use crate::config::Workspace;
 use crate::connector::Connector;
 use crate::error::{Context, Error, Exit, Result};
-use crate::sys::children::Call;
 use crate::sys::tools;
 use crate::ui;
 
@@ -152,7 +151,7 @@ impl Session {
 /// Lets cargo run another package's program in the place of this one, with this one's arguments but the first `skipped`. Returns only an
 /// error.
 fn instead(package: &[&str], skipped: usize) -> Error {
-    let cargo = Call::new(tools::cargo()).args(["run", "--locked"]).args(package).args(["--"]);
+    let cargo = tools::cargo().args(["run", "--locked"]).args(package).args(["--"]);
     cargo.args(std::env::args_os().skip(skipped)).exec()
 }
 

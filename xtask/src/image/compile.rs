@@ -170,7 +170,7 @@ fn cargo_call(
 ) -> Call {
     let package = &workspace.package.name;
     let verb: &[&str] = if auditable { &["auditable", "build"] } else { &["build"] };
-    let mut call = Call::new(tools::cargo())
+    let mut call = tools::cargo()
         .args(verb)
         .args(["--release", "--locked", "--package", package, "--bin", package])
         .current_dir(source)

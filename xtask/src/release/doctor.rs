@@ -66,7 +66,7 @@ pub fn look(workspace: &Workspace, target: &Target, connector: Option<&Connector
             Worktree::read(&Repository::at(&workspace.root))
                 .map(|worktree| format!("revision {}", worktree.revision())),
         ),
-        checked("cargo", Call::new(tools::cargo()).args(["--version"]).read()),
+        checked("cargo", tools::cargo().args(["--version"]).read()),
     ];
     let toolchains = compile::toolchains(workspace)?;
     let nothing = toolchains.found.is_empty();

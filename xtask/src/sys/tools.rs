@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use crate::error::{Error, Exit, Result};
 use crate::sys::children::Call;
 
-/// The cargo that runs us, or the one on PATH.
-pub fn cargo() -> OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+/// The cargo that runs us, or the one on PATH. It is not told what `cargo run` told us, of whose package this program is (the cargo
+/// book, "Environment variables"): a build script that looks at that, as ring's does, would run again whenever cargo is called from here
+/// and then from a shell, and all that stands above its crate would be compiled again.
+pub fn cargo() -> Call {
+    let of_a_package = |name: &str| ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|start| name.starts_with(start));
+    Call::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).env_retain(|name| !of_a_package(name))
 }
 
 /// The first program of that name on PATH.

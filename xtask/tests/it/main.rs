@@ -9,19 +9,27 @@ use std::process::{Command, Output};
 
 mod rooms;
 
-/// Runs the program in the workspace that it is part of, with a cargo that prints its arguments and ends with 42.
+/// Runs the program in the workspace that it is part of, with a cargo that prints its arguments, and what it is told of a package, and
+/// ends with 42.
 fn run(arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let cargo = folder.path().join("cargo");
-    std::fs::write(&cargo, "#!/bin/sh\nfor word; do echo \"[$word]\"; done\nexit 42\n").unwrap();
+    std::fs::write(
+        &cargo,
+        "#!/bin/sh\nfor word; do echo \"[$word]\"; done\nenv | grep '^CARGO_[PM][KA][GN]'\nexit 42\n",
+    )
+    .unwrap();
     std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    // As `cargo run` sets it for the program that it runs.
+    xtask.env("CARGO_MANIFEST_DIR", "/xtask").env("CARGO_PKG_NAME", "xtask");
     xtask.args(arguments).env("CARGO", cargo).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
     xtask.output().unwrap()
 }
 
+/// A cargo that is told of the package which called it compiles ring, and what stands above that, once more.
 #[test]
-fn a_command_for_a_target_beyond_this_machine_is_handed_over_with_its_arguments() {
+fn a_command_for_a_target_beyond_this_machine_is_handed_over_with_its_arguments_alone() {
     let commands: [&[&str]; 4] = [
         &["release", "minor", "--plan", "--to", "production"],
         &["release", "yank", "3.0.0", "--reason", "it's wrong", "--to", "production"],
