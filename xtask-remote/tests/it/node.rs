@@ -37,16 +37,20 @@ const START: Duration = Duration::from_secs(30);
 const PATIENCE: &str = "2m";
 /// For what follows at once from something else.
 const SOON: Duration = Duration::from_secs(60);
+/// The tests have one cluster, and that one pointer, which belongs to whoever has the node alone.
+const WITHOUT_POINTER: &[&str] = &["--set=pointer.create=false"];
 
 #[test]
 fn h4_i11_i14_installed_as_the_extension_does_it_reports_answers_and_leaves_without_a_trace() {
     let Some(cluster) = Cluster::take_alone() else { return };
     let before = cluster.objects();
-    let place = cluster.place("helm-3", "operations");
+    let mut place = cluster.place("helm-3", "operations");
+    place.words = &[];
     place.install(&["--create-namespace"]).ok();
 
     place.runs(&cluster.steady.version);
     place.is_read_as_operated(&cluster.steady.version);
+    assert_eq!(consumer::resolve(|namespace| cluster.status(namespace)).as_deref(), Some("operations"));
     place.answers();
     place.helm(&["uninstall", RELEASE, "--wait"]).ok();
 
@@ -171,7 +175,8 @@ fn i14_anybody_pulls_the_image_and_no_oftener_than_the_policy_says() {
     let place = cluster.place_with(&cluster.unpulled, "helm-3", "pulled");
     place.make_restricted();
     let install = ["--version", &cluster.unpulled.version.version];
-    place.helm(&[&["install", RELEASE, place.chart, "--set=image.pullPolicy=Never"], &install[..]].concat()).ok();
+    let never = ["install", RELEASE, place.chart, "--set=image.pullPolicy=Never"];
+    place.helm(&[&never, place.words, &install[..]].concat()).ok();
     let never = || place.pods().iter().any(|pod| pod.to_string().contains("ErrImageNeverPull"));
     assert!(wait_until(SOON, never), "{:?}", place.pods());
 
@@ -429,7 +434,12 @@ impl Cluster {
     fn place_with(&self, served: &Served, helm: &'static str, namespace: &'static str) -> Place<'_> {
         let helm = Helm::find(helm).unwrap();
         helm.add("kube9", &served.rehearsal.url);
-        Place { cluster: self, helm, namespace, chart: "kube9/kube9-operator" }
+        Place { cluster: self, helm, namespace, chart: "kube9/kube9-operator", words: WITHOUT_POINTER }
+    }
+
+    fn status(&self, namespace: &str) -> Option<ConfigMap> {
+        let read = self.node.kubectl(&["get", "configmap", STATUS, "--namespace", namespace, "--output=json"]);
+        (read.code == Some(0)).then(|| serde_json::from_str(&read.stdout).unwrap())
     }
 
     /// Everything in the cluster by kind, namespace and name; but events go by themselves, and the node's first heartbeat comes when
@@ -454,6 +464,8 @@ struct Place<'c> {
     helm: Helm,
     namespace: &'static str,
     chart: &'static str,
+    /// Values of every release here.
+    words: &'static [&'static str],
 }
 
 impl Place<'_> {
@@ -479,13 +491,13 @@ impl Place<'_> {
     /// As the extension installs, and with more words.
     fn install(&self, words: &[&str]) -> Run {
         let usual = ["install", RELEASE, self.chart, "--wait", "--timeout", PATIENCE];
-        self.helm(&[&usual, words].concat())
+        self.helm(&[&usual, self.words, words].concat())
     }
 
     fn upgrade(&self, words: &[&str]) -> Run {
         self.helm.run(&["repo", "update"]).ok();
         let usual = ["upgrade", RELEASE, self.chart, "--wait", "--timeout", PATIENCE];
-        self.helm(&[&usual, words].concat())
+        self.helm(&[&usual, self.words, words].concat())
     }
 
     fn kubectl(&self, arguments: &[&str]) -> Run {
@@ -502,14 +514,16 @@ impl Place<'_> {
     /// 3.1: the pod that the extension would choose.
     #[track_caller]
     fn pod(&self) -> Value {
-        let is_chosen = |pod: &Value| {
-            let states = pod["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
-            let is_ready = |state: &Value| state["name"] == "operator" && state["ready"] == true;
-            pod["status"]["phase"] == "Running" && states.iter().any(is_ready)
-        };
         let pods = self.pods();
-        let chosen = pods.iter().find(|pod| is_chosen(pod));
+        let chosen = pods.iter().find(|pod| self.is_ready(pod));
         chosen.unwrap_or_else(|| panic!("no pod is ready: {pods:#?}")).clone()
+    }
+
+    #[expect(clippy::unused_self, reason = "it reads as what it is asked of")]
+    fn is_ready(&self, pod: &Value) -> bool {
+        let states = pod["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
+        let is_ready = |state: &Value| state["name"] == "operator" && state["ready"] == true;
+        pod["status"]["phase"] == "Running" && states.iter().any(is_ready)
     }
 
     /// I11: what runs is the image that the version was released with.
@@ -527,8 +541,24 @@ impl Place<'_> {
     }
 
     fn status(&self) -> Option<ConfigMap> {
-        let read = self.kubectl(&["get", "configmap", STATUS, "--output=json"]);
-        (read.code == Some(0)).then(|| serde_json::from_str(&read.stdout).unwrap())
+        self.cluster.status(self.namespace)
+    }
+
+    fn happens(&self) {
+        let now = format!("{:.0}", Timestamp::now());
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": "trouble", "namespace": self.namespace},
+            "involvedObject": {"kind": "Pod", "namespace": self.namespace, "name": "troubled"},
+            "type": "Warning", "reason": "BackOff", "message": "Back-off restarting failed container",
+            "count": 1, "firstTimestamp": now, "lastTimestamp": now, "source": {"component": "tests"},
+        }));
+    }
+
+    /// Whether a pod's operator lists it.
+    fn lists_what_happened(&self, pod: &Value) -> bool {
+        let here = format!("--object-namespace={}", self.namespace);
+        let listed = self.ask_in(pod, &["query", "events", "list", &here, "--limit=100", "--format=json"]);
+        listed.stdout.contains("\"troubled\"")
     }
 
     /// What the extension makes of the status, in a window that looks into this namespace.
@@ -543,13 +573,18 @@ impl Place<'_> {
 
     /// A call of the program in the pod, as the extension makes it: no shell, nothing but the program's name.
     fn ask(&self, words: &[&str]) -> Run {
-        let pod = self.pod();
+        self.ask_in(&self.pod(), words)
+    }
+
+    fn ask_in(&self, pod: &Value, words: &[&str]) -> Run {
         let pod = pod["metadata"]["name"].as_str().unwrap();
         self.kubectl(&[&["exec", pod, "--container=operator", "--", "kube9-operator"], words].concat())
     }
 
     /// 3.1: the extension's calls are answered, in JSON and nothing else.
     fn answers(&self) {
+        self.happens();
+        assert!(wait_until(SOON, || self.lists_what_happened(&self.pod())), "what went wrong is no event");
         let here = format!("--object-namespace={}", self.namespace);
         let list = ["query", "events", "list", &here, "--since=2026-01-01T00:00:00Z", "--limit=25", "--format=json"];
         let listed = self.ask(&list).ok().json();
@@ -559,7 +594,7 @@ impl Place<'_> {
             (&json!(25), &json!(rows.len()))
         );
         let is_of_the_pod = |row: &&Value| row["object_kind"] == "Pod" && row["object_namespace"] == self.namespace;
-        assert!(rows.iter().any(|row| is_of_the_pod(&row)), "its own pod's start is no event: {listed:#}");
+        assert!(rows.iter().any(|row| is_of_the_pod(&row)), "{listed:#}");
         let everywhere = self.ask(&["query", "events", "list", "--limit=25", "--format=json"]).ok().json();
         assert!(everywhere["pagination"]["total"].as_u64() >= listed["pagination"]["total"].as_u64());
         let status = self.ask(&["query", "status", "--format=json"]).ok().json();
