@@ -3,6 +3,8 @@
 //!
 //! This very workspace is released as its README says, and served inside the node's network. The tests share one node, each in a namespace
 //! of its own and with a chart repository that no other test changes; who looks at the whole node has it alone.
+//!
+//! The node's network is a bridge, which enforces no NetworkPolicy: whether the chart's lets through what it should is not tried here.
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
@@ -37,6 +39,8 @@ const START: Duration = Duration::from_secs(30);
 const PATIENCE: &str = "2m";
 /// For what follows at once from something else.
 const SOON: Duration = Duration::from_secs(60);
+/// A Lease that nobody renews is over after a minute.
+const SUCCESSION: Duration = Duration::from_secs(90);
 /// The tests have one cluster, and that one pointer, which belongs to whoever has the node alone.
 const WITHOUT_POINTER: &[&str] = &["--set=pointer.create=false"];
 
@@ -188,6 +192,114 @@ fn i14_anybody_pulls_the_image_and_no_oftener_than_the_policy_says() {
     assert!(place.pulled().contains("already present on machine"), "{}", place.pulled());
     place.upgrade(&[&install[..], &["--set", "image.pullPolicy=Always"]].concat()).ok();
     assert!(place.pulled().contains("Successfully pulled image"), "{}", place.pulled());
+}
+
+#[test]
+fn h4_events_are_kept_in_a_pod_that_can_write_nowhere_else_and_outlive_its_process() {
+    let Some(cluster) = Cluster::take() else { return };
+    let place = cluster.place("helm-3", "kept-in-pod");
+    place.make_restricted();
+    place.install(&[]).ok();
+    place.happens_and_is_forgotten();
+    let pod = place.pod();
+    let process = process_of(&pod);
+    let mounts = std::fs::read_to_string(format!("/proc/{process}/mounts")).unwrap();
+    let is_writable = |place: &str| {
+        let line = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|line| line[1] == place);
+        line.unwrap_or_else(|| panic!("{place} in\n{mounts}"))[3].split(',').any(|option| option == "rw")
+    };
+    assert!(!is_writable("/") && is_writable("/data"), "{mounts}");
+
+    signal(process, "KILL");
+    let restarted = || {
+        let pods = place.pods();
+        pods[0]["status"]["containerStatuses"][0]["restartCount"] == 1 && place.is_ready(&pods[0])
+    };
+    assert!(wait_until(SOON, restarted), "{:#?}", place.pods());
+    assert_eq!(place.pod()["metadata"]["uid"], pod["metadata"]["uid"]);
+    assert!(place.lists_what_happened(&place.pod()), "the events went with the process");
+}
+
+#[test]
+fn h4_events_in_a_claim_outlive_the_pod_and_the_release() {
+    let Some(cluster) = Cluster::take() else { return };
+    let place = cluster.place("helm-3", "kept-in-claim");
+    place.make_restricted();
+    let folder = cluster.node.folder().join("events");
+    std::fs::create_dir(&folder).unwrap();
+    let term = json!({"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]});
+    place.apply(&json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "events"}, "spec": {
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "local": {"path": folder},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
+    }}));
+    let install = || place.install(&["--set=eventStore.persistence.enabled=true"]).ok();
+    install();
+    place.happens_and_is_forgotten();
+
+    let first = place.pod();
+    place.kubectl(&["delete", "pod", first["metadata"]["name"].as_str().unwrap()]).ok();
+    let is_another = || place.pods().iter().any(|pod| pod["metadata"] != first["metadata"] && place.is_ready(pod));
+    assert!(wait_until(SOON, is_another), "{:#?}", place.pods());
+    assert!(place.lists_what_happened(&place.pod()), "the events went with the pod");
+
+    place.helm(&["uninstall", RELEASE, "--wait"]).ok();
+    place.kubectl(&["get", "persistentvolumeclaim", "kube9-operator-event-store"]).ok();
+    install();
+    assert!(place.lists_what_happened(&place.pod()), "the events went with the release");
+}
+
+#[test]
+fn h4_a_leader_that_is_gone_without_a_word_is_followed_by_the_other_replica() {
+    let Some(cluster) = Cluster::take() else { return };
+    let place = cluster.place("helm-3", "replicas");
+    place.make_restricted();
+    place.install(&["--set=replicas=2"]).ok();
+    place.happens_and_is_forgotten();
+    let leader = || {
+        let holder = ["get", "lease", RELEASE, "--output=jsonpath={.spec.holderIdentity}"];
+        place.kubectl(&holder).ok().stdout
+    };
+    let (pods, first) = (place.pods(), leader());
+    assert_eq!(pods.len(), 2);
+    assert!(pods.iter().all(|pod| place.lists_what_happened(pod)), "each keeps events of its own");
+    let lost = pods.iter().find(|pod| pod["metadata"]["name"] == *first).unwrap();
+    let observer = place.observe();
+
+    // It cannot give up the Lease, nor do anything else.
+    signal(process_of(lost), "STOP");
+    place.kubectl(&["delete", "pod", &first, "--force", "--grace-period=0"]).ok();
+    let gone = Timestamp::now();
+
+    let follows = || {
+        let status = place.status().unwrap().data.unwrap().remove("status").unwrap();
+        let status: Value = serde_json::from_str(&status).unwrap();
+        leader() != first && status["lastUpdate"].as_str().unwrap().parse::<Timestamp>().unwrap() > gone
+    };
+    assert!(wait_until(SUCCESSION, follows), "nobody follows {first}: {:#?}", place.status());
+    place.is_read_as_operated(&cluster.steady.version);
+    let seen = observer.finish(&place);
+    let wrong: Vec<Verdict> = seen.verdicts().into_iter().filter(|verdict| verdict.mode != Mode::Operated).collect();
+    assert_eq!(wrong, [], "{seen:#?}");
+}
+
+/// The operator in a pod, as the machine numbers it.
+#[track_caller]
+fn process_of(pod: &Value) -> u32 {
+    let group = format!("pod{}", pod["metadata"]["uid"].as_str().unwrap());
+    let is_it = |folder: &Path| {
+        let read = |name| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+        read("comm").trim() == RELEASE && read("cgroup").contains(&group)
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let process = processes.into_iter().find(|folder| is_it(folder));
+    let process = process.unwrap_or_else(|| panic!("no process is in {group}"));
+    process.file_name().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+fn signal(process: u32, name: &str) {
+    let mut kill = Command::new("sh");
+    kill.args(["-c", "kill -s \"$0\" \"$1\"", name, &process.to_string()]);
+    Run::of(kill).ok();
 }
 
 mod timed {
@@ -542,6 +654,15 @@ impl Place<'_> {
 
     fn status(&self) -> Option<ConfigMap> {
         self.cluster.status(self.namespace)
+    }
+
+    /// Something goes wrong with a pod here, and the API server forgets it as soon as every replica has it.
+    #[track_caller]
+    fn happens_and_is_forgotten(&self) {
+        self.happens();
+        let is_kept = || self.pods().iter().all(|pod| self.lists_what_happened(pod));
+        assert!(wait_until(SOON, is_kept), "an event is not kept");
+        self.kubectl(&["delete", "event", "trouble"]).ok();
     }
 
     fn happens(&self) {
