@@ -71,6 +71,11 @@ fn a_chart_that_knows_where_argocd_is_may_watch_deployments_there_and_nowhere_el
     };
     assert!(may_watch("argocd-alone") && !may_watch("default") && !may_watch(""), "{user}");
 
+    // What is counted is counted everywhere.
+    let options_of_counting = ["--set", "argocd.enabled=true,argocd.namespace=argocd-alone"];
+    let counting = Tenant::with_chart(cluster, &options_of_counting, |rendered| rendered);
+    assert_eq!(live(&counting), Vec::<String>::new());
+
     let list = ("list".to_owned(), "apps".to_owned(), "deployments".to_owned());
     let without = Tenant::with_chart(cluster, &options, |rendered| remove(rendered, &list));
     assert_ne!(live(&without), Vec::<String>::new(), "nobody noticed that the Role was missing");
