@@ -61,7 +61,7 @@ const EVENTS_A_MINUTE: u32 = 10_000;
 
 /// What events can be listed from: how that is told in the figures, and what the chart is told.
 const EVENT_SOURCES: [(&str, &[&str]); 2] =
-    [("", &[]), (", with the event store", &["--set", "eventStore.enabled=true"])];
+    [("", &["--set", "eventStore.enabled=false"]), (", with the event store", &[])];
 
 /// A name, and what is measured under it.
 type Part = (&'static str, fn(&Cluster, &mut Figures));

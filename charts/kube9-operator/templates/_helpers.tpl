@@ -1,6 +1,7 @@
 {{/*
-An upgrade with --reuse-values brings the values of an older chart, without the keys that came later. So every value is
-read through a default here, also where values.yaml has one.
+An upgrade with --reuse-values brings the values of an older chart, without the keys that came later. What is missing then is
+as if it were what values.yaml says: by a fallback in these templates, or, for what only the operator has to know, by the
+operator's own default. Tests compare all three.
 */}}
 
 {{/* The name of all objects. Independent of the release: a namespace has one operator, as it has one status ConfigMap. */}}
@@ -25,14 +26,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if and (ne (toString $argocd.autoDetect) "false") (ne (toString $argocd.enabled) "false") }}true{{ end }}
 {{- end }}
 
+{{/* The only namespace that the operator looks for Argo CD in; empty for all. */}}
+{{- define "kube9-operator.argocdNamespace" -}}
+{{- if include "kube9-operator.argocdIsLookedFor" . }}{{ (.Values.argocd | default dict).namespace | default "" }}{{ end }}
+{{- end }}
+
 {{/* Not empty if the operator counts what is in the cluster. */}}
 {{- define "kube9-operator.collects" -}}
 {{- if dig "enabled" true (.Values.collection | default dict) }}true{{ end }}
 {{- end }}
 
-{{/* Not empty if the operator keeps events. */}}
+{{/* Not empty if the operator keeps events, as it does where nothing is said. */}}
 {{- define "kube9-operator.keepsEvents" -}}
-{{- if dig "enabled" false (.Values.eventStore | default dict) }}true{{ end }}
+{{- if ne (toString (.Values.eventStore | default dict).enabled) "false" }}true{{ end }}
 {{- end }}
 
 {{/* The volume claim that it keeps them in, if there is one. */}}
@@ -44,6 +50,36 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- $persistence.existingClaim | default (printf "%s-event-store" (include "kube9-operator.fullname" .)) }}
 {{- end }}
+{{- end }}
+
+{{/* Not empty if it keeps them in the pod itself, on the node's disk. */}}
+{{- define "kube9-operator.keepsEventsInPod" -}}
+{{- if and (include "kube9-operator.keepsEvents" .) (not (include "kube9-operator.eventClaim" .)) }}true{{ end }}
+{{- end }}
+
+{{/* How much they may take, in MiB. */}}
+{{- define "kube9-operator.eventMegabytes" -}}
+{{- dig "sizeLimitMegabytes" 256 (.Values.eventStore | default dict) | int }}
+{{- end }}
+
+{{/* The size of a new claim: with room for the events, and for what a file system needs itself. */}}
+{{- define "kube9-operator.claimSize" -}}
+{{- $size := dig "persistence" "size" "1Gi" (.Values.eventStore | default dict) }}
+{{- $units := dict "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 }}
+{{- $binary := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976 }}
+{{- $unit := get (merge $units $binary) (regexFind "[A-Za-z]*$" $size) | default 1 }}
+{{- $megabytes := include "kube9-operator.eventMegabytes" . }}
+{{- $needed := mulf $megabytes 1.1 | ceil }}
+{{- if lt (divf (mulf (regexFind "^[0-9.]+" $size) $unit) 1048576) $needed }}
+{{- fail (printf "eventStore.persistence.size is %s, and eventStore.sizeLimitMegabytes is %s: the claim needs %.0fMi, a tenth more, for its file system" $size $megabytes $needed) }}
+{{- end }}
+{{- $size }}
+{{- end }}
+
+{{/* Not empty if a ConfigMap leads the extension here, since this is none of the namespaces that it looks in. */}}
+{{- define "kube9-operator.needsPointer" -}}
+{{- $isFound := has .Release.Namespace (list "kube9-system" "default") }}
+{{- if and (dig "create" true (.Values.pointer | default dict)) (not $isFound) }}true{{ end }}
 {{- end }}
 
 {{- define "kube9-operator.labels" -}}
@@ -59,6 +95,30 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{/* Further labels of pods. */}}
 {{- define "kube9-operator.podLabels" -}}
 {{- with merge dict (.Values.podLabels | default dict) (.Values.commonLabels | default dict) }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Annotations of the operator's pod. The cluster autoscaler takes no pod off its node for which it keeps something, unless it may. */}}
+{{- define "kube9-operator.podAnnotations" -}}
+{{- $annotations := deepCopy (.Values.podAnnotations | default dict) }}
+{{- if include "kube9-operator.keepsEventsInPod" . }}
+{{- $annotations = merge $annotations (dict "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes" "events") }}
+{{- end }}
+{{- with $annotations }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Resources of the operator's container: where it keeps events on the node's disk, it asks for that, too. */}}
+{{- define "kube9-operator.resources" -}}
+{{- $resources := deepCopy (.Values.resources | default dict) }}
+{{- $limits := $resources.limits | default dict }}
+{{- if and (include "kube9-operator.keepsEventsInPod" .) (not (hasKey $limits "ephemeral-storage")) }}
+{{- $storage := dict "ephemeral-storage" (printf "%sMi" (include "kube9-operator.eventMegabytes" .)) }}
+{{- $_ := set $resources "requests" (merge ($resources.requests | default dict) $storage) }}
+{{- end }}
+{{- with $resources }}
 {{- toYaml . }}
 {{- end }}
 {{- end }}
@@ -80,7 +140,7 @@ priorityClassName: {{ . | quote }}
 {{- with .Values.runtimeClassName }}
 runtimeClassName: {{ . | quote }}
 {{- end }}
-{{- with .Values.nodeSelector }}
+{{- with ternary (dict "kubernetes.io/os" "linux") .Values.nodeSelector (kindIs "invalid" .Values.nodeSelector) }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -95,33 +155,23 @@ affinity:
 {{- end }}
 
 {{- define "kube9-operator.podSecurityContext" -}}
-{{- $fields := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") }}
-{{- /* OpenShift gives every namespace a range of user ids and refuses all others. */}}
-{{- if not (.Capabilities.APIVersions.Has "security.openshift.io/v1") }}
-{{- $fields = merge $fields (dict "runAsUser" 1000 "runAsGroup" 1000) }}
-{{- if include "kube9-operator.eventClaim" . }}
-{{- $fields = merge $fields (dict "fsGroup" 1000 "fsGroupChangePolicy" "OnRootMismatch") }}
+{{- $fields := dict "runAsNonRoot" true "runAsUser" 1000 "runAsGroup" 1000 "fsGroup" 1000 "fsGroupChangePolicy" "OnRootMismatch" "seccompProfile" (dict "type" "RuntimeDefault") }}
+{{- if not (kindIs "invalid" .Values.podSecurityContext) }}
+{{- $fields = .Values.podSecurityContext }}
 {{- end }}
+{{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" }}
+{{- range list "runAsUser" "runAsGroup" "fsGroup" }}
+{{- if eq (int (get $fields .)) 1000 }}
+{{- $fields = omit $fields . }}
 {{- end }}
-{{- include "kube9-operator.replaced" (dict "Values" .Values "fields" $fields "by" .Values.podSecurityContext) }}
-{{- end }}
-
-{{- define "kube9-operator.securityContext" -}}
-{{- $capabilities := dict "drop" (list "ALL") }}
-{{- $fields := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" $capabilities }}
-{{- include "kube9-operator.replaced" (dict "Values" .Values "fields" $fields "by" .Values.securityContext) }}
-{{- end }}
-
-{{/* `fields`, each of them replaced by the one of `by`, where that has it; one that is null there is left out. */}}
-{{- define "kube9-operator.replaced" -}}
-{{- $fields := .fields }}
-{{- range $name, $value := .by | default dict }}
-{{- $fields = omit $fields $name }}
-{{- if not (kindIs "invalid" $value) }}
-{{- $_ := set $fields $name $value }}
 {{- end }}
 {{- end }}
 {{- toYaml $fields }}
+{{- end }}
+
+{{- define "kube9-operator.securityContext" -}}
+{{- $fields := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) }}
+{{- toYaml (ternary $fields .Values.securityContext (kindIs "invalid" .Values.securityContext)) }}
 {{- end }}
 
 {{- define "kube9-operator.serviceAccountName" -}}
@@ -154,8 +204,12 @@ values.yaml, --reuse-values would keep the old one.
 {{- if include "kube9-operator.imageIsOldDefault" . }}
 {{- $image = dict }}
 {{- end }}
-{{- if or $image.repository $image.tag $image.digest }}
+{{- $registry := (.Values.global | default dict).imageRegistry }}
+{{- if or $image.repository $image.tag $image.digest $registry }}
 {{- $repository := regexReplaceAll ":[^:/]+$" (splitList "@" $released | first) "" }}
+{{- if $registry }}
+{{- $repository = printf "%s/%s" (trimSuffix "/" $registry) (splitn "/" 2 $repository)._1 }}
+{{- end }}
 {{- printf "%s:%s" ($image.repository | default $repository) ($image.tag | default .Chart.AppVersion) }}
 {{- with $image.digest }}@{{ . }}{{ end }}
 {{- else }}

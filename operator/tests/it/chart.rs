@@ -13,12 +13,12 @@ use crate::helm::{Helm, RELEASE, chart, text};
 pub(crate) struct Rendered(pub(crate) Vec<Value>);
 
 impl Rendered {
-    /// What is installed. Options are those of `helm template`, such as `--set`.
+    /// What is installed. Options are those of `helm template`, such as `--set`. A cluster has one pointer, and a tenant none.
     pub(crate) fn new(cluster: &Cluster, namespace: &str, options: &[&str]) -> Self {
         let helm = Helm::usual().expect("it came with the servers");
         let chart = chart();
         let fixed = ["template", RELEASE, text(&chart), "--namespace", namespace, "--kube-version", &cluster.version()];
-        Self::read(&helm.ok(&[&fixed[..], &["--no-hooks"], options].concat()))
+        Self::read(&helm.ok(&[&fixed[..], &["--no-hooks", "--set=pointer.create=false"], options].concat()))
     }
 
     /// Reads what Helm prints.
@@ -60,7 +60,8 @@ pub(crate) fn answer(cluster: &Cluster, object: &Value) -> Value {
 
 /// Lets the API server say whether it would take the object, fields that it does not know included.
 pub(crate) fn dry_run(cluster: &Cluster, object: &Value) -> Result<(), String> {
-    let parameters = PatchParams { dry_run: true, ..PatchParams::apply("tests") };
+    // Another test may have made it.
+    let parameters = PatchParams { dry_run: true, force: true, ..PatchParams::apply("tests") };
     apply(cluster, object, parameters)
 }
 

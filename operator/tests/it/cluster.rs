@@ -104,7 +104,10 @@ impl Cluster {
             "clusters": [{"name": "admin", "cluster": cluster}],
             "users": [{"name": "admin", "user": {"token": ADMIN_TOKEN}}],
         });
-        fs::write(&file, kubeconfig.to_string()).expect("the folder is writable");
+        // Another test may be reading it.
+        let new = tempfile::NamedTempFile::new_in(&self.directory).expect("the folder is writable");
+        fs::write(new.path(), kubeconfig.to_string()).expect("it was just made");
+        new.persist(&file).expect("the folder is writable");
         file
     }
 

@@ -143,6 +143,13 @@ pub(crate) fn finds(namespace: &str, setting: Option<&str>) -> bool {
     setting == Some(namespace) || ["kube9-system", "default"].contains(&namespace)
 }
 
+/// The same, where nobody told it: the first of these that has the ConfigMap, or the namespace that it names.
+pub(crate) fn resolve(find: impl Fn(&str) -> Option<ConfigMap>) -> Option<String> {
+    let named = |config_map: ConfigMap| config_map.data?.remove("namespace");
+    let found = ["kube9-system", "default"].into_iter().find_map(|namespace| Some((namespace, find(namespace)?)));
+    found.map(|(namespace, config_map)| named(config_map).unwrap_or_else(|| namespace.to_owned()))
+}
+
 mod tests {
     use std::collections::BTreeMap;
 
@@ -223,5 +230,14 @@ mod tests {
     fn the_checker_itself_looks_in_two_namespaces_and_the_configured_one() {
         assert!(finds("kube9-system", None) && finds("default", None) && finds("tools", Some("tools")));
         assert!(!finds("tools", None));
+    }
+
+    #[test]
+    fn the_checker_itself_follows_a_pointer_unless_there_is_an_operator_before_it() {
+        let pointer: ConfigMap = serde_json::from_value(json!({"data": {"namespace": "tools"}})).unwrap();
+        let found = |there: &[&str]| resolve(|namespace| there.contains(&namespace).then(|| pointer.clone()));
+        assert_eq!((found(&["default"]).as_deref(), found(&["tools"])), (Some("tools"), None));
+        let own = |namespace: &str| (namespace == "kube9-system").then(|| config_map(&status()));
+        assert_eq!(resolve(own).as_deref(), Some("kube9-system"));
     }
 }

@@ -39,6 +39,7 @@ mod nightly {
     mod oldest;
 }
 mod pages;
+mod pointer;
 mod queries;
 mod roles;
 mod shutdown;

@@ -39,13 +39,46 @@ fn every_right_is_used_and_the_loss_of_any_is_noticed() {
 #[test]
 fn a_chart_that_collects_nothing_may_remove_what_was_collected_and_list_nothing() {
     let Some(cluster) = Cluster::shared() else { return };
-    let options = ["--set", "collection.enabled=false,argocd.enabled=false"];
+    let options = ["--set", "collection.enabled=false,argocd.enabled=false,eventStore.enabled=false"];
     let tenant = Tenant::with_chart(cluster, &options, |rendered| rendered);
     assert_eq!(live(&tenant), Vec::<String>::new());
     let cluster_wide: Vec<Right> =
         tenant.chart.of_kind("ClusterRole").flat_map(|role| rights(&Rendered(vec![role.clone()]))).collect();
     assert_eq!(cluster_wide, [("list".to_owned(), String::new(), "events".to_owned())]);
     assert_used(cluster, &tenant);
+}
+
+#[test]
+fn a_chart_that_knows_where_argocd_is_may_watch_deployments_there_and_nowhere_else() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let place = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argocd-alone"}});
+    chart::create(cluster, &place);
+    let values = "argocd.enabled=true,argocd.namespace=argocd-alone,collection.enabled=false,eventStore.enabled=false";
+    let options = ["--set", values];
+    let tenant = Tenant::with_chart(cluster, &options, |rendered| rendered);
+    assert_eq!(live(&tenant), Vec::<String>::new());
+    assert_used(cluster, &tenant);
+    let user = format!("system:serviceaccount:{}:kube9-operator", tenant.namespace);
+    let may_watch = |namespace: &str| {
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {"user": user, "resourceAttributes": {
+                "verb": "watch", "group": "apps", "resource": "deployments", "namespace": namespace,
+            }},
+        });
+        chart::answer(cluster, &review)["status"]["allowed"] == true
+    };
+    assert!(may_watch("argocd-alone") && !may_watch("default") && !may_watch(""), "{user}");
+
+    // What is counted is counted everywhere.
+    let options_of_counting = ["--set", "argocd.enabled=true,argocd.namespace=argocd-alone"];
+    let counting = Tenant::with_chart(cluster, &options_of_counting, |rendered| rendered);
+    assert_eq!(live(&counting), Vec::<String>::new());
+
+    let list = ("list".to_owned(), "apps".to_owned(), "deployments".to_owned());
+    let without = Tenant::with_chart(cluster, &options, |rendered| remove(rendered, &list));
+    assert_ne!(live(&without), Vec::<String>::new(), "nobody noticed that the Role was missing");
 }
 
 /// 3.1: what the extension asks for in this namespace, and what nobody needs for that.

@@ -34,9 +34,10 @@ pub(crate) struct Tenant<'cluster> {
 }
 
 impl<'cluster> Tenant<'cluster> {
-    /// A new namespace, where the operator may do what its chart lets it do.
+    /// A new namespace, where the operator may do what its chart lets it do. Events are asked of the API server; tests that
+    /// are about keeping them say so.
     pub(crate) fn new(cluster: &'cluster Cluster) -> Self {
-        Self::with_chart(cluster, &[], |rendered| rendered)
+        Self::with_chart(cluster, &["--set", "eventStore.enabled=false"], |rendered| rendered)
     }
 
     /// The same with values, as options of `helm template`, and with a chart that was tampered with.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use crate::helm::{self, Copy, Helm, Variant};
-use crate::variants::{find, leaves};
+use crate::variants::{find, is_of_kubernetes, leaves};
 
 const BEGIN: &str = "<!-- values -->\n";
 const END: &str = "<!-- /values -->";
@@ -39,7 +39,8 @@ fn every_value_is_explained_and_in_the_schema() {
             schema.get("properties").and_then(|properties| properties.get(&leaf[length - 1])).map(resolve)
         });
         // What is below quantities and labels is up to users.
-        assert!(in_schema.is_some() || leaf[0] == "resources", "{} is not in the schema", leaf.join("."));
+        let is_open = leaf[0] == "resources" || is_of_kubernetes(&leaf);
+        assert!(in_schema.is_some() || is_open, "{} is not in the schema", leaf.join("."));
     }
 }
 
@@ -104,7 +105,8 @@ fn misspell(value: &mut Value, place: &str, names: &mut Vec<String>) {
     let Some(members) = value.as_object_mut().filter(|members| !members.is_empty()) else { return };
     members.iter_mut().for_each(|(key, value)| misspell(value, &format!("{place}{key}-"), names));
     // The names of resources are up to the cluster, and a name of its own shows in the message.
-    if !["resources-requests-", "resources-limits-"].contains(&place) {
+    let is_open = is_of_kubernetes(&[place.split('-').next().unwrap_or_default().to_owned()]);
+    if !is_open && !["resources-requests-", "resources-limits-"].contains(&place) {
         names.push(format!("{place}typo"));
         members.insert(format!("{place}typo"), json!("x"));
     }
@@ -113,7 +115,8 @@ fn misspell(value: &mut Value, place: &str, names: &mut Vec<String>) {
 #[test]
 fn h4_a_value_of_the_wrong_type_is_refused_by_its_name() {
     let mut values = Map::new();
-    let paths: Vec<Vec<String>> = leaves(&helm::defaults());
+    let paths: Vec<Vec<String>> =
+        leaves(&helm::defaults()).into_iter().filter(|path| !is_of_kubernetes(path)).collect();
     for path in &paths {
         let default = helm::defaults();
         // Nothing takes a number with a fraction, and no quantity a list.
@@ -150,6 +153,14 @@ fn h4_a_value_that_could_not_work_is_refused() {
         (json!({"tolerations": [{"efect": "NoSchedule"}]}), "efect"),
         (json!({"imagePullSecrets": ["registry"]}), "imagePullSecrets"),
         (json!({"eventStore": {"sizeLimitMegabytes": 15}}), "sizeLimitMegabytes"),
+        (
+            json!({"eventStore": {"sizeLimitMegabytes": 1024, "persistence": {"enabled": true}}}),
+            "the claim needs 1127Mi",
+        ),
+        (json!({"eventStore": {"persistence": {"enabled": true, "size": "281Mi"}}}), "persistence.size is 281Mi"),
+        (json!({"eventStore": {"persistence": {"enabled": true, "size": "295M"}}}), "sizeLimitMegabytes is 256"),
+        (json!({"eventStore": {"persistence": {"size": "1gi"}}}), "size"),
+        (json!({"global": {"imageRegistry": "https://registry.example"}}), "imageRegistry"),
         (json!({"replicas": 2, "eventStore": {"enabled": true, "persistence": {"enabled": true}}}), "replicas: 1"),
     ];
     for helm in Helm::all() {
@@ -179,8 +190,9 @@ fn no_further_variable_can_be_one_that_the_chart_sets_itself() {
 fn h4_values_that_an_older_chart_did_not_have_are_as_if_they_had_their_defaults() {
     let nothing = json!({});
     let keys = helm::defaults().as_object().unwrap().clone().into_iter();
+    let has_parts = |key: &str, value: &Value| value.is_object() && !is_of_kubernetes(&[key.to_owned()]);
     let hollow: Map<String, Value> =
-        keys.filter(|(_, value)| value.is_object()).map(|(key, _)| (key, json!({}))).collect();
+        keys.filter(|(key, value)| has_parts(key, value)).map(|(key, _)| (key, json!({}))).collect();
     for helm in Helm::all() {
         let plain = |values: &Value| {
             let copy = Copy::new();
@@ -189,18 +201,55 @@ fn h4_values_that_an_older_chart_did_not_have_are_as_if_they_had_their_defaults(
             helm.render(copy.path(), &variant, VERSION)
         };
         let mut expected = plain(&helm::defaults());
-        // Whoever had none goes on without.
-        expected.0.iter_mut().for_each(remove_resources);
+        expected.0.iter_mut().for_each(remove_open);
         for values in [&nothing, &Value::Object(hollow.clone())] {
-            assert_eq!(plain(values).0, expected.0, "{} {values}", helm.name);
+            let mut rendered = plain(values);
+            let on_linux =
+                |object: &&Value| object.to_string().contains(r#""nodeSelector":{"kubernetes.io/os":"linux"}"#);
+            assert_eq!(rendered.0.iter().filter(on_linux).count(), 2, "{} {values}", helm.name);
+            rendered.0.iter_mut().for_each(remove_open);
+            assert_eq!(rendered.0, expected.0, "{} {values}", helm.name);
         }
     }
 }
 
-fn remove_resources(object: &mut Value) {
+/// Whoever had no resources goes on without, and what nobody says is left to the operator.
+fn remove_open(object: &mut Value) {
     let spec = if object["kind"] == "Deployment" { "/spec/template/spec" } else { "/spec" };
-    let container = object.pointer_mut(&format!("{spec}/containers/0")).and_then(Value::as_object_mut);
-    container.map(|container| container.remove("resources"));
+    let Some(container) = object.pointer_mut(&format!("{spec}/containers/0")) else { return };
+    container.as_object_mut().unwrap().remove("resources");
+    let settings = operators_defaults();
+    let variables = container["env"].as_array_mut().unwrap();
+    variables.retain(|variable| {
+        let name = variable["name"].as_str().unwrap();
+        !settings.iter().any(|(setting, default)| setting == name && variable["value"] == **default)
+    });
+}
+
+/// A user reads `values.yaml`; the operator would do the same if the chart said nothing.
+#[test]
+fn a_default_of_the_chart_is_the_operators_own() {
+    let Some(helm) = Helm::usual() else { return };
+    let rendered = helm.render(&helm::chart(), &Variant::all()[0], VERSION);
+    let operators = operators_defaults();
+    let mut compared = 0;
+    for (name, value) in rendered.environment() {
+        // This one is the chart's own decision: it brings a volume.
+        let own = operators.iter().find(|(setting, _)| *setting == name && name != "EVENT_STORE");
+        if let Some((_, default)) = own {
+            assert_eq!(value, *default, "{name}: values.yaml and the operator's README disagree");
+            compared += 1;
+        }
+    }
+    assert!(compared > 10, "{operators:?}");
+}
+
+/// The table of the operator's README, which a test of its own holds against the code.
+fn operators_defaults() -> Vec<(String, String)> {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let cell = |cell: &str| cell.trim().trim_matches('`').to_owned();
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix('|')?.split_once('`'));
+    rows.map(|(name, rest)| (name.to_owned(), cell(rest.rsplit('|').next().unwrap_or_default()))).collect()
 }
 
 /// The keys of a value that has a comment, and the comment.

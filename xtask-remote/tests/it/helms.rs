@@ -260,7 +260,7 @@ fn template(helm: &Helm, chart: &str, options: &[&str]) -> Rendered {
 const VALUES_OF_2_4_0: &str = include_str!("../../../operator/tests/fixtures/chart-2.4.0/values.yaml");
 
 /// Options, and the image that is installed; `REL` is the released reference, `VERSION` the chart's version.
-const IMAGES: [(&[&str], &str); 10] = [
+const IMAGES: [(&[&str], &str); 13] = [
     (&[], "REL"),
     (&["--set-string", "image.repository=,image.tag=,image.digest="], "REL"),
     (&["--set", "image=null"], "REL"),
@@ -274,6 +274,9 @@ const IMAGES: [(&[&str], &str); 10] = [
     ),
     (&["--set", "image.repository=mirror.example/a,image.tag=2.4.0"], "mirror.example/a:2.4.0"),
     (&["--set", "image.tag=3.1.0,image.digest=DIGEST"], "REPOSITORY:3.1.0@DIGEST"),
+    (&["--set", "global.imageRegistry=mirror.example:5000/cache"], "mirror.example:5000/cache/team/demo:VERSION"),
+    (&["--set", "global.imageRegistry=mirror.example/,image.digest=DIGEST"], "mirror.example/team/demo:VERSION@DIGEST"),
+    (&["--set", "global.imageRegistry=mirror.example,image.repository=other.example/a"], "other.example/a:VERSION"),
 ];
 
 #[test]
@@ -362,6 +365,32 @@ fn h4_a_value_that_is_misspelt_or_out_of_range_is_refused_before_anything_is_ins
     }
 }
 
+/// As a dependency, it is given keys by its parent that are none of its own.
+#[test]
+fn h4_a_parent_chart_switches_it_on_and_off_and_names_the_registry() {
+    for helm in Helm::all() {
+        let parent = helm.home().join("parent");
+        for (name, content) in files_below(&real_chart()) {
+            let file = parent.join("charts/kube9-operator").join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, content).unwrap();
+        }
+        let dependency =
+            json!({"name": "kube9-operator", "version": real_version(), "condition": "kube9-operator.enabled"});
+        let manifest = json!({"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": [dependency]});
+        std::fs::write(parent.join("Chart.yaml"), manifest.to_string()).unwrap();
+        let values = json!({"global": {"imageRegistry": "mirror.example"}, "kube9-operator": {"enabled": false}});
+        std::fs::write(parent.join("values.yaml"), values.to_string()).unwrap();
+        let parent = parent.display().to_string();
+        assert_eq!(template(&helm, &parent, &[]).0, Vec::<Value>::new(), "{}", helm.name);
+        let on = template(&helm, &parent, &["--set", "kube9-operator.enabled=true,kube9-operator.logLevel=debug"]);
+        let image = format!("mirror.example/alto9/kube9-operator:{}", real_version());
+        assert_eq!(on.image(), image, "{}", helm.name);
+        let misspelt = ["template", "x", &parent, "--set", "kube9-operator.enabled=true,kube9-operator.logLevl=debug"];
+        helm.run(&misspelt).fails(1, "logLevl");
+    }
+}
+
 #[test]
 fn i14_pull_policy_and_settings_reach_the_pod() {
     let chart = real_chart().display().to_string();
@@ -436,7 +465,9 @@ fn h4_the_pod_meets_the_restricted_pod_security_standard() {
         assert_eq!(security["runAsNonRoot"], json!(true));
         assert_eq!((&security["runAsUser"], &security["runAsGroup"]), (&json!(1000), &json!(1000)));
         assert_eq!(security["seccompProfile"], json!({"type": "RuntimeDefault"}));
-        for forbidden in ["hostNetwork", "hostPID", "hostIPC", "volumes", "initContainers"] {
+        let events = json!([{"name": "events", "emptyDir": {"sizeLimit": "256Mi"}}]);
+        assert_eq!(spec["volumes"], events, "{}", helm.name);
+        for forbidden in ["hostNetwork", "hostPID", "hostIPC", "initContainers"] {
             assert_eq!(spec[forbidden], Value::Null, "{forbidden}");
         }
         assert_eq!(spec["containers"].as_array().unwrap().len(), 1);
@@ -451,6 +482,30 @@ fn h4_the_pod_meets_the_restricted_pod_security_standard() {
         let openshift = template(&helm, &chart, &["--api-versions", "security.openshift.io/v1"]);
         let security = &openshift.pod()["spec"]["securityContext"];
         assert_eq!((&security["runAsNonRoot"], &security["runAsUser"]), (&json!(true), &Value::Null));
+    }
+}
+
+/// The node is asked for what the events may take, and the cluster autoscaler may empty it all the same.
+#[test]
+fn h4_a_pod_that_keeps_events_asks_for_room_and_can_be_moved_and_another_asks_for_nothing() {
+    let chart = real_chart().display().to_string();
+    let annotation = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+    for helm in Helm::all() {
+        let of = |values: &str| {
+            let rendered = template(&helm, &chart, &["--set", values]);
+            let requests = &rendered.container()["resources"]["requests"]["ephemeral-storage"];
+            [requests, &rendered.pod()["metadata"]["annotations"][annotation], &rendered.pod()["spec"]["volumes"][0]]
+                .map(Clone::clone)
+        };
+        let in_pod =
+            |size: &str| [json!(size), json!("events"), json!({"name": "events", "emptyDir": {"sizeLimit": size}})];
+        assert_eq!(of("eventStore.enabled=null"), in_pod("256Mi"), "{}", helm.name);
+        assert_eq!(of("eventStore.sizeLimitMegabytes=1024"), in_pod("1024Mi"), "{}", helm.name);
+        assert_eq!(of("eventStore.enabled=false"), [Value::Null, Value::Null, Value::Null], "{}", helm.name);
+        let claim = json!({"name": "events", "persistentVolumeClaim": {"claimName": "kube9-operator-event-store"}});
+        assert_eq!(of("eventStore.persistence.enabled=true"), [Value::Null, Value::Null, claim], "{}", helm.name);
+        let [requests, ..] = of("resources.limits.ephemeral-storage=1Gi");
+        assert_eq!(requests, Value::Null, "{}: the limit is the request", helm.name);
     }
 }
 

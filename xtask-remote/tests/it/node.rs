@@ -3,6 +3,8 @@
 //!
 //! This very workspace is released as its README says, and served inside the node's network. The tests share one node, each in a namespace
 //! of its own and with a chart repository that no other test changes; who looks at the whole node has it alone.
+//!
+//! The node's network is a bridge, which enforces no NetworkPolicy: whether the chart's lets through what it should is not tried here.
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
@@ -37,16 +39,22 @@ const START: Duration = Duration::from_secs(30);
 const PATIENCE: &str = "2m";
 /// For what follows at once from something else.
 const SOON: Duration = Duration::from_secs(60);
+/// A Lease that nobody renews is over after a minute.
+const SUCCESSION: Duration = Duration::from_secs(90);
+/// The tests have one cluster, and that one pointer, which belongs to whoever has the node alone.
+const WITHOUT_POINTER: &[&str] = &["--set=pointer.create=false"];
 
 #[test]
 fn h4_i11_i14_installed_as_the_extension_does_it_reports_answers_and_leaves_without_a_trace() {
     let Some(cluster) = Cluster::take_alone() else { return };
     let before = cluster.objects();
-    let place = cluster.place("helm-3", "operations");
+    let mut place = cluster.place("helm-3", "operations");
+    place.words = &[];
     place.install(&["--create-namespace"]).ok();
 
     place.runs(&cluster.steady.version);
     place.is_read_as_operated(&cluster.steady.version);
+    assert_eq!(consumer::resolve(|namespace| cluster.status(namespace)).as_deref(), Some("operations"));
     place.answers();
     place.helm(&["uninstall", RELEASE, "--wait"]).ok();
 
@@ -171,7 +179,8 @@ fn i14_anybody_pulls_the_image_and_no_oftener_than_the_policy_says() {
     let place = cluster.place_with(&cluster.unpulled, "helm-3", "pulled");
     place.make_restricted();
     let install = ["--version", &cluster.unpulled.version.version];
-    place.helm(&[&["install", RELEASE, place.chart, "--set=image.pullPolicy=Never"], &install[..]].concat()).ok();
+    let never = ["install", RELEASE, place.chart, "--set=image.pullPolicy=Never"];
+    place.helm(&[&never, place.words, &install[..]].concat()).ok();
     let never = || place.pods().iter().any(|pod| pod.to_string().contains("ErrImageNeverPull"));
     assert!(wait_until(SOON, never), "{:?}", place.pods());
 
@@ -183,6 +192,114 @@ fn i14_anybody_pulls_the_image_and_no_oftener_than_the_policy_says() {
     assert!(place.pulled().contains("already present on machine"), "{}", place.pulled());
     place.upgrade(&[&install[..], &["--set", "image.pullPolicy=Always"]].concat()).ok();
     assert!(place.pulled().contains("Successfully pulled image"), "{}", place.pulled());
+}
+
+#[test]
+fn h4_events_are_kept_in_a_pod_that_can_write_nowhere_else_and_outlive_its_process() {
+    let Some(cluster) = Cluster::take() else { return };
+    let place = cluster.place("helm-3", "kept-in-pod");
+    place.make_restricted();
+    place.install(&[]).ok();
+    place.happens_and_is_forgotten();
+    let pod = place.pod();
+    let process = process_of(&pod);
+    let mounts = std::fs::read_to_string(format!("/proc/{process}/mounts")).unwrap();
+    let is_writable = |place: &str| {
+        let line = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|line| line[1] == place);
+        line.unwrap_or_else(|| panic!("{place} in\n{mounts}"))[3].split(',').any(|option| option == "rw")
+    };
+    assert!(!is_writable("/") && is_writable("/data"), "{mounts}");
+
+    signal(process, "KILL");
+    let restarted = || {
+        let pods = place.pods();
+        pods[0]["status"]["containerStatuses"][0]["restartCount"] == 1 && place.is_ready(&pods[0])
+    };
+    assert!(wait_until(SOON, restarted), "{:#?}", place.pods());
+    assert_eq!(place.pod()["metadata"]["uid"], pod["metadata"]["uid"]);
+    assert!(place.lists_what_happened(&place.pod()), "the events went with the process");
+}
+
+#[test]
+fn h4_events_in_a_claim_outlive_the_pod_and_the_release() {
+    let Some(cluster) = Cluster::take() else { return };
+    let place = cluster.place("helm-3", "kept-in-claim");
+    place.make_restricted();
+    let folder = cluster.node.folder().join("events");
+    std::fs::create_dir(&folder).unwrap();
+    let term = json!({"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]});
+    place.apply(&json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "events"}, "spec": {
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "local": {"path": folder},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
+    }}));
+    let install = || place.install(&["--set=eventStore.persistence.enabled=true"]).ok();
+    install();
+    place.happens_and_is_forgotten();
+
+    let first = place.pod();
+    place.kubectl(&["delete", "pod", first["metadata"]["name"].as_str().unwrap()]).ok();
+    let is_another = || place.pods().iter().any(|pod| pod["metadata"] != first["metadata"] && place.is_ready(pod));
+    assert!(wait_until(SOON, is_another), "{:#?}", place.pods());
+    assert!(place.lists_what_happened(&place.pod()), "the events went with the pod");
+
+    place.helm(&["uninstall", RELEASE, "--wait"]).ok();
+    place.kubectl(&["get", "persistentvolumeclaim", "kube9-operator-event-store"]).ok();
+    install();
+    assert!(place.lists_what_happened(&place.pod()), "the events went with the release");
+}
+
+#[test]
+fn h4_a_leader_that_is_gone_without_a_word_is_followed_by_the_other_replica() {
+    let Some(cluster) = Cluster::take() else { return };
+    let place = cluster.place("helm-3", "replicas");
+    place.make_restricted();
+    place.install(&["--set=replicas=2"]).ok();
+    place.happens_and_is_forgotten();
+    let leader = || {
+        let holder = ["get", "lease", RELEASE, "--output=jsonpath={.spec.holderIdentity}"];
+        place.kubectl(&holder).ok().stdout
+    };
+    let (pods, first) = (place.pods(), leader());
+    assert_eq!(pods.len(), 2);
+    assert!(pods.iter().all(|pod| place.lists_what_happened(pod)), "each keeps events of its own");
+    let lost = pods.iter().find(|pod| pod["metadata"]["name"] == *first).unwrap();
+    let observer = place.observe();
+
+    // It cannot give up the Lease, nor do anything else.
+    signal(process_of(lost), "STOP");
+    place.kubectl(&["delete", "pod", &first, "--force", "--grace-period=0"]).ok();
+    let gone = Timestamp::now();
+
+    let follows = || {
+        let status = place.status().unwrap().data.unwrap().remove("status").unwrap();
+        let status: Value = serde_json::from_str(&status).unwrap();
+        leader() != first && status["lastUpdate"].as_str().unwrap().parse::<Timestamp>().unwrap() > gone
+    };
+    assert!(wait_until(SUCCESSION, follows), "nobody follows {first}: {:#?}", place.status());
+    place.is_read_as_operated(&cluster.steady.version);
+    let seen = observer.finish(&place);
+    let wrong: Vec<Verdict> = seen.verdicts().into_iter().filter(|verdict| verdict.mode != Mode::Operated).collect();
+    assert_eq!(wrong, [], "{seen:#?}");
+}
+
+/// The operator in a pod, as the machine numbers it.
+#[track_caller]
+fn process_of(pod: &Value) -> u32 {
+    let group = format!("pod{}", pod["metadata"]["uid"].as_str().unwrap());
+    let is_it = |folder: &Path| {
+        let read = |name| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+        read("comm").trim() == RELEASE && read("cgroup").contains(&group)
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let process = processes.into_iter().find(|folder| is_it(folder));
+    let process = process.unwrap_or_else(|| panic!("no process is in {group}"));
+    process.file_name().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+fn signal(process: u32, name: &str) {
+    let mut kill = Command::new("sh");
+    kill.args(["-c", "kill -s \"$0\" \"$1\"", name, &process.to_string()]);
+    Run::of(kill).ok();
 }
 
 mod timed {
@@ -429,7 +546,12 @@ impl Cluster {
     fn place_with(&self, served: &Served, helm: &'static str, namespace: &'static str) -> Place<'_> {
         let helm = Helm::find(helm).unwrap();
         helm.add("kube9", &served.rehearsal.url);
-        Place { cluster: self, helm, namespace, chart: "kube9/kube9-operator" }
+        Place { cluster: self, helm, namespace, chart: "kube9/kube9-operator", words: WITHOUT_POINTER }
+    }
+
+    fn status(&self, namespace: &str) -> Option<ConfigMap> {
+        let read = self.node.kubectl(&["get", "configmap", STATUS, "--namespace", namespace, "--output=json"]);
+        (read.code == Some(0)).then(|| serde_json::from_str(&read.stdout).unwrap())
     }
 
     /// Everything in the cluster by kind, namespace and name; but events go by themselves, and the node's first heartbeat comes when
@@ -454,6 +576,8 @@ struct Place<'c> {
     helm: Helm,
     namespace: &'static str,
     chart: &'static str,
+    /// Values of every release here.
+    words: &'static [&'static str],
 }
 
 impl Place<'_> {
@@ -479,13 +603,13 @@ impl Place<'_> {
     /// As the extension installs, and with more words.
     fn install(&self, words: &[&str]) -> Run {
         let usual = ["install", RELEASE, self.chart, "--wait", "--timeout", PATIENCE];
-        self.helm(&[&usual, words].concat())
+        self.helm(&[&usual, self.words, words].concat())
     }
 
     fn upgrade(&self, words: &[&str]) -> Run {
         self.helm.run(&["repo", "update"]).ok();
         let usual = ["upgrade", RELEASE, self.chart, "--wait", "--timeout", PATIENCE];
-        self.helm(&[&usual, words].concat())
+        self.helm(&[&usual, self.words, words].concat())
     }
 
     fn kubectl(&self, arguments: &[&str]) -> Run {
@@ -502,14 +626,16 @@ impl Place<'_> {
     /// 3.1: the pod that the extension would choose.
     #[track_caller]
     fn pod(&self) -> Value {
-        let is_chosen = |pod: &Value| {
-            let states = pod["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
-            let is_ready = |state: &Value| state["name"] == "operator" && state["ready"] == true;
-            pod["status"]["phase"] == "Running" && states.iter().any(is_ready)
-        };
         let pods = self.pods();
-        let chosen = pods.iter().find(|pod| is_chosen(pod));
+        let chosen = pods.iter().find(|pod| self.is_ready(pod));
         chosen.unwrap_or_else(|| panic!("no pod is ready: {pods:#?}")).clone()
+    }
+
+    #[expect(clippy::unused_self, reason = "it reads as what it is asked of")]
+    fn is_ready(&self, pod: &Value) -> bool {
+        let states = pod["status"]["containerStatuses"].as_array().cloned().unwrap_or_default();
+        let is_ready = |state: &Value| state["name"] == "operator" && state["ready"] == true;
+        pod["status"]["phase"] == "Running" && states.iter().any(is_ready)
     }
 
     /// I11: what runs is the image that the version was released with.
@@ -527,8 +653,33 @@ impl Place<'_> {
     }
 
     fn status(&self) -> Option<ConfigMap> {
-        let read = self.kubectl(&["get", "configmap", STATUS, "--output=json"]);
-        (read.code == Some(0)).then(|| serde_json::from_str(&read.stdout).unwrap())
+        self.cluster.status(self.namespace)
+    }
+
+    /// Something goes wrong with a pod here, and the API server forgets it as soon as every replica has it.
+    #[track_caller]
+    fn happens_and_is_forgotten(&self) {
+        self.happens();
+        let is_kept = || self.pods().iter().all(|pod| self.lists_what_happened(pod));
+        assert!(wait_until(SOON, is_kept), "an event is not kept");
+        self.kubectl(&["delete", "event", "trouble"]).ok();
+    }
+
+    fn happens(&self) {
+        let now = format!("{:.0}", Timestamp::now());
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": "trouble", "namespace": self.namespace},
+            "involvedObject": {"kind": "Pod", "namespace": self.namespace, "name": "troubled"},
+            "type": "Warning", "reason": "BackOff", "message": "Back-off restarting failed container",
+            "count": 1, "firstTimestamp": now, "lastTimestamp": now, "source": {"component": "tests"},
+        }));
+    }
+
+    /// Whether a pod's operator lists it.
+    fn lists_what_happened(&self, pod: &Value) -> bool {
+        let here = format!("--object-namespace={}", self.namespace);
+        let listed = self.ask_in(pod, &["query", "events", "list", &here, "--limit=100", "--format=json"]);
+        listed.stdout.contains("\"troubled\"")
     }
 
     /// What the extension makes of the status, in a window that looks into this namespace.
@@ -543,13 +694,18 @@ impl Place<'_> {
 
     /// A call of the program in the pod, as the extension makes it: no shell, nothing but the program's name.
     fn ask(&self, words: &[&str]) -> Run {
-        let pod = self.pod();
+        self.ask_in(&self.pod(), words)
+    }
+
+    fn ask_in(&self, pod: &Value, words: &[&str]) -> Run {
         let pod = pod["metadata"]["name"].as_str().unwrap();
         self.kubectl(&[&["exec", pod, "--container=operator", "--", "kube9-operator"], words].concat())
     }
 
     /// 3.1: the extension's calls are answered, in JSON and nothing else.
     fn answers(&self) {
+        self.happens();
+        assert!(wait_until(SOON, || self.lists_what_happened(&self.pod())), "what went wrong is no event");
         let here = format!("--object-namespace={}", self.namespace);
         let list = ["query", "events", "list", &here, "--since=2026-01-01T00:00:00Z", "--limit=25", "--format=json"];
         let listed = self.ask(&list).ok().json();
@@ -559,7 +715,7 @@ impl Place<'_> {
             (&json!(25), &json!(rows.len()))
         );
         let is_of_the_pod = |row: &&Value| row["object_kind"] == "Pod" && row["object_namespace"] == self.namespace;
-        assert!(rows.iter().any(|row| is_of_the_pod(&row)), "its own pod's start is no event: {listed:#}");
+        assert!(rows.iter().any(|row| is_of_the_pod(&row)), "{listed:#}");
         let everywhere = self.ask(&["query", "events", "list", "--limit=25", "--format=json"]).ok().json();
         assert!(everywhere["pagination"]["total"].as_u64() >= listed["pagination"]["total"].as_u64());
         let status = self.ask(&["query", "status", "--format=json"]).ok().json();

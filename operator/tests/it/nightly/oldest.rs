@@ -28,7 +28,8 @@ fn h4_the_oldest_api_server_takes_every_variant_where_only_restricted_pods_may_r
 #[test]
 fn h4_an_operator_lives_a_whole_life_in_the_oldest_cluster() {
     let Some(cluster) = Cluster::oldest() else { return };
-    let tenant = Tenant::with_chart(cluster, &["--set", "replicas=2"], |rendered| rendered);
+    let options = ["--set", "replicas=2,eventStore.enabled=false"];
+    let tenant = Tenant::with_chart(cluster, &options, |rendered| rendered);
     let mut operator = tenant.operator().often().start();
     operator.wait_until_ready(seconds(15));
     tenant.wait_for_owned_status();
