@@ -35,7 +35,7 @@ use app::{App, Assembly};
 use change::{Change, Changes, RECORDS};
 use inputs::Inputs;
 use preflight::Caller;
-use stack::{Failure, Seen, Stack, StackState};
+use stack::{Seen, Stack, StackState};
 
 /// The output that names the role which may deploy.
 const DEPLOY_ROLE: &str = "DeployRoleArn";
@@ -210,7 +210,7 @@ impl<'a> Deployment<'a> {
             StackState::HalfDeleted => {
                 problems.add(Some(
                     Error::new(Exit::Conflict, format!("stack {name} was deleted half way: {}", seen.status))
-                        .because(Failure::list(&stack.failures(None).unwrap_or_default()))
+                        .because(stack.failures(None).unwrap_or_default())
                         .remedy(format!(
                             "end it: aws cloudformation delete-stack --region {} --stack-name {name}",
                             self.remote.region
@@ -391,7 +391,7 @@ impl<'a> Deployment<'a> {
             Ok(seen) => state(name, &seen),
             Err(error) => format!("how stack {name} stands is not known: {}", error.what),
         };
-        let why = if failed.is_empty() { error.why.unwrap_or(error.what) } else { Failure::list(&failed) };
+        let why = if failed.is_empty() { error.why.unwrap_or(error.what) } else { failed };
         Error::new(Exit::Failure, format!("stack {name} could not be deployed"))
             .because(format!("{why}\n{now}"))
             .remedy("remove the reason that AWS gives, then retry the command: nothing has to be cleaned up by hand")
@@ -459,12 +459,6 @@ fn state(name: &str, seen: &Seen) -> String {
             format!("Stack {name} is in {status}: going back failed, too, and the next run resumes that.")
         }
         StackState::HalfDeleted => format!("Stack {name} is in {status}."),
-    }
-}
-
-impl Failure {
-    fn list(failures: &[Failure]) -> String {
-        failures.iter().map(Failure::to_string).collect::<Vec<_>>().join("\n")
     }
 }
 
