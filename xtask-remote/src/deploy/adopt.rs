@@ -1,8 +1,8 @@
 //! Charts that were published elsewhere come into the bucket: every archive, checked by its digest, and then the index.
 //!
-//! Entries stay as they are, with every field that nobody here knows. Only a `urls` that leads to the place that is left is changed, to
-//! lead to the new one; what an entry keeps at a third place stays there, once it was found to be what the entry says. Everything is
-//! fetched over TLS, and every archive has a digest: what is adopted is listed as ours.
+//! Entries stay as they are, with every field that nobody here knows. Only a URL that leads to the old place is changed, to lead to the
+//! new one; what an entry keeps at a third place stays there, once its digest was checked. Everything is fetched over TLS, and every
+//! archive must have a digest, since what is adopted is listed as ours.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -42,7 +42,7 @@ const DEPLOY_ROLE: &str = "DeployRoleArn";
 
 /// What a run found and did, for `--json`.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct Outcome {
     stack: String,
     region: String,
     /// CloudFormation's word for the stack's state; empty where there is none, and `UNKNOWN` where nobody could ask.
@@ -58,12 +58,12 @@ pub struct Report {
     outputs: BTreeMap<String, String>,
 }
 
-impl Report {
+impl Outcome {
     /// Of a run that has changed nothing yet.
     fn of(remote: &Remote, status: String, changes: Changes) -> Self {
         let Remote { stack, region, .. } = remote.clone();
         let outputs = BTreeMap::new();
-        Report { stack, region, status, changed: false, changes, first_index: false, adopted: 0, outputs }
+        Outcome { stack, region, status, changed: false, changes, first_index: false, adopted: 0, outputs }
     }
 }
 
@@ -71,7 +71,7 @@ impl Report {
 ///
 /// # Errors
 /// A check fails (all that do are told at once, and nothing was changed); the caller says no; AWS refuses.
-pub fn run(root: &Path, target: &Target, remote: &Remote, options: &DeployOptions) -> Result<Report> {
+pub fn run(root: &Path, target: &Target, remote: &Remote, options: &DeployOptions) -> Result<Outcome> {
     let deployment = Deployment::new(root, target, remote, options)?;
     if options.plan && !deployment.aws.has_credentials() {
         return deployment.plan_blindly();
@@ -116,14 +116,14 @@ impl<'a> Deployment<'a> {
     }
 
     /// What a survey found, for whoever wants no more.
-    fn planned(&self, survey: Survey) -> Report {
+    fn planned(&self, survey: Survey) -> Outcome {
         let adopted = survey.adoption.as_ref().map_or(0, Adoption::versions);
         let Seen { status, outputs, .. } = survey.seen;
-        Report { adopted, outputs, ..Report::of(self.remote, status, survey.changes) }
+        Outcome { adopted, outputs, ..Outcome::of(self.remote, status, survey.changes) }
     }
 
     /// The plan of somebody without credentials, as it is on a pull request: what there would be, and not what that changes.
-    fn plan_blindly(&self) -> Result<Report> {
+    fn plan_blindly(&self) -> Result<Outcome> {
         self.app.prepare().map_err(together)?;
         let made = self.app.start(&self.folder.join("all"))?;
         let assembly = made.finish(&self.inputs.stack(self.remote)).map_err(together)?;
@@ -134,7 +134,7 @@ impl<'a> Deployment<'a> {
         self.show(&changes);
         let stack = &self.remote.stack;
         ui::note("Unknown", format_args!("what of that is in stack {stack} already: there are no AWS credentials"));
-        Ok(Report::of(self.remote, "UNKNOWN".into(), changes))
+        Ok(Outcome::of(self.remote, "UNKNOWN".into(), changes))
     }
 
     /// Looks at everything, on this machine and beyond; all problems come together.
@@ -311,12 +311,12 @@ impl<'a> Deployment<'a> {
     }
 
     /// Does all that is to be done, in an order that never sends users to an empty bucket.
-    fn carry_out(&self, survey: Survey) -> Result<Report> {
+    fn carry_out(&self, survey: Survey) -> Result<Outcome> {
         let Survey { assembly, seen, changes, caller, adoption, lacks_index } = survey;
         let stack = Stack::new(&self.aws);
         let deploys = !changes.is_empty() || seen.standing == StackState::Stuck;
         if (deploys || lacks_index) && !self.agreed(&changes)? {
-            return Err(Error::new(Exit::Failure, "nothing was changed, as you wish"));
+            return Err(Error::new(Exit::Failure, "nothing was changed: the answer was no"));
         }
         stack.recover(&seen)?;
         if seen.standing == StackState::Stuck && !self.options.allow_replace {
@@ -350,12 +350,12 @@ impl<'a> Deployment<'a> {
             ui::note("Unchanged", "everything is as described; no byte was changed");
         }
         let adopted = adoption.as_ref().map_or(0, Adoption::versions);
-        Ok(Report {
+        Ok(Outcome {
             changed,
             first_index,
             adopted,
             outputs: now.outputs,
-            ..Report::of(self.remote, now.status, changes)
+            ..Outcome::of(self.remote, now.status, changes)
         })
     }
 

@@ -122,7 +122,7 @@ impl<'a> Stack<'a> {
         let request = request.change_set_type(ChangeSetType::Update).capabilities(Capability::CapabilityNamedIam);
         let created = self.aws.wait(request.template_body(wanted.to_string()).send());
         created.map_err(|error| explain(&self.unknown(), &error))?;
-        let replaced = self.told_replaced(&name);
+        let replaced = self.replaced_by(&name);
         let request = self.client.delete_change_set().stack_name(self.name).change_set_name(&name);
         if let Err(error) = self.aws.wait(request.send()) {
             ui::warn(explain(&format!("cannot delete change set {name} of stack {}", self.name), &error));
@@ -134,7 +134,7 @@ impl<'a> Stack<'a> {
         format!("cannot ask what a change of stack {} would replace", self.name)
     }
 
-    fn told_replaced(&self, change_set: &str) -> Result<BTreeSet<String>> {
+    fn replaced_by(&self, change_set: &str) -> Result<BTreeSet<String>> {
         let (started, mut pause) = (Instant::now(), Duration::from_millis(250));
         let (mut replaced, mut page) = (BTreeSet::new(), None);
         loop {
