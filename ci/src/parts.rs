@@ -16,9 +16,7 @@ pub(crate) struct Part {
 pub(crate) enum Runs {
     /// Cargo, with these arguments.
     Cargo(&'static str),
-    /// Cargo with these arguments, and Clippy in the compiler's place.
-    Lint(&'static str),
-    /// The same for all tests, which are compiled by that.
+    /// Cargo, with Clippy in the compiler's place, which compiles all tests.
     Compile,
     /// A script of the infrastructure's package.
     Npm(&'static str),
@@ -44,6 +42,8 @@ pub(crate) struct Tests {
     pub(crate) skip: Vec<String>,
     /// How many run at once. Most of them wait for a server, or for time to pass, far longer than they compute.
     pub(crate) threads: usize,
+    /// Whether they leave the processor to those beside them, which measure time.
+    pub(crate) give_way: bool,
 }
 
 /// Which test programs.
@@ -62,7 +62,7 @@ pub(crate) enum Stage {
     Front,
     /// One after the other, beside those of `Front`, as soon as the tools are installed.
     Beside,
-    /// One after the other, while nothing else runs: they measure time or memory.
+    /// One after the other, while nothing else runs.
     Alone,
     /// One after the other in each lane; the lanes run at the same time.
     Lane(Lane),
@@ -75,8 +75,10 @@ pub(crate) enum Lane {
     Releases,
     /// The longest test of these, which would otherwise be the last to end, alone.
     Kills,
-    /// The operator, alone and then on a node.
-    Clusters,
+    /// The operator at an API server.
+    Operators,
+    /// What measures time and needs little of it; then the operator on a node, which needs more than its share.
+    Nodes,
 }
 
 impl Part {
@@ -107,8 +109,6 @@ const REAL: [&str; 2] = ["node::", "product::"];
 /// The part that only installs what all others need.
 pub(crate) const TOOLS: &str = "tools";
 const TEMPLATE_LINT: &str = "infrastructure template lint";
-/// What a newcomer compiles: without what targets beyond this machine need.
-const REHEARSALS: &str = "build --package xtask --locked";
 /// zizmor would ask GitHub which tags a pinned commit has.
 const ZIZMOR: &str = "--offline --persona pedantic --quiet .github";
 /// The tool that holds the dependency graph against `deny.toml`.
@@ -148,7 +148,7 @@ fn quick() -> Vec<Part> {
 }
 
 fn thorough() -> Vec<Part> {
-    use Stage::{Alone, Beside};
+    use Stage::Beside;
     let (operator, xtask) = (Programs::Integration("operator"), Programs::Integration("xtask"));
     let elsewhere = [&REAL[..], &[KILLS, TIMED, NIGHTLY]].concat();
     let mut parts = front();
@@ -163,12 +163,12 @@ fn thorough() -> Vec<Part> {
         part("infrastructure tests", Runs::Npm("test"), Beside),
         part("infrastructure template", Runs::Npm("synth"), Beside),
         part(TEMPLATE_LINT, Runs::Tool("cfn-lint", TEMPLATES), Beside),
-        tests("operator timed", operator, &[TIMED], &[NIGHTLY], 1, Alone),
-        tests("xtask timed", xtask, &[TIMED], &[NIGHTLY], 1, Alone),
-        tests("operator", operator, &[], &[TIMED, NIGHTLY], 4, Stage::Lane(Lane::Clusters)),
+        tests("operator timed", operator, &[TIMED], &[NIGHTLY], 1, Stage::Lane(Lane::Nodes)),
+        tests("xtask timed", xtask, &[TIMED], &[NIGHTLY], 1, Stage::Lane(Lane::Nodes)),
+        tests("operator", operator, &[], &[TIMED, NIGHTLY], 4, Stage::Lane(Lane::Operators)),
         tests("xtask", xtask, &[], &elsewhere, 7, Stage::Lane(Lane::Releases)),
         tests("xtask kills", xtask, &[KILLS], &[], 1, Stage::Lane(Lane::Kills)),
-        tests("node", xtask, &REAL, &[TIMED, NIGHTLY], 2, Stage::Lane(Lane::Clusters)),
+        tests("node", xtask, &REAL, &[TIMED, NIGHTLY], 2, Stage::Lane(Lane::Nodes)),
     ]);
     parts
 }
@@ -184,7 +184,6 @@ fn nightly() -> Vec<Part> {
 fn front() -> Vec<Part> {
     vec![
         part("format", Runs::Cargo("fmt --all -- --check"), Stage::Front),
-        part("lint rehearsals", Runs::Lint(REHEARSALS), Stage::Front),
         part("lint", Runs::Compile, Stage::Front),
         tests("unit tests", Programs::Unit, &[], &[], 4, Stage::Front),
     ]
@@ -195,6 +194,7 @@ fn part(name: &'static str, runs: Runs, stage: Stage) -> Part {
 }
 
 fn tests(name: &'static str, programs: Programs, only: &[&str], skip: &[&str], threads: usize, stage: Stage) -> Part {
-    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    part(name, Runs::Tests(Tests { programs, only: owned(only), exact: false, skip: owned(skip), threads }), stage)
+    let [only, skip] = [only, skip].map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    let give_way = matches!(stage, Stage::Lane(_)) && only != [TIMED];
+    part(name, Runs::Tests(Tests { programs, only, exact: false, skip, threads, give_way }), stage)
 }

@@ -1,8 +1,9 @@
 //! Runs the parts, stage after stage, and says at the end what was not proven and what took long.
 //!
 //! What is being compiled leaves cores idle now and then, and tests wait more than they compute; so tools are installed while lints
-//! and unit tests run, and the long test programs run side by side. Lines of parts that share the terminal begin with their part's
-//! name. The first failure ends all others.
+//! and unit tests run, and the long test programs run side by side. Those that measure time have the processor whenever they want it:
+//! all beside them run with the lowest priority. Lines of parts that share the terminal begin with their part's name. The first
+//! failure ends all others.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Display;
@@ -98,7 +99,7 @@ impl Run<'_> {
         });
         of(Stage::Alone).for_each(|part| self.attempt(|| self.check(part)));
         std::thread::scope(|scope| {
-            for lane in [Lane::Releases, Lane::Kills, Lane::Clusters] {
+            for lane in [Lane::Nodes, Lane::Operators, Lane::Releases, Lane::Kills] {
                 scope.spawn(move || of(Stage::Lane(lane)).for_each(|part| self.attempt(|| self.check(part))));
             }
         });
@@ -190,7 +191,6 @@ impl Run<'_> {
             Runs::Tests(tests) => self.test(part.name, tests),
             // What people wait for first has the terminal, with cargo's colours and its progress.
             Runs::Cargo(arguments) => self.watch(part.name, &self.cargo().args(words(arguments))),
-            Runs::Lint(arguments) => self.watch(part.name, &self.linting().args(words(arguments))),
             Runs::Compile => self.compiled().map(drop),
             Runs::Advisories => self.look_for_advisories(part.name),
             Runs::Npm(script) => self.beside(part.name, &self.npm().args(["run", script])),

@@ -39,8 +39,12 @@ impl Program {
     /// The call that runs these tests.
     pub(crate) fn call(&self, tests: &Tests) -> Call {
         let skipped = tests.skip.iter().flat_map(|name| ["--skip", name]);
-        Call::new(&self.path)
-            .current_dir(&self.folder)
+        let call = if tests.give_way {
+            Call::new("nice").args(["-n", "19"]).args([&self.path])
+        } else {
+            Call::new(&self.path)
+        };
+        call.current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)
             .args(["--test-threads", &tests.threads.to_string()])
             .args(skipped)

@@ -51,7 +51,8 @@ impl Demo {
     fn within(folder: TempDir, port: u16) -> Self {
         let demo = Demo { folder, port, compiles: false };
         copy_fixture(&fixtures().join("demo"), demo.root(), port);
-        demo.git(&["init", "--quiet", "--initial-branch=main"]);
+        // Without the samples of hooks, which each copy of the folder would carry.
+        demo.git(&["init", "--quiet", "--template=", "--initial-branch=main"]);
         demo.commit("first");
         demo
     }

@@ -62,7 +62,7 @@ impl Production {
         let manifest = demo.read("Cargo.toml");
         demo.write("Cargo.toml", manifest + &self.target("production", &self.cloudfront.proxy));
         demo.commit("publish to production");
-        git(self.origin.path(), &["init", "--quiet", "--bare", "--initial-branch=main"]);
+        git(self.origin.path(), &["init", "--quiet", "--template=", "--bare", "--initial-branch=main"]);
         demo.git(&["remote", "add", "origin", self.origin.path().to_str().unwrap()]);
         demo.git(&["push", "--quiet", "--set-upstream", "origin", "main"]);
     }

@@ -1,9 +1,8 @@
 //! A real registry, open for pulling and closed for pushing, as a public package on GitHub's is.
 //!
-//! Two processes of the distribution project's registry serve one storage: a read-only one that asks nobody who they are, and one
-//! that does. A front joins them by the rules of the project's "Token Authentication Specification": nobody gets anything
-//! without a token, anybody gets one for pulling, and whoever has the password gets one for pushing. The front is a fake;
-//! whether a password is right, the registry behind it decides.
+//! The distribution project's registry asks nobody who they are; a front before it does, by the rules of the project's "Token
+//! Authentication Specification": nobody gets anything without a token, anybody gets one for pulling, and whoever has the password
+//! gets one for pushing. The front is a fake. It decides what a token server decides, and nothing about images.
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
@@ -26,8 +25,6 @@ pub const USER: &str = "publisher";
 pub const PASSWORD: &str = "canary-registry-password";
 /// Both as HTTP's basic authentication spells them.
 const BASIC: &str = "cHVibGlzaGVyOmNhbmFyeS1yZWdpc3RyeS1wYXNzd29yZA==";
-/// Of the password, at the lowest cost.
-const HASH: &str = "$2y$04$abcdefghijklmnopqrstuujZStvIVNwWmabTnn7IyzxQDOl3eXrqC";
 const STORAGE: &str = "storage";
 const ANONYMOUS: &str = "anonymous";
 
@@ -52,54 +49,43 @@ pub struct Registry {
     pub proxy: Proxy,
     private: Arc<AtomicBool>,
     workflows: Workflows,
-    _open: Served,
-    closed: Served,
+    served: Served,
 }
 
 impl Registry {
     /// An empty registry; nothing (said once) where the registry is not installed.
     pub fn start() -> Option<Self> {
         let program = tool("docker-registry")?;
-        let (closed_port, open_port, port) = (free_port(), free_port(), free_port());
+        let (behind, port) = (free_port(), free_port());
         let place = folder();
         let storage = place.join(STORAGE);
         std::fs::create_dir(&storage).unwrap();
-        let passwords = place.join("passwords");
-        std::fs::write(&passwords, format!("{USER}:{HASH}\n")).unwrap();
-        let with_passwords = format!("auth:\n  htpasswd:\n    realm: registry\n    path: {}\n", passwords.display());
-        let read_only = "  maintenance:\n    readonly:\n      enabled: true\n";
-        let start = |place: std::path::PathBuf, port: u16, storing: &str, end: &str| {
-            let config = place.join("config.yml");
-            let text = format!(
-                "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    \
-                 rootdirectory: {}\n{storing}http:\n  addr: 127.0.0.1:{port}\n  relativeurls: true\n  secret: tests\n{end}",
-                storage.display()
-            );
-            std::fs::write(&config, text).unwrap();
-            let mut command = Command::new(&program);
-            command.arg("serve").arg(config).env("OTEL_TRACES_EXPORTER", "none");
-            // It lives for a test: collecting garbage took a quarter of all that it computed.
-            command.env("GOGC", "off").env("GOMEMLIMIT", "128MiB");
-            let url = format!("http://127.0.0.1:{port}/v2/");
-            Served::start(place, &command, || http_status(&url).is_some())
-        };
-        let closed = start(place, closed_port, "", &with_passwords);
-        let open = start(folder(), open_port, read_only, "");
+        let config = place.join("config.yml");
+        let text = format!(
+            "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    \
+             rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{behind}\n  relativeurls: true\n  secret: tests\n",
+            storage.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut command = Command::new(&program);
+        command.arg("serve").arg(config).env("OTEL_TRACES_EXPORTER", "none");
+        // It lives for a test: collecting garbage took a quarter of all that it computed.
+        command.env("GOGC", "off").env("GOMEMLIMIT", "128MiB");
+        let url = format!("http://127.0.0.1:{behind}/v2/");
+        let served = Served::start(place, &command, || http_status(&url).is_some());
         let private = Arc::new(AtomicBool::new(false));
         let workflows = Workflows::default();
         let (state, tokens) = (Arc::clone(&private), Arc::clone(&workflows));
-        let route = move |asked: &mut Asked| match entrance(asked, port, state.load(Ordering::SeqCst), &tokens) {
-            Entrance::Open => Way::To(open_port),
-            Entrance::Closed => Way::To(closed_port),
-            Entrance::Here(answer) => Way::Here(answer),
+        let route = move |asked: &mut Asked| {
+            refused(asked, port, state.load(Ordering::SeqCst), &tokens).map_or(Way::To(behind), Way::Here)
         };
         let proxy = Proxy::with(port, Dialect::Registry, route, |_, answer| answer);
-        Some(Registry { proxy, private, workflows, _open: open, closed })
+        Some(Registry { proxy, private, workflows, served })
     }
 
-    /// Where every blob and tag is kept, for both processes.
+    /// Where every blob and tag is kept.
     pub fn storage(&self) -> std::path::PathBuf {
-        self.closed.folder().join(STORAGE)
+        self.served.folder().join(STORAGE)
     }
 
     /// What stands before an image's path: `localhost:PORT`.
@@ -123,12 +109,12 @@ impl Registry {
 
     /// A copy of everything that was pushed, to come back to.
     pub fn keep(&self) -> TempDir {
-        self.closed.keep(&[STORAGE])
+        self.served.keep(&[STORAGE])
     }
 
     /// Makes the registry what it was.
     pub fn restore(&self, kept: &TempDir) {
-        self.closed.restore(&[STORAGE], kept);
+        self.served.restore(&[STORAGE], kept);
     }
 
     /// The account as a request's header names it.
@@ -142,40 +128,24 @@ impl Registry {
     }
 }
 
-enum Entrance {
-    Open,
-    Closed,
-    Here(Answer),
-}
-
-fn entrance(asked: &mut Asked, port: u16, private: bool, workflows: &Workflows) -> Entrance {
+/// What the front answers by itself; nothing, and nothing that says who asks, where the registry behind it is to answer.
+fn refused(asked: &mut Asked, port: u16, private: bool, workflows: &Workflows) -> Option<Answer> {
     let authorization = asked.header("authorization").map(str::to_owned);
     if asked.path.starts_with("/token") {
-        return Entrance::Here(token(authorization.as_deref(), private, &asked.path, workflows));
+        return Some(token(authorization.as_deref(), private, &asked.path, workflows));
     }
     let reads = asked.method == "GET" || asked.method == "HEAD";
-    match authorization.as_deref().map(|value| value.split_once(' ').unwrap_or(("", value))) {
-        Some(("Basic", _)) => Entrance::Closed,
-        Some(("Bearer", ANONYMOUS)) if reads && !private => {
-            asked.headers.remove("authorization");
-            Entrance::Open
-        }
-        Some(("Bearer", scope @ (MAY_PULL | MAY_PUSH))) => {
-            if !reads && scope == MAY_PULL {
-                return Entrance::Here(Dialect::Registry.error(403, "DENIED"));
-            }
-            asked.headers.insert("authorization", format!("Basic {BASIC}").parse().unwrap());
-            Entrance::Closed
-        }
-        Some(("Bearer", account)) if account != ANONYMOUS => {
-            asked.headers.insert("authorization", format!("Basic {account}").parse().unwrap());
-            Entrance::Closed
-        }
-        _ => Entrance::Here(challenge(asked, port, reads)),
+    match authorization.as_deref().and_then(|value| value.split_once(' ')) {
+        Some(("Bearer", MAY_PULL)) if !reads => return Some(Dialect::Registry.error(403, "DENIED")),
+        Some(("Basic" | "Bearer", BASIC) | ("Bearer", MAY_PULL | MAY_PUSH)) => {}
+        Some(("Bearer", ANONYMOUS)) if reads && !private => {}
+        _ => return Some(challenge(asked, port, reads)),
     }
+    asked.headers.remove("authorization");
+    None
 }
 
-/// A token is the account itself; the registry behind decides what it is worth.
+/// The token of the account is the account itself.
 fn token(authorization: Option<&str>, private: bool, path: &str, workflows: &Workflows) -> Answer {
     let token = match authorization.and_then(|value| value.strip_prefix("Basic ")) {
         Some(BASIC) => BASIC,
