@@ -52,8 +52,8 @@ const PRICE_CLASSES: Record<PriceClassName, PriceClass> = {
   PriceClass_All: PriceClass.PRICE_CLASS_ALL,
 };
 
-/** A private bucket needs all of these; the one for logs shares them. */
-const PRIVATE: BucketProps = {
+/** A private bucket needs all of these; those for logs share them. */
+export const PRIVATE: BucketProps = {
   blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
   encryption: BucketEncryption.S3_MANAGED,
   enforceSSL: true,

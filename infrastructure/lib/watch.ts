@@ -4,16 +4,17 @@
 // CloudTrail is the only one in AWS that knows who wrote an object: S3's own events name the account and no role, and its metrics count
 // requests and no callers. Its trail keeps the writes of one object, so that it costs next to nothing, and hands them to EventBridge within
 // minutes.
-import { Duration, RemovalPolicy, Stack } from "aws-cdk-lib";
+import { Duration, Stack } from "aws-cdk-lib";
 import { CfnTrail } from "aws-cdk-lib/aws-cloudtrail";
 import { EventField, type EventPattern, Rule, RuleTargetInput } from "aws-cdk-lib/aws-events";
 import { SnsTopic } from "aws-cdk-lib/aws-events-targets";
 import { type IRole, PolicyStatement, ServicePrincipal } from "aws-cdk-lib/aws-iam";
-import { BlockPublicAccess, Bucket, BucketEncryption, type IBucket } from "aws-cdk-lib/aws-s3";
+import { Bucket, type IBucket } from "aws-cdk-lib/aws-s3";
 import type { ITopic } from "aws-cdk-lib/aws-sns";
 import { Construct } from "constructs";
 
 import { INDEX } from "./guards.ts";
+import { PRIVATE } from "./hosting.ts";
 
 /** What the watch is told. */
 export interface WatchProps {
@@ -74,11 +75,7 @@ export class Watch extends Construct {
 
   private trailBucket(): Bucket {
     return new Bucket(this, "Kept", {
-      blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
-      encryption: BucketEncryption.S3_MANAGED,
-      enforceSSL: true,
-      minimumTLSVersion: 1.2,
-      removalPolicy: RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE,
+      ...PRIVATE,
       lifecycleRules: [{ id: "OldWrites", expiration: Duration.days(365) }],
     });
   }

@@ -4,6 +4,7 @@
 //! is needed, so that a plan can be made without an account and says what it could not see.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_cloudformation::types::Stack;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::interceptors::InterceptorContext;
 use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};
@@ -135,6 +137,19 @@ impl Aws {
         aws_sdk_cloudformation::Client::from_conf(builder.build())
     }
 
+    /// The target's stack, where there is one.
+    ///
+    /// # Errors
+    /// CloudFormation does not answer, or not to this caller: `what` is what failed.
+    pub fn stack(&self, what: &str) -> Result<Option<Stack>> {
+        match self.wait(self.cloudformation().describe_stacks().stack_name(&self.remote.stack).send()) {
+            Ok(answer) => Ok(answer.stacks.unwrap_or_default().into_iter().next()),
+            // Its answer for a stack that is not there (its API reference, DescribeStacks).
+            Err(error) if error.code() == Some("ValidationError") => Ok(None),
+            Err(error) => Err(explain(what, &error)),
+        }
+    }
+
     /// The same account, seen by somebody who takes a role first.
     ///
     /// # Errors
@@ -157,32 +172,20 @@ impl Aws {
 
     fn credentials(&self) -> Result<SharedCredentialsProvider> {
         self.config().credentials_provider().ok_or_else(|| {
-            let (exit, remedies) = Cause::NoCredentials(String::new()).cure();
-            remedies
-                .iter()
-                .fold(Error::new(exit, "there are no AWS credentials"), |error, remedy| error.remedy(*remedy))
+            let (exit, remedy) = Cause::NoCredentials(String::new()).cure();
+            Error::new(exit, "there are no AWS credentials").remedy(remedy)
         })
     }
 
     fn describe(&self) -> Result<Hosting> {
         let Remote { stack, region, .. } = &self.remote;
-        let client = self.cloudformation();
-        let what = format!("cannot read the outputs of stack {stack} in {region}");
-        let answer = self.wait(client.describe_stacks().stack_name(stack).send()).map_err(|error| {
-            // CloudFormation's answer for a stack that is not there (its API reference, DescribeStacks).
-            if error.code() == Some("ValidationError") {
-                return Error::new(Exit::Environment, format!("there is no stack {stack} in {region}"))
-                    .remedy("cargo xtask deploy-infra makes it")
-                    .remedy("or correct `stack` and `region` of the target in Cargo.toml");
-            }
-            explain(&what, &error)
-        })?;
-        let outputs = answer.stacks().first().map(aws_sdk_cloudformation::types::Stack::outputs).unwrap_or_default();
-        let output = |name: &str| {
-            let found = outputs.iter().find(|output| output.output_key() == Some(name));
-            found.and_then(|output| output.output_value()).map(str::to_owned)
+        let Some(found) = self.stack(&format!("cannot read the outputs of stack {stack} in {region}"))? else {
+            return Err(Error::new(Exit::Environment, format!("there is no stack {stack} in {region}"))
+                .remedy("cargo xtask deploy-infra makes it")
+                .remedy("or correct `stack` and `region` of the target in Cargo.toml"));
         };
-        match (output("BucketName"), output("DistributionId")) {
+        let mut outputs = outputs(&found);
+        match (outputs.remove("BucketName"), outputs.remove("DistributionId")) {
             (Some(bucket), Some(distribution)) => Ok(Hosting { bucket, distribution }),
             _ => Err(Error::new(
                 Exit::Environment,
@@ -194,14 +197,20 @@ impl Aws {
     }
 }
 
+/// A stack's outputs, by their keys.
+pub fn outputs(stack: &Stack) -> BTreeMap<String, String> {
+    let outputs = stack.outputs().iter();
+    outputs.filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned()))).collect()
+}
+
 /// An error of the SDK in our words: what the server said, or why there was no answer, and what to do about it.
 pub fn explain<E>(what: &str, error: &SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let cause = Cause::of(error);
-    let (exit, remedies) = cause.cure();
-    remedies.iter().fold(Error::new(exit, what).because(&cause), |error, remedy| error.remedy(*remedy))
+    let (exit, remedy) = cause.cure();
+    Error::new(exit, what).because(&cause).remedy(remedy)
 }
 
 /// Why AWS did not do what it was asked for.
@@ -252,46 +261,43 @@ impl Cause {
         }
     }
 
-    /// The kind of error, and the ways out. Codes: S3's "Error responses", and the "Common errors" of the other services.
-    fn cure(&self) -> (Exit, &'static [&'static str]) {
-        const AGAIN: &[&str] = &["retry the command: nothing was lost, and nothing is done twice"];
+    /// The kind of error, and the way out. Codes: S3's "Error responses", and the "Common errors" of the other services.
+    fn cure(&self) -> (Exit, &'static str) {
+        const AGAIN: &str = "retry the command: nothing was lost, and nothing is done twice";
         match self {
             Cause::NoCredentials(_) => (
                 Exit::Environment,
-                &["there are no AWS credentials: aws sso login, or set AWS_PROFILE; in CI give the job its role"],
+                "there are no AWS credentials: aws sso login, or set AWS_PROFILE; in CI give the job its role",
             ),
             Cause::Silent | Cause::Unreachable(_) => (
                 Exit::Repository,
-                &["check this machine's network (DNS, proxy, VPN); where AWS itself is down, retry the command later"],
+                "check this machine's network (DNS, proxy, VPN); where AWS itself is down, retry the command later",
             ),
             Cause::Other(_) => (Exit::Repository, AGAIN),
             Cause::Refused { code, .. } => match code.as_str() {
                 "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => (
                     Exit::Environment,
-                    &["the credentials have expired: aws sso login, or get new ones; then retry the command"],
+                    "the credentials have expired: aws sso login, or get new ones; then retry the command",
                 ),
                 "InvalidAccessKeyId"
                 | "InvalidClientTokenId"
                 | "SignatureDoesNotMatch"
                 | "UnrecognizedClientException" => (
                     Exit::Environment,
-                    &[
-                        "the credentials are not valid here: check AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-                    ],
+                    "the credentials are not valid here: check AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
                 ),
                 "AccessDenied" | "AccessDeniedException" => (
                     Exit::Repository,
-                    &["these credentials may not do that: use the publisher role that cargo xtask deploy-infra made"],
+                    "these credentials may not do that: use the publisher role that cargo xtask deploy-infra made",
                 ),
                 "NoSuchBucket" => (
                     Exit::Repository,
-                    &["the stack's bucket is gone: cargo xtask deploy-infra says what is left, and repairs it"],
+                    "the stack's bucket is gone: cargo xtask deploy-infra says what is left, and repairs it",
                 ),
-                "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => (
-                    Exit::Workspace,
-                    &["the bucket is in another region: correct `region` of the target in Cargo.toml"],
-                ),
-                "RequestTimeTooSkewed" => (Exit::Environment, &["this machine's clock is wrong: set it"]),
+                "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+                    (Exit::Workspace, "the bucket is in another region: correct `region` of the target in Cargo.toml")
+                }
+                "RequestTimeTooSkewed" => (Exit::Environment, "this machine's clock is wrong: set it"),
                 _ => (Exit::Repository, AGAIN),
             },
         }
@@ -328,8 +334,8 @@ mod tests {
             ("PermanentRedirect", Exit::Workspace),
             ("SlowDown", Exit::Repository),
         ] {
-            let (found, remedies) = Cause::Refused { code: code.into(), message: String::new() }.cure();
-            assert_eq!((found, remedies.len()), (exit, 1), "{code}");
+            let (found, _) = Cause::Refused { code: code.into(), message: String::new() }.cure();
+            assert_eq!(found, exit, "{code}");
         }
     }
 }

@@ -43,6 +43,6 @@ fn open_public(target: &Target, _: &config::Remote) -> Result<Seams> {
 }
 
 fn deploy(root: &Path, target: &Target, remote: &config::Remote, options: &DeployOptions) -> Result<Value> {
-    let report = deploy::run(root, target, remote, options)?;
-    serde_json::to_value(report).context(Exit::Failure, || "cannot write JSON".into())
+    let outcome = deploy::run(root, target, remote, options)?;
+    serde_json::to_value(outcome).context(Exit::Failure, || "cannot write JSON".into())
 }

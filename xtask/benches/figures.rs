@@ -116,7 +116,7 @@ fn helm_merge(count: usize, slow: bool) -> Option<f64> {
 }
 
 fn chart_row(figures: &mut Figures, root: &Path) {
-    let source = Worktree::read(&Repository::at(root)).unwrap();
+    let source = Worktree::read(&Repository::at(root).unwrap()).unwrap();
     let items = source.below(&format!("charts/{CHART}")).unwrap();
     let platform = Platform::try_from("linux/amd64".to_owned()).unwrap();
     let image = format!("ghcr.io/alto9/{CHART}:3.0.0@sha256:{}", sha256_hex(b""));

@@ -188,10 +188,8 @@ impl Workspace {
     /// There is no workspace, or a file is malformed; all complaints of one file come together where the parser allows.
     pub fn find(start: &Path) -> Result<Self> {
         for folder in start.ancestors() {
-            let Some(bytes) = files::read(&folder.join("Cargo.toml"))? else { continue };
-            let text = String::from_utf8(bytes).context(Exit::Workspace, || "Cargo.toml is not UTF-8".into())?;
-            let manifest: RootManifest = parse(&text, "Cargo.toml")?;
-            if let Some(workspace) = manifest.workspace {
+            let manifest: Option<RootManifest> = manifest(folder, "Cargo.toml")?;
+            if let Some(workspace) = manifest.and_then(|manifest| manifest.workspace) {
                 return Self::from_table(folder, workspace);
             }
         }
@@ -301,17 +299,17 @@ struct MemberManifest {
 }
 
 /// `[package]`, once what it inherits from `[workspace.package]` is filled in.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
 struct PackageTable {
     name: String,
-    version: Option<String>,
+    version: String,
     rust_version: Option<String>,
-    description: Option<String>,
-    license: Option<String>,
-    repository: Option<String>,
-    documentation: Option<String>,
-    authors: Option<Vec<String>>,
+    description: String,
+    license: String,
+    repository: String,
+    documentation: String,
+    authors: Vec<String>,
 }
 
 /// A table of which not everything matters here.
@@ -324,24 +322,17 @@ impl Package {
                 *value = shared.get(name).cloned().unwrap_or_default();
             }
         }
+        // What the workspace does not give either is not said.
+        fields.retain(|_, value| !value.is_null());
         let table: PackageTable = serde_json::from_value(fields.into())
             .context(Exit::Workspace, || format!("{folder}/Cargo.toml cannot be used"))?;
-        let version = table.version.unwrap_or_default();
-        let about = About {
-            description: table.description.unwrap_or_default(),
-            license: table.license.unwrap_or_default(),
-            repository: table.repository.unwrap_or_default(),
-            documentation: table.documentation.unwrap_or_default(),
-            vendor: table.authors.unwrap_or_default().into_iter().next().unwrap_or_default(),
-        };
-        Ok(Package {
-            name: table.name,
-            version: Version::parse(&version)
-                .context(Exit::Workspace, || format!("{folder}/Cargo.toml: the version `{version}` is not semver"))?,
-            folder,
-            rust_version: table.rust_version,
-            about,
-        })
+        let PackageTable { name, rust_version, description, license, repository, documentation, .. } = table;
+        let vendor = table.authors.into_iter().next().unwrap_or_default();
+        let version = Version::parse(&table.version).context(Exit::Workspace, || {
+            format!("{folder}/Cargo.toml: the version `{}` is not semver", table.version)
+        })?;
+        let about = About { description, license, repository, documentation, vendor };
+        Ok(Package { name, folder, version, rust_version, about })
     }
 }
 
@@ -449,10 +440,8 @@ fn valid_image_path(path: &str) -> bool {
 fn find_package(root: &Path, members: &[String], name: &str, shared: &Fields) -> Result<Package> {
     let mut seen = Vec::new();
     for folder in member_folders(root, members)? {
-        let path = format!("{folder}/Cargo.toml");
-        let Some(bytes) = files::read(&root.join(&path))? else { continue };
-        let text = String::from_utf8(bytes).context(Exit::Workspace, || format!("{path} is not UTF-8"))?;
-        let Some(table) = parse::<MemberManifest>(&text, &path)?.package else { continue };
+        let manifest: Option<MemberManifest> = manifest(root, &format!("{folder}/Cargo.toml"))?;
+        let Some(table) = manifest.and_then(|manifest| manifest.package) else { continue };
         let found = table.get("name").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
         if found == name {
             return Package::of(table, folder, shared);
@@ -480,8 +469,11 @@ fn member_folders(root: &Path, members: &[String]) -> Result<Vec<String>> {
     Ok(folders)
 }
 
-fn parse<T: serde::de::DeserializeOwned>(text: &str, path: &str) -> Result<T> {
-    toml_edit::de::from_str(text).map_err(|error| {
+/// A manifest below a folder, where it is there.
+fn manifest<T: serde::de::DeserializeOwned>(folder: &Path, path: &str) -> Result<Option<T>> {
+    let Some(bytes) = files::read(&folder.join(path))? else { return Ok(None) };
+    let text = String::from_utf8(bytes).context(Exit::Workspace, || format!("{path} is not UTF-8"))?;
+    toml_edit::de::from_str(&text).map(Some).map_err(|error| {
         Error::new(Exit::Workspace, format!("{path} cannot be used"))
             .because(error)
             .remedy("the README shows [workspace.metadata.release], key by key")

@@ -135,6 +135,13 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// One problem, where several may be found.
+impl From<Error> for Vec<Error> {
+    fn from(error: Error) -> Self {
+        vec![error]
+    }
+}
+
 /// As the text that people read.
 impl serde::Serialize for Error {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anstream::adapter::strip_str;
 use anstream::{eprint, eprintln, println};
 use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use crate::error::{Context, Error, Exit, Result};
 
@@ -51,7 +51,7 @@ pub fn error(error: &Error) {
     annotate("error", error);
 }
 
-/// A part of a run that may take long: it says how long it took where that was more than a moment.
+/// A part of a run that may take long; where it took more than a second, the run says how long.
 ///
 /// # Errors
 /// Those of the work.
@@ -75,8 +75,9 @@ pub fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
 /// A bar on a terminal for `total` bytes, and nothing elsewhere. It goes when the value does.
 pub fn progress(verb: &str, total: u64) -> Progress {
     let style = ProgressStyle::with_template("{prefix:>12.cyan.bold} [{bar:30}] {bytes}/{total_bytes} ({eta})");
-    let bar = ProgressBar::new(total).with_prefix(verb.to_owned());
-    Progress(style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style)))
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(total).with_prefix(verb.to_owned()).with_style(style);
+    Progress(bar.with_finish(ProgressFinish::AndClear))
 }
 
 /// Something on its way.
@@ -87,12 +88,6 @@ impl Progress {
     /// That many bytes more are done.
     pub fn add(&self, bytes: u64) {
         self.0.inc(bytes);
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
     }
 }
 
@@ -160,7 +155,7 @@ pub fn drawn_result(text: impl Display) {
     println!("{text}");
 }
 
-/// A text of several lines that is no result, for people alone.
+/// Multi-line text on standard error, for people.
 pub fn aside(text: impl Display) {
     eprintln!("{}", Harmless(text));
 }
@@ -179,7 +174,7 @@ pub fn confirm(question: &str) -> Result<bool> {
     if !input.is_terminal() {
         return Err(Error::new(Exit::Usage, "nobody is there to ask, and nothing was changed")
             .because("standard input is no terminal")
-            .remedy("say --yes, or --plan to look only"));
+            .remedy("use --yes, or --plan to only look"));
     }
     eprint!("{NEUTRAL}{question}{NEUTRAL:#} [y/N] ");
     let mut answer = String::new();

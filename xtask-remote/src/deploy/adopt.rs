@@ -1,10 +1,10 @@
 //! Charts that were published elsewhere come into the bucket: every archive, checked by its digest, and then the index.
 //!
-//! Entries stay as they are, with every field that nobody here knows. Only a `urls` that leads to the place that is left is changed, to
-//! lead to the new one; what an entry keeps at a third place stays there, once it was found to be what the entry says. Everything is
-//! fetched over TLS, and every archive has a digest: what is adopted is listed as ours.
+//! Entries stay as they are, with every field that nobody here knows. Only a URL that leads to the old place is changed, to lead to the
+//! new one; what an entry keeps at a third place stays there, once its digest was checked. Everything is fetched over TLS, and every
+//! archive must have a digest, since what is adopted is listed as ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -28,30 +28,19 @@ pub struct Adoption {
     from: String,
     /// What the entries become, with their charts.
     entries: Vec<(String, Entry)>,
-    archives: Vec<Archive>,
+    copies: BTreeSet<Copy>,
     /// Archives that stay where they are, and their digests.
-    elsewhere: Vec<(String, String)>,
+    elsewhere: BTreeSet<(String, String)>,
     /// The index as it was, where all its entries stay as they are.
     unchanged: Option<Vec<u8>>,
 }
 
-/// One file to copy.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Archive {
+/// One archive to copy, and the name of the object that it becomes.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Copy {
     url: String,
     key: String,
     sha256: String,
-}
-
-/// Where one archive of an entry is, and where it comes to.
-#[derive(Debug, PartialEq, Eq)]
-enum Way {
-    /// It is copied, and is still found by what the entry says.
-    Same { url: String, key: String },
-    /// It is copied, and the entry has to say so.
-    Moved { url: String, key: String },
-    /// It is kept at a third place.
-    Elsewhere,
 }
 
 impl Adoption {
@@ -78,10 +67,6 @@ impl Adoption {
                 moved |= changed;
             }
         }
-        adoption.archives.sort();
-        adoption.archives.dedup();
-        adoption.elsewhere.sort();
-        adoption.elsewhere.dedup();
         adoption.unchanged = (!moved).then_some(bytes);
         Ok(adoption)
     }
@@ -101,10 +86,10 @@ impl Adoption {
             fetch_checked(&anonymous, url, sha256)?;
         }
         let mut changed = false;
-        for (number, archive) in self.archives.iter().enumerate() {
-            changed |= copy(&anonymous, store, archive)?;
+        for (number, copy) in self.copies.iter().enumerate() {
+            changed |= copy.make(&anonymous, store)?;
             if (number + 1) % 50 == 0 {
-                ui::status("Copied", format_args!("{} of {} archives", number + 1, self.archives.len()));
+                ui::status("Copied", format_args!("{} of {} archives", number + 1, self.copies.len()));
             }
         }
         Ok(changed | self.list(store)?)
@@ -137,26 +122,24 @@ impl Adoption {
             serde_json::from_str(entry.json()).map_err(|error| malformed(error.to_string()))?;
         let urls = fields.get("urls").map_or("[]", |urls| urls.get());
         let mut urls: Vec<String> = serde_json::from_str(urls).map_err(|error| malformed(error.to_string()))?;
-        let (mut moved, mut archives) = (false, Vec::new());
+        let mut moved = false;
         for said in &mut urls {
             let sha256 =
                 entry.sha256().ok_or_else(|| malformed("it has no digest to check its archive by".into()))?.to_owned();
-            let (url, key) = match way(said, &self.from, repository).map_err(malformed)? {
-                Way::Elsewhere if !is_secure(said) => return Err(malformed(format!("{said} is not fetched over TLS"))),
-                Way::Elsewhere => {
-                    self.elsewhere.push((said.clone(), sha256));
-                    continue;
+            let Some(path) = path(said, &self.from, repository) else {
+                if !is_secure(said) {
+                    return Err(malformed(format!("{said} is not fetched over TLS")));
                 }
-                Way::Same { url, key } => (url, key),
-                Way::Moved { url, key } => {
-                    *said = format!("{repository}/{key}");
-                    moved = true;
-                    (url, key)
-                }
+                self.elsewhere.insert((said.clone(), sha256));
+                continue;
             };
-            archives.push(Archive { url, key, sha256 });
+            let (url, key) = (format!("{}/{path}", self.from), key(path).map_err(malformed)?);
+            if said.contains("://") && below(said, repository).is_none() {
+                *said = format!("{repository}/{key}");
+                moved = true;
+            }
+            self.copies.insert(Copy { url, key, sha256 });
         }
-        self.archives.extend(archives);
         let entry = if moved { with_urls(fields, &urls).map_err(malformed)? } else { entry.clone() };
         Ok((entry, moved))
     }
@@ -180,19 +163,18 @@ fn with_urls(mut fields: BTreeMap<String, Box<RawValue>>, urls: &[String]) -> Re
     Entry::of(&fields)
 }
 
-fn way(said: &str, from: &str, repository: &str) -> Result<Way, String> {
-    let below = |base: &str| said.strip_prefix(base).and_then(|rest| rest.strip_prefix('/'));
-    if !said.contains("://") {
-        return Ok(Way::Same { url: format!("{from}/{said}"), key: key(said)? });
+/// Where below `from` an archive is; nothing where it is kept at a third place.
+fn path<'a>(said: &'a str, from: &str, repository: &str) -> Option<&'a str> {
+    if said.contains("://") {
+        // The public name leads to `from` for now.
+        below(said, repository).or_else(|| below(said, from))
+    } else {
+        Some(said)
     }
-    if let Some(path) = below(repository) {
-        // The public name, which may lead to `from` by now.
-        return Ok(Way::Same { url: format!("{from}/{path}"), key: key(path)? });
-    }
-    match below(from) {
-        Some(path) => Ok(Way::Moved { url: said.to_owned(), key: key(path)? }),
-        None => Ok(Way::Elsewhere),
-    }
+}
+
+fn below<'a>(url: &'a str, base: &str) -> Option<&'a str> {
+    url.strip_prefix(base)?.strip_prefix('/')
 }
 
 /// The name of the object that a URL's path stands for.
@@ -206,21 +188,23 @@ fn key(path: &str) -> Result<String, String> {
     Ok(key)
 }
 
-/// True where it was not there.
-fn copy(anonymous: &Anonymous, store: &dyn Store, archive: &Archive) -> Result<bool> {
-    let Archive { url, key, sha256 } = archive;
-    let check_kept = || match store.get(key)? {
-        Some(object) if sha256_hex(&object.bytes) == *sha256 => Ok(true),
-        Some(object) => Err(differs(format!("the bucket has another {key}"), sha256, &object.bytes)),
-        None => Ok(false),
-    };
-    if check_kept()? {
-        return Ok(false);
-    }
-    let bytes = fetch_checked(anonymous, url, sha256)?;
-    match store.put_new(key, &bytes)? {
-        Write::Done(_) => Ok(true),
-        Write::Refused => check_kept().map(|_| false),
+impl Copy {
+    /// True where it was not there.
+    fn make(&self, anonymous: &Anonymous, store: &dyn Store) -> Result<bool> {
+        let Copy { url, key, sha256 } = self;
+        let check_kept = || match store.get(key)? {
+            Some(object) if sha256_hex(&object.bytes) == *sha256 => Ok(true),
+            Some(object) => Err(differs(format!("the bucket has another {key}"), sha256, &object.bytes)),
+            None => Ok(false),
+        };
+        if check_kept()? {
+            return Ok(false);
+        }
+        let bytes = fetch_checked(anonymous, url, sha256)?;
+        match store.put_new(key, &bytes)? {
+            Write::Done(_) => Ok(true),
+            Write::Refused => check_kept().map(|_| false),
+        }
     }
 }
 
@@ -255,35 +239,25 @@ mod tests {
     const OLD: &str = "https://old.example.com/charts";
     const PUBLIC: &str = "https://charts.example.com";
 
-    fn same(url: &str, key: &str) -> Way {
-        Way::Same { url: url.into(), key: key.into() }
-    }
-
     #[test]
     fn an_archive_is_looked_for_where_its_entry_says_and_kept_under_its_name() {
-        let way = |said: &str| way(said, OLD, PUBLIC).unwrap();
-        assert_eq!(way("demo-1.0.0.tgz"), same("https://old.example.com/charts/demo-1.0.0.tgz", "demo-1.0.0.tgz"));
-        assert_eq!(
-            way("more/demo-1.0.0.tgz"),
-            same("https://old.example.com/charts/more/demo-1.0.0.tgz", "more/demo-1.0.0.tgz")
-        );
-        assert_eq!(
-            way("demo-1.0.0%2B5.tgz"),
-            same("https://old.example.com/charts/demo-1.0.0%2B5.tgz", "demo-1.0.0+5.tgz")
-        );
-        assert_eq!(
-            way(&format!("{PUBLIC}/demo-1.0.0.tgz")),
-            same("https://old.example.com/charts/demo-1.0.0.tgz", "demo-1.0.0.tgz")
-        );
-        let url = format!("{OLD}/demo-1.0.0.tgz");
-        assert_eq!(way(&url), Way::Moved { url: url.clone(), key: "demo-1.0.0.tgz".into() });
-        assert_eq!(way("https://elsewhere.example.com/demo-1.0.0.tgz"), Way::Elsewhere);
+        for (said, path, object) in [
+            ("demo-1.0.0.tgz", "demo-1.0.0.tgz", "demo-1.0.0.tgz"),
+            ("more/demo-1.0.0.tgz", "more/demo-1.0.0.tgz", "more/demo-1.0.0.tgz"),
+            ("demo-1.0.0%2B5.tgz", "demo-1.0.0%2B5.tgz", "demo-1.0.0+5.tgz"),
+            ("https://charts.example.com/demo-1.0.0.tgz", "demo-1.0.0.tgz", "demo-1.0.0.tgz"),
+            ("https://old.example.com/charts/demo-1.0.0.tgz", "demo-1.0.0.tgz", "demo-1.0.0.tgz"),
+        ] {
+            let found = super::path(said, OLD, PUBLIC).unwrap();
+            assert_eq!((found, key(found).unwrap().as_str()), (path, object), "{said}");
+        }
+        assert_eq!(path("https://elsewhere.example.com/demo-1.0.0.tgz", OLD, PUBLIC), None);
     }
 
     #[test]
     fn a_name_that_could_overwrite_something_else_is_refused() {
         for name in ["../index.tgz", "/demo.tgz", "index.yaml", "a//b.tgz", ".hidden.tgz", "a%2Fb.tgz", "a.tgz?x.tgz"] {
-            assert!(way(name, OLD, PUBLIC).is_err(), "{name}");
+            assert!(key(path(name, OLD, PUBLIC).unwrap()).is_err(), "{name}");
         }
     }
 
@@ -294,7 +268,18 @@ mod tests {
         let (entry, moved) = adoption.take("a", &Entry::read(json).unwrap(), PUBLIC).unwrap();
         assert!(moved && entry.json().contains(r#""x":[1.50,{"y":null}]"#), "{}", entry.json());
         assert!(entry.json().contains(r#""urls":["https://charts.example.com/a-1.0.0.tgz"]"#), "{}", entry.json());
-        assert_eq!(adoption.archives.len(), 1);
+        let copied = |url: &str, key: &str| Copy { url: url.into(), key: key.into(), sha256: "ab".into() };
+        assert_eq!(adoption.copies, [copied("https://old.example.com/charts/a-1.0.0.tgz", "a-1.0.0.tgz")].into());
+    }
+
+    #[test]
+    fn an_entry_stays_as_it_is_where_the_old_place_is_the_public_one() {
+        for said in ["a-1.0.0%2B5.tgz", "https://charts.example.com/a-1.0.0%2B5.tgz"] {
+            let json = format!(r#"{{"version":"1.0.0+5","digest":"ab","urls":["{said}"]}}"#);
+            let mut adoption = Adoption { from: PUBLIC.into(), ..Adoption::default() };
+            let (entry, moved) = adoption.take("a", &Entry::read(&json).unwrap(), PUBLIC).unwrap();
+            assert_eq!((entry.json(), moved), (json.as_str(), false));
+        }
     }
 
     #[test]
@@ -312,7 +297,7 @@ mod tests {
         let entry =
             |url: &str| Entry::read(&format!(r#"{{"version":"1.0.0","digest":"ab","urls":["{url}"]}}"#)).unwrap();
         adoption.take("a", &entry("https://third.example.com/a-1.0.0.tgz"), PUBLIC).unwrap();
-        assert_eq!(adoption.elsewhere, [("https://third.example.com/a-1.0.0.tgz".to_owned(), "ab".to_owned())]);
+        assert_eq!(adoption.elsewhere, [("https://third.example.com/a-1.0.0.tgz".into(), "ab".into())].into());
         let plain = adoption.take("a", &entry("http://third.example.com/a-1.0.0.tgz"), PUBLIC).unwrap_err();
         assert!(plain.why.unwrap().contains("is not fetched over TLS"));
     }

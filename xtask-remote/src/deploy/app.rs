@@ -56,18 +56,19 @@ impl App {
     /// # Errors
     /// Everything that is missing.
     pub fn prepare(&self) -> Result<(), Vec<Error>> {
-        let file = |name: &str| self.manifest(name).map_err(|error| vec![error]);
-        let (package, wanted) = (file("package.json")?, file("package-lock.json")?);
-        let needed = package["engines"]["node"].as_str().unwrap_or("*").to_owned();
-        let tools = [self.node(&needed), self.npm(&needed)];
+        let (package, wanted) = (self.manifest("package.json")?, self.manifest("package-lock.json")?);
+        let needed = package["engines"]["node"].as_str().unwrap_or("*");
+        let tools = [check_node(needed), version_of("npm", needed).map(drop)];
         let missing: Vec<Error> = tools.into_iter().filter_map(Result::err).collect();
         if !missing.is_empty() {
             return Err(missing);
         }
-        let installed =
-            files::read(&self.folder.join("node_modules/.package-lock.json")).map_err(|error| vec![error])?;
+        let installed = files::read(&self.folder.join("node_modules/.package-lock.json"))?;
         let installed = installed.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(Value::Null);
-        if matches_lock(&wanted, &installed) { Ok(()) } else { self.install().map_err(|error| vec![error]) }
+        if !matches_lock(&wanted, &installed) {
+            self.install()?;
+        }
+        Ok(())
     }
 
     /// Starts to make the template.
@@ -123,23 +124,6 @@ impl App {
         serde_json::from_slice(&bytes).context(Exit::Workspace, || format!("infrastructure/{name} is malformed"))
     }
 
-    fn node(&self, needed: &str) -> Result<()> {
-        let text = version_of("node", needed)?;
-        let version = Version::parse(text.trim_start_matches('v'));
-        let needed_versions = VersionReq::parse(needed);
-        match (version, needed_versions) {
-            (Ok(version), Ok(needed_versions)) if !needed_versions.matches(&version) => {
-                Err(Error::new(Exit::Environment, format!("node {text} is too old: the infrastructure needs {needed}"))
-                    .remedy(get_node(needed)))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn npm(&self, needed: &str) -> Result<()> {
-        version_of("npm", needed).map(drop)
-    }
-
     fn install(&self) -> Result<()> {
         ui::status("Installing", "the packages of infrastructure/package-lock.json");
         // Whatever NODE_ENV says: the CDK CLI is among those for development.
@@ -162,15 +146,11 @@ impl Synthesis {
     /// Everything that the app found wrong with its inputs.
     pub fn finish(self, stack: &str) -> Result<Assembly, Vec<Error>> {
         self.running.finish(SYNTH_LIMIT).map_err(complaints)?;
-        let path = self.out.join(format!("{stack}.template.json"));
-        let template =
-            files::read(&path).map_err(|error| vec![error])?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        match template {
-            Some(template) => Ok(Assembly { folder: self.out, template }),
-            None => {
-                Err(vec![Error::new(Exit::Workspace, format!("the infrastructure made no template of stack {stack}"))])
-            }
-        }
+        let bytes = files::read(&self.out.join(format!("{stack}.template.json")))?;
+        let template = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or_else(|| {
+            Error::new(Exit::Workspace, format!("the infrastructure made no template of stack {stack}"))
+        })?;
+        Ok(Assembly { folder: self.out, template })
     }
 }
 
@@ -180,6 +160,17 @@ fn complaints(error: Error) -> Vec<Error> {
     let listed = said.lines().filter_map(|line| line.strip_prefix("  - "));
     let listed: Vec<Error> = listed.map(|line| Error::new(Exit::Environment, line)).collect();
     if listed.is_empty() { vec![error] } else { listed }
+}
+
+fn check_node(needed: &str) -> Result<()> {
+    let text = version_of("node", needed)?;
+    match (Version::parse(text.trim_start_matches('v')), VersionReq::parse(needed)) {
+        (Ok(version), Ok(wanted)) if !wanted.matches(&version) => {
+            Err(Error::new(Exit::Environment, format!("node {text} is too old: the infrastructure needs {needed}"))
+                .remedy(get_node(needed)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn version_of(program: &str, needed: &str) -> Result<String> {

@@ -35,14 +35,14 @@ use app::{App, Assembly};
 use change::{Change, Changes, RECORDS};
 use inputs::Inputs;
 use preflight::Caller;
-use stack::{Failure, Seen, Stack, StackState};
+use stack::{Seen, Stack, StackState};
 
 /// The output that names the role which may deploy.
 const DEPLOY_ROLE: &str = "DeployRoleArn";
 
 /// What a run found and did, for `--json`.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct Outcome {
     stack: String,
     region: String,
     /// CloudFormation's word for the stack's state; empty where there is none, and `UNKNOWN` where nobody could ask.
@@ -58,12 +58,12 @@ pub struct Report {
     outputs: BTreeMap<String, String>,
 }
 
-impl Report {
+impl Outcome {
     /// Of a run that has changed nothing yet.
     fn of(remote: &Remote, status: String, changes: Changes) -> Self {
         let Remote { stack, region, .. } = remote.clone();
         let outputs = BTreeMap::new();
-        Report { stack, region, status, changed: false, changes, first_index: false, adopted: 0, outputs }
+        Outcome { stack, region, status, changed: false, changes, first_index: false, adopted: 0, outputs }
     }
 }
 
@@ -71,7 +71,7 @@ impl Report {
 ///
 /// # Errors
 /// A check fails (all that do are told at once, and nothing was changed); the caller says no; AWS refuses.
-pub fn run(root: &Path, target: &Target, remote: &Remote, options: &DeployOptions) -> Result<Report> {
+pub fn run(root: &Path, target: &Target, remote: &Remote, options: &DeployOptions) -> Result<Outcome> {
     let deployment = Deployment::new(root, target, remote, options)?;
     if options.plan && !deployment.aws.has_credentials() {
         return deployment.plan_blindly();
@@ -116,14 +116,14 @@ impl<'a> Deployment<'a> {
     }
 
     /// What a survey found, for whoever wants no more.
-    fn planned(&self, survey: Survey) -> Report {
+    fn planned(&self, survey: Survey) -> Outcome {
         let adopted = survey.adoption.as_ref().map_or(0, Adoption::versions);
         let Seen { status, outputs, .. } = survey.seen;
-        Report { adopted, outputs, ..Report::of(self.remote, status, survey.changes) }
+        Outcome { adopted, outputs, ..Outcome::of(self.remote, status, survey.changes) }
     }
 
     /// The plan of somebody without credentials, as it is on a pull request: what there would be, and not what that changes.
-    fn plan_blindly(&self) -> Result<Report> {
+    fn plan_blindly(&self) -> Result<Outcome> {
         self.app.prepare().map_err(together)?;
         let made = self.app.start(&self.folder.join("all"))?;
         let assembly = made.finish(&self.inputs.stack(self.remote)).map_err(together)?;
@@ -134,7 +134,7 @@ impl<'a> Deployment<'a> {
         self.show(&changes);
         let stack = &self.remote.stack;
         ui::note("Unknown", format_args!("what of that is in stack {stack} already: there are no AWS credentials"));
-        Ok(Report::of(self.remote, "UNKNOWN".into(), changes))
+        Ok(Outcome::of(self.remote, "UNKNOWN".into(), changes))
     }
 
     /// Looks at everything, on this machine and beyond; all problems come together.
@@ -210,7 +210,7 @@ impl<'a> Deployment<'a> {
             StackState::HalfDeleted => {
                 problems.add(Some(
                     Error::new(Exit::Conflict, format!("stack {name} was deleted half way: {}", seen.status))
-                        .because(Failure::list(&stack.failures(None).unwrap_or_default()))
+                        .because(stack.failures(None).unwrap_or_default())
                         .remedy(format!(
                             "end it: aws cloudformation delete-stack --region {} --stack-name {name}",
                             self.remote.region
@@ -311,12 +311,12 @@ impl<'a> Deployment<'a> {
     }
 
     /// Does all that is to be done, in an order that never sends users to an empty bucket.
-    fn carry_out(&self, survey: Survey) -> Result<Report> {
+    fn carry_out(&self, survey: Survey) -> Result<Outcome> {
         let Survey { assembly, seen, changes, caller, adoption, lacks_index } = survey;
         let stack = Stack::new(&self.aws);
         let deploys = !changes.is_empty() || seen.standing == StackState::Stuck;
         if (deploys || lacks_index) && !self.agreed(&changes)? {
-            return Err(Error::new(Exit::Failure, "nothing was changed, as you wish"));
+            return Err(Error::new(Exit::Failure, "nothing was changed: the answer was no"));
         }
         stack.recover(&seen)?;
         if seen.standing == StackState::Stuck && !self.options.allow_replace {
@@ -350,12 +350,12 @@ impl<'a> Deployment<'a> {
             ui::note("Unchanged", "everything is as described; no byte was changed");
         }
         let adopted = adoption.as_ref().map_or(0, Adoption::versions);
-        Ok(Report {
+        Ok(Outcome {
             changed,
             first_index,
             adopted,
             outputs: now.outputs,
-            ..Report::of(self.remote, now.status, changes)
+            ..Outcome::of(self.remote, now.status, changes)
         })
     }
 
@@ -391,7 +391,7 @@ impl<'a> Deployment<'a> {
             Ok(seen) => state(name, &seen),
             Err(error) => format!("how stack {name} stands is not known: {}", error.what),
         };
-        let why = if failed.is_empty() { error.why.unwrap_or(error.what) } else { Failure::list(&failed) };
+        let why = if failed.is_empty() { error.why.unwrap_or(error.what) } else { failed };
         Error::new(Exit::Failure, format!("stack {name} could not be deployed"))
             .because(format!("{why}\n{now}"))
             .remedy("remove the reason that AWS gives, then retry the command: nothing has to be cleaned up by hand")
@@ -459,12 +459,6 @@ fn state(name: &str, seen: &Seen) -> String {
             format!("Stack {name} is in {status}: going back failed, too, and the next run resumes that.")
         }
         StackState::HalfDeleted => format!("Stack {name} is in {status}."),
-    }
-}
-
-impl Failure {
-    fn list(failures: &[Failure]) -> String {
-        failures.iter().map(Failure::to_string).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_acm::types::CertificateStatus;
+use aws_sdk_acm::types::{CertificateDetail, CertificateStatus};
 use aws_sdk_route53::types::HostedZoneConfig;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
@@ -87,15 +87,9 @@ pub fn certificate(aws: &Aws, arn: &str, domain: &str) -> Result<()> {
         return Err(Error::new(Exit::Environment, format!("certificate {arn} is {status}, not ISSUED"))
             .remedy("make the record that ACM asks for, and wait until it has seen it"));
     }
-    let names = certificate.map(|certificate| {
-        certificate
-            .subject_alternative_names()
-            .iter()
-            .map(String::as_str)
-            .chain(certificate.domain_name())
-            .collect::<Vec<_>>()
-    });
-    let names = names.unwrap_or_default();
+    let others = certificate.map(CertificateDetail::subject_alternative_names).unwrap_or_default();
+    let own = certificate.and_then(CertificateDetail::domain_name);
+    let names: Vec<&str> = others.iter().map(String::as_str).chain(own).collect();
     if names.iter().any(|name| covers(name, domain)) {
         return Ok(());
     }

@@ -17,7 +17,7 @@ use xtask::error::{Context, Error, Exit, Result};
 use xtask::sys::failpoints::announce;
 use xtask::ui;
 
-use crate::aws::{Aws, explain};
+use crate::aws::{Aws, explain, outputs};
 
 /// As long as a deployment itself may take.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -70,15 +70,6 @@ pub struct Seen {
     pub is_protected: bool,
 }
 
-/// A resource that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Its logical id and type.
-    pub resource: String,
-    /// What AWS said.
-    pub reason: String,
-}
-
 /// The stack of a target.
 pub struct Stack<'a> {
     aws: &'a Aws,
@@ -97,18 +88,13 @@ impl<'a> Stack<'a> {
     /// # Errors
     /// CloudFormation does not answer, or not to this caller.
     pub fn look(&self) -> Result<Seen> {
-        let answer = match self.aws.wait(self.client.describe_stacks().stack_name(self.name).send()) {
-            Ok(answer) => answer,
-            Err(error) if error.code() == Some("ValidationError") => return Ok(absent()),
-            Err(error) => return Err(explain(&format!("cannot look at stack {}", self.name), &error)),
+        let Some(stack) = self.aws.stack(&format!("cannot look at stack {}", self.name))? else {
+            let (status, outputs) = (String::new(), BTreeMap::new());
+            return Ok(Seen { standing: StackState::Absent, status, outputs, is_protected: false });
         };
-        let Some(stack) = answer.stacks().first() else { return Ok(absent()) };
         let status = stack.stack_status().map(|status| status.as_str().to_owned()).unwrap_or_default();
-        let outputs = stack.outputs().iter();
-        let outputs =
-            outputs.filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())));
         let is_protected = stack.enable_termination_protection().unwrap_or_default();
-        Ok(Seen { standing: StackState::of(&status), status, outputs: outputs.collect(), is_protected })
+        Ok(Seen { standing: StackState::of(&status), status, outputs: outputs(&stack), is_protected })
     }
 
     /// The template that is deployed.
@@ -136,7 +122,7 @@ impl<'a> Stack<'a> {
         let request = request.change_set_type(ChangeSetType::Update).capabilities(Capability::CapabilityNamedIam);
         let created = self.aws.wait(request.template_body(wanted.to_string()).send());
         created.map_err(|error| explain(&self.unknown(), &error))?;
-        let replaced = self.told_replaced(&name);
+        let replaced = self.replaced_by(&name);
         let request = self.client.delete_change_set().stack_name(self.name).change_set_name(&name);
         if let Err(error) = self.aws.wait(request.send()) {
             ui::warn(explain(&format!("cannot delete change set {name} of stack {}", self.name), &error));
@@ -148,7 +134,7 @@ impl<'a> Stack<'a> {
         format!("cannot ask what a change of stack {} would replace", self.name)
     }
 
-    fn told_replaced(&self, change_set: &str) -> Result<BTreeSet<String>> {
+    fn replaced_by(&self, change_set: &str) -> Result<BTreeSet<String>> {
         let (started, mut pause) = (Instant::now(), Duration::from_millis(250));
         let (mut replaced, mut page) = (BTreeSet::new(), None);
         loop {
@@ -236,7 +222,7 @@ impl<'a> Stack<'a> {
         match now.standing {
             StackState::Absent | StackState::Ready => Ok(()),
             _ => Err(Error::new(Exit::Repository, format!("stack {} is in {}", self.name, now.status))
-                .because(self.failures(None)?.iter().map(Failure::to_string).collect::<Vec<_>>().join("\n"))
+                .because(self.failures(None)?)
                 .remedy("remove the reason that AWS gives, then retry the command")),
         }
     }
@@ -257,17 +243,16 @@ impl<'a> Stack<'a> {
         Ok(self.events()?.first().and_then(StackEvent::event_id).map(str::to_owned))
     }
 
-    /// What failed after an event, in the order in which it did. What was only given up because of it is left out.
+    /// What failed after an event, a line each, in the order in which it did. What was only given up because of it is left out.
     ///
     /// # Errors
     /// CloudFormation does not answer.
-    pub fn failures(&self, since: Option<&str>) -> Result<Vec<Failure>> {
+    pub fn failures(&self, since: Option<&str>) -> Result<String> {
         let events = self.events()?;
         let newer = events.iter().take_while(|event| since.is_none() || event.event_id() != since);
-        let failed = newer.filter_map(failure);
-        let mut failed: Vec<Failure> = failed.collect();
+        let mut failed: Vec<String> = newer.filter_map(failure).collect();
         failed.reverse();
-        Ok(failed)
+        Ok(failed.join("\n"))
     }
 
     fn events(&self) -> Result<Vec<StackEvent>> {
@@ -290,23 +275,14 @@ pub fn busy(name: &str, seen: &Seen) -> Error {
         .remedy("retry the command when it has ended; cargo xtask deploy-infra --yes waits for it")
 }
 
-fn absent() -> Seen {
-    Seen { standing: StackState::Absent, status: String::new(), outputs: BTreeMap::new(), is_protected: false }
-}
-
-fn failure(event: &StackEvent) -> Option<Failure> {
+/// A resource that failed, and what AWS said.
+fn failure(event: &StackEvent) -> Option<String> {
     let status = event.resource_status()?.as_str();
     let (resource, kind) = (event.logical_resource_id()?, event.resource_type()?);
     let reason = event.resource_status_reason().unwrap_or("AWS gave no reason");
     // "Resource creation cancelled": it was under way when another one failed.
     let own = status.ends_with("_FAILED") && kind != "AWS::CloudFormation::Stack" && !reason.contains("cancelled");
-    own.then(|| Failure { resource: format!("{resource} ({kind})"), reason: reason.to_owned() })
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}: {}", self.resource, self.reason)
-    }
+    own.then(|| format!("{resource} ({kind}): {reason}"))
 }
 
 #[cfg(test)]
@@ -342,7 +318,7 @@ mod tests {
             event.resource_status(status.into()).resource_status_reason(reason).build()
         };
         let failed = failure(&event("Edge", "AWS::CloudFront::Distribution", "CREATE_FAILED", "no such certificate"));
-        assert_eq!(failed.unwrap().to_string(), "Edge (AWS::CloudFront::Distribution): no such certificate");
+        assert_eq!(failed.unwrap(), "Edge (AWS::CloudFront::Distribution): no such certificate");
         assert!(failure(&event("Role", "AWS::IAM::Role", "CREATE_FAILED", "Resource creation cancelled")).is_none());
         assert!(failure(&event("s", "AWS::CloudFormation::Stack", "UPDATE_FAILED", "x")).is_none());
         assert!(failure(&event("Role", "AWS::IAM::Role", "CREATE_COMPLETE", "")).is_none());

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::{Deserializer as _, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::json::{exact, quote};
@@ -90,9 +90,8 @@ impl Entry {
     /// # Errors
     /// It is not an object, or a key stands twice.
     pub fn read(text: &str) -> Result<Self, String> {
-        let mut header = Header::default();
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        deserializer.deserialize_map(HeaderVisitor(&mut header)).map_err(|error| error.to_string())?;
+        let header = deserializer.deserialize_map(Header::default()).map_err(|error| error.to_string())?;
         let version = header.version.ok_or("an entry has no version")?;
         let json = exact(text)?;
         Ok(Entry {
@@ -207,17 +206,19 @@ impl<'de> Visitor<'de> for IndexVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Listing, A::Error> {
+        const CHARTS: &str = "`entries` to be a map from chart names to lists of versions";
+        const TEXTS: &str = "`annotations` to be a map of texts";
         let mut index = Listing::default();
         let mut seen = Keys::default();
         let mut entries = None;
         while let Some(Text(key)) = map.next_key()? {
             let key = seen.add(key)?;
             match key.as_ref() {
-                "entries" => entries = Some(map.next_value_seed(Charts)?),
+                "entries" => entries = Some(map.next_value_seed(Members::of(CHARTS))?),
                 "generated" => index.generated = map.next_value::<Option<Text<'de>>>()?.map(|text| piece(&text.0)),
                 "annotations" => {
-                    let texts = map.next_value_seed(Texts)?;
-                    index.annotations = texts.into_iter().collect();
+                    let texts: Vec<(Piece, Scalar<'de>)> = map.next_value_seed(Members::of(TEXTS))?;
+                    index.annotations = texts.into_iter().map(|(name, text)| (name, piece(&text.0))).collect();
                 }
                 _ => {
                     let raw: &RawValue = map.next_value()?;
@@ -237,8 +238,8 @@ impl<'de> Visitor<'de> for IndexVisitor {
 /// A text, borrowed where it holds no escapes.
 struct Text<'de>(Cow<'de, str>);
 
-impl<'de> serde::Deserialize<'de> for Text<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Anything but a text is refused here, before the visitor is asked.
         deserializer.deserialize_str(ScalarVisitor).map(Text)
     }
@@ -247,8 +248,8 @@ impl<'de> serde::Deserialize<'de> for Text<'de> {
 /// A text, or what Helm makes a text of where one must be.
 struct Scalar<'de>(Cow<'de, str>);
 
-impl<'de> serde::Deserialize<'de> for Scalar<'de> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+impl<'de> Deserialize<'de> for Scalar<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ScalarVisitor).map(Scalar)
     }
 }
@@ -312,83 +313,46 @@ impl<'de> Keys<'de> {
     }
 }
 
-struct Charts;
+/// The members of a map in their order. A key that stands twice is refused.
+struct Members<V> {
+    /// For whoever finds something else in its place.
+    expected: &'static str,
+    list: Vec<(Piece, V)>,
+}
 
-impl<'de> DeserializeSeed<'de> for Charts {
-    type Value = Vec<(Piece, Vec<Entry>)>;
+impl<V> Members<V> {
+    fn of(expected: &'static str) -> Self {
+        Members { expected, list: Vec::new() }
+    }
+}
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+impl<'de, V: Deserialize<'de>> DeserializeSeed<'de> for Members<V> {
+    type Value = Vec<(Piece, V)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Charts {
-    type Value = Vec<(Piece, Vec<Entry>)>;
+impl<'de, V: Deserialize<'de>> Visitor<'de> for Members<V> {
+    type Value = Vec<(Piece, V)>;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("`entries` to be a map from chart names to lists of versions")
+        out.write_str(self.expected)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut charts = Vec::new();
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut seen = Keys::default();
         while let Some(Text(name)) = map.next_key()? {
-            charts.push((piece(&seen.add(name)?), map.next_value_seed(Entries)?));
+            self.list.push((piece(&seen.add(name)?), map.next_value()?));
         }
-        Ok(charts)
+        Ok(self.list)
     }
 }
 
-struct Entries;
-
-impl<'de> DeserializeSeed<'de> for Entries {
-    type Value = Vec<Entry>;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Entries {
-    type Value = Vec<Entry>;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a list of versions")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(raw) = sequence.next_element::<&RawValue>()? {
-            entries.push(Entry::read(raw.get()).map_err(A::Error::custom)?);
-        }
-        Ok(entries)
-    }
-}
-
-struct Texts;
-
-impl<'de> DeserializeSeed<'de> for Texts {
-    type Value = Vec<(Piece, Piece)>;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Texts {
-    type Value = Vec<(Piece, Piece)>;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("`annotations` to be a map of texts")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut texts = Vec::new();
-        let mut seen = Keys::default();
-        while let Some((Text(name), Scalar(value))) = map.next_entry()? {
-            texts.push((piece(&seen.add(name)?), piece(&value)));
-        }
-        Ok(texts)
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Entry::read(<&RawValue>::deserialize(deserializer)?.get()).map_err(D::Error::custom)
     }
 }
 
@@ -400,27 +364,25 @@ struct Header<'de> {
     created: Option<Cow<'de, str>>,
 }
 
-struct HeaderVisitor<'h, 'de>(&'h mut Header<'de>);
-
-impl<'de> Visitor<'de> for HeaderVisitor<'_, 'de> {
-    type Value = ();
+impl<'de> Visitor<'de> for Header<'de> {
+    type Value = Self;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("a chart version (a map)")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
         let mut seen = Keys::default();
         while let Some(Text(key)) = map.next_key()? {
             let key = seen.add(key)?;
             match key.as_ref() {
-                "version" => self.0.version = Some(map.next_value::<Text<'de>>()?.0),
-                "digest" => self.0.digest = map.next_value::<Option<Text<'de>>>()?.map(|text| text.0),
-                "created" => self.0.created = map.next_value::<Option<Text<'de>>>()?.map(|text| text.0),
+                "version" => self.version = Some(map.next_value::<Text<'de>>()?.0),
+                "digest" => self.digest = map.next_value::<Option<Text<'de>>>()?.map(|text| text.0),
+                "created" => self.created = map.next_value::<Option<Text<'de>>>()?.map(|text| text.0),
                 _ => map.next_value_seed(UniqueKeys)?,
             }
         }
-        Ok(())
+        Ok(self)
     }
 }
 
@@ -434,7 +396,7 @@ struct UniqueKeys;
 impl<'de> DeserializeSeed<'de> for UniqueKeys {
     type Value = ();
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }

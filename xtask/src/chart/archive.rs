@@ -14,7 +14,7 @@ use crate::chart::{json, yaml};
 use crate::error::{Context, Error, Exit, Result};
 use crate::git::Item;
 use crate::oci::Platform;
-use crate::sys::archive::{Archive, gzip};
+use crate::sys::archive::{Tarball, gzip};
 
 /// The files of a chart by their path below its folder.
 pub type ChartFiles = BTreeMap<String, Vec<u8>>;
@@ -102,7 +102,7 @@ pub fn stage(mut files: ChartFiles, stamp: &Stamp) -> Result<(ChartFiles, ChartM
 pub fn pack(files: &ChartFiles, time: i64) -> Result<Vec<u8>> {
     let mut entries = ChartFiles::new();
     place(files, "", &mut entries)?;
-    let mut archive = Archive::new(time);
+    let mut archive = Tarball::new(time);
     for (path, bytes) in &entries {
         archive.file(path, 0o644, bytes)?;
     }

@@ -11,7 +11,7 @@ use crate::local::turn;
 /// `deploy-infra`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What to deploy is said by the environment: AWS_ACCOUNT_ID, CHARTS_CERTIFICATE_ARN, CHARTS_HOSTED_ZONE_ID, and more that README.md lists.
+The environment says what to deploy: AWS_ACCOUNT_ID, CHARTS_CERTIFICATE_ARN, CHARTS_HOSTED_ZONE_ID, and more that README.md lists.
 
 Examples:
   cargo xtask deploy-infra --plan     what would change, without changing anything

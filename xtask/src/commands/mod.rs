@@ -116,7 +116,7 @@ impl Command {
         }
     }
 
-    /// Lets the program that can reach the command's target take this one's place, where this one cannot.
+    /// Replaces this program by the one that can reach the command's target, where this one cannot.
     fn hand_over(&self, session: &Session) -> Result<()> {
         let Some(name) = self.target().filter(|_| session.connector.is_none()) else { return Ok(()) };
         if session.workspace()?.target(name)?.is_remote() {
@@ -148,8 +148,8 @@ impl Session {
     }
 }
 
-/// Lets cargo run another package's program in the place of this one, with this one's arguments but the first `skipped`. Returns only an
-/// error.
+/// Has cargo run another package's program in the place of this one, with all of its arguments but the first `skipped`. Returns only on
+/// failure.
 fn instead(package: &[&str], skipped: usize) -> Error {
     let cargo = tools::cargo().args(["run", "--locked"]).args(package).args(["--"]);
     cargo.args(std::env::args_os().skip(skipped)).exec()

@@ -84,7 +84,7 @@ enum Stage {
         /// The builder
         #[command(flatten)]
         builder: BuilderArgs,
-        /// Read what is published as everybody can, over HTTPS: what compiles others' code needs no credentials
+        /// Read what is published without credentials, over HTTPS: what compiles others' code should have none
         #[arg(long)]
         public: bool,
     },
@@ -96,7 +96,7 @@ enum Stage {
         /// The waivers
         #[command(flatten)]
         waivers: WaiversArgs,
-        /// The image that it must be; nothing is scanned where the layout at hand is another
+        /// The image's digest; nothing is scanned where the layout holds another one
         #[arg(long)]
         digest: Option<Digest>,
     },
@@ -105,7 +105,7 @@ enum Stage {
         /// The version, and where to
         #[command(flatten)]
         step: StepArgs,
-        /// The image that it must be; nothing is pushed where the layout at hand is another
+        /// The image's digest; nothing is pushed where the layout holds another one
         #[arg(long)]
         digest: Option<Digest>,
     },

@@ -19,13 +19,13 @@ pub struct Verify {
     /// The version [default: the one in Cargo.toml]
     #[arg(value_parser = version::parse)]
     version: Option<Version>,
-    /// The newest stable version that users see listed, whatever the tree says; what a daily look asks for
+    /// The newest stable version that users see listed, whatever the tree says; for a daily check
     #[arg(long, conflicts_with = "version")]
     newest: bool,
-    /// Look again for so long until all is right: caches and tags follow a release a little later
+    /// Keep trying for so many seconds until all is right: caches and tags follow a release a little later
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u64,
-    /// Also scan the image with the database of today: what nobody knew of when it was released may be known by now
+    /// Also scan the image with today's database: what was unknown when it was released may be known by now
     #[arg(long)]
     scan: bool,
     /// The waivers for that

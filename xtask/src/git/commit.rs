@@ -10,8 +10,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use semver::Version;
+use xshell::cmd;
 
-use super::{Repository, unclean};
+use super::{Repository, said, unclean};
 use crate::error::{Context, Error, Exit, Result};
 use crate::sys::files;
 
@@ -32,15 +33,14 @@ impl Repository {
         let commit = commit?;
         if commit != self.head()? {
             // Refuses by itself where the branch or a file was changed meanwhile.
-            let words = ["merge", "--ff-only", "--no-verify-signatures", "--quiet", "--no-stat"];
-            self.git(words).args([&commit]).read()?;
+            said(cmd!(self, "git merge --ff-only --no-verify-signatures --quiet --no-stat {commit}"))?;
         }
         Ok(commit)
     }
 
     fn check_identity(&self) -> Result<()> {
         for variable in ["GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"] {
-            self.said(["var", variable]).map_err(|error| {
+            said(cmd!(self, "git var {variable}")).map_err(|error| {
                 Error::new(Exit::Environment, "git does not know who commits the release")
                     .because(error.why.unwrap_or(error.what))
                     .remedy(
@@ -63,43 +63,42 @@ impl Repository {
                 return Err(unclean(&changed));
             }
         }
-        let restore = self.git(["checkout", "--quiet", "HEAD", "--"]).args(&changed);
-        restore.env("GIT_LITERAL_PATHSPECS", "1").read().map(drop)
+        let restore = cmd!(self, "git checkout --quiet HEAD -- {changed...}");
+        said(restore.env("GIT_LITERAL_PATHSPECS", "1")).map(drop)
     }
 
     /// Makes the commit without checking it out.
     fn prepare(&self, edits: &BTreeMap<String, Vec<u8>>, version: &Version, scratch: &Path) -> Result<String> {
         let parent = self.head()?;
         let tree = self.edited_tree(edits, &parent, scratch)?;
-        if tree == self.said(["rev-parse", &format!("{parent}^{{tree}}")])? {
+        if tree == said(cmd!(self, "git rev-parse {parent}'^{tree}'"))? {
             return Ok(parent);
         }
         // `commit-tree` leaves this setting to its caller.
         let sign: &[&str] = if self.is_set("commit.gpgSign")? { &["-S"] } else { &[] };
         let message = format!("Release {version}");
-        let commit = self.git(["commit-tree"]).args(sign).args(["-p", &parent, "-m", &message, &tree]).read();
+        let commit = said(cmd!(self, "git commit-tree {sign...} -p {parent} -m {message} {tree}"));
         commit.context(Exit::Failure, || format!("git cannot commit the bump to {version}"))
     }
 
     /// The tree of `parent` with the edits. Git adds the files itself, so that attributes and line endings count as always.
     fn edited_tree(&self, edits: &BTreeMap<String, Vec<u8>>, parent: &str, scratch: &Path) -> Result<String> {
-        let directory = self.said(["rev-parse", "--absolute-git-dir"])?;
+        let directory = said(cmd!(self, "git rev-parse --absolute-git-dir"))?;
         let top = scratch.join("tree");
-        let here = top.join(self.said(["rev-parse", "--show-prefix"])?);
+        let here = top.join(said(cmd!(self, "git rev-parse --show-prefix"))?);
         for (path, bytes) in edits {
             files::replace(&here.join(path), bytes)?;
             let metadata = std::fs::metadata(self.folder.join(path))
                 .map_err(|error| files::unreadable(&self.folder.join(path), &error))?;
             files::set_executable(&here.join(path), metadata.permissions().mode() & 0o111 != 0)?;
         }
-        let beside = Repository { folder: here }
-            .git::<&str>([])
-            .env("GIT_DIR", directory)
-            .env("GIT_WORK_TREE", &top)
-            .env("GIT_INDEX_FILE", scratch.join("index"))
-            .env("GIT_LITERAL_PATHSPECS", "1");
-        beside.clone().args(["read-tree", parent]).read()?;
-        beside.clone().args(["add", "--"]).args(edits.keys()).read()?;
-        beside.args(["write-tree"]).read()
+        let (beside, paths) = (Repository::at(&here)?, edits.keys());
+        beside.shell.set_var("GIT_DIR", directory);
+        beside.shell.set_var("GIT_WORK_TREE", &top);
+        beside.shell.set_var("GIT_INDEX_FILE", scratch.join("index"));
+        beside.shell.set_var("GIT_LITERAL_PATHSPECS", "1");
+        said(cmd!(beside, "git read-tree {parent}"))?;
+        said(cmd!(beside, "git add -- {paths...}"))?;
+        said(cmd!(beside, "git write-tree"))
     }
 }

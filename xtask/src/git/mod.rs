@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use xshell::{Cmd, Shell, cmd};
+
 use crate::error::{Context, Error, Exit, Result};
 use crate::sys::children::{Call, Output};
 
@@ -14,7 +16,7 @@ mod preflight;
 mod tag;
 mod worktree;
 
-pub use preflight::{Facts, Publishable, Purpose, Relation, Remote, judge};
+pub use preflight::{Facts, Publishable, Purpose, Relation, RemoteRefs, judge};
 pub use tag::{Tagged, name_of_tag};
 pub use worktree::{Item, Worktree};
 
@@ -22,40 +24,35 @@ pub use worktree::{Item, Worktree};
 #[derive(Clone, Debug)]
 pub struct Repository {
     folder: PathBuf,
+    shell: Shell,
 }
 
 impl Repository {
     /// The repository that `folder` is in. Nothing is asked yet.
-    pub fn at(folder: &Path) -> Self {
-        Repository { folder: folder.to_owned() }
+    ///
+    /// # Errors
+    /// This process has no current folder.
+    pub fn at(folder: &Path) -> Result<Self> {
+        let shell = Shell::new().context(Exit::Environment, || "there is no current folder".into())?;
+        shell.change_dir(folder);
+        Ok(Repository { folder: folder.to_owned(), shell })
     }
 
-    /// A call, to be told more and run. Most start git for one question alone: then `said` is shorter.
-    fn git<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Call {
+    /// What `cmd!(repository, "git …")` begins with.
+    fn cmd(&self, program: &str) -> Cmd<'_> {
         // Without locks of its own: `status` would write what it learned about files into the index.
         const QUIET: [&str; 5] = ["--no-optional-locks", "-c", "gc.auto=0", "-c", "maintenance.auto=false"];
-        Call::new("git").args(QUIET).args(arguments).env("GIT_TERMINAL_PROMPT", "0").current_dir(&self.folder)
-    }
-
-    /// What git says to a question.
-    fn said<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String> {
-        self.git(arguments).read()
-    }
-
-    /// The same, where git may also have no answer, or refuse.
-    fn asked<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Output> {
-        self.git(arguments).output()
+        self.shell.cmd(program).args(QUIET).env("GIT_TERMINAL_PROMPT", "0")
     }
 
     /// The commit that is checked out.
     fn head(&self) -> Result<String> {
-        self.said(["rev-parse", "--verify", "HEAD^{commit}"])
+        said(cmd!(self, "git rev-parse --verify 'HEAD^{commit}'"))
     }
 
     /// What differs from the commit that is checked out, files that git does not know included, relative to the folder.
     fn changed(&self) -> Result<Vec<String>> {
-        let words = ["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", "."];
-        let asked = self.asked(words)?;
+        let asked = asked(cmd!(self, "git status --porcelain=v1 -z --no-renames --untracked-files=all -- ."))?;
         if asked.code != Some(0) {
             return Err(Error::new(Exit::Failure, "git cannot say what was changed").because(asked.stderr));
         }
@@ -63,7 +60,7 @@ impl Repository {
         if text.is_empty() {
             return Ok(Vec::new());
         }
-        let prefix = self.said(["rev-parse", "--show-prefix"])?;
+        let prefix = said(cmd!(self, "git rev-parse --show-prefix"))?;
         // Two letters and a space, then the path from the top of the repository.
         let paths = text.split('\0').filter_map(|line| line.get(3..));
         Ok(paths.map(|path| path.strip_prefix(&prefix).unwrap_or(path).to_owned()).collect())
@@ -71,7 +68,7 @@ impl Repository {
 
     /// Whether `older` is `newer`, or one of the commits that it was made of.
     fn is_ancestor(&self, older: &str, newer: &str) -> Result<bool> {
-        let asked = self.asked(["merge-base", "--is-ancestor", older, newer])?;
+        let asked = asked(cmd!(self, "git merge-base --is-ancestor {older} {newer}"))?;
         match asked.code {
             Some(0) => Ok(true),
             Some(1) => Ok(false),
@@ -82,10 +79,20 @@ impl Repository {
 
     /// A setting that is on or off.
     fn is_set(&self, name: &str) -> Result<bool> {
-        let said = self.said(["config", "--type=bool", "--default=false", "--get", name]);
+        let said = said(cmd!(self, "git config --type=bool --default=false --get {name}"));
         let said = said.context(Exit::Environment, || format!("git's setting {name} cannot be read"))?;
         Ok(said == "true")
     }
+}
+
+/// What git says to a question.
+fn said(question: Cmd<'_>) -> Result<String> {
+    Call::from(question).read()
+}
+
+/// The same, where git may also have no answer, or refuse.
+fn asked(question: Cmd<'_>) -> Result<Output> {
+    Call::from(question).output()
 }
 
 /// The error for a work tree that is not what its commit says.

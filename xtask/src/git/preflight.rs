@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use semver::Version;
+use xshell::cmd;
 
-use super::{Repository, name_of_tag, short, unclean};
+use super::{Repository, asked, name_of_tag, said, short, unclean};
 use crate::error::{Error, Exit, Result};
 
 /// What is about to be done with the checked-out commit.
@@ -46,12 +47,12 @@ pub struct Facts {
     /// The commit of the version's tag in this clone.
     pub tag: Option<String>,
     /// The remote, or why there is none to ask.
-    pub remote: Result<Remote>,
+    pub remote: Result<RemoteRefs>,
 }
 
 /// What a remote holds.
 #[derive(Clone, Debug)]
-pub struct Remote {
+pub struct RemoteRefs {
     /// Its name.
     pub name: String,
     /// Its default branch, where it has one.
@@ -89,8 +90,8 @@ impl Repository {
         judge(self.look(version)?, version, purpose)
     }
 
-    /// Makes sure that others can have the checked-out commit before anything of `version` becomes public; with `push`, pushes it
-    /// where the branch simply goes on.
+    /// Checks that the checked-out commit is on the remote before anything of `version` becomes public; with `push`, pushes it where
+    /// that is a fast-forward.
     ///
     /// # Errors
     /// Everything that is in the way, at once; `Exit::Unpushed` where only the push is left to do, or was refused.
@@ -99,11 +100,11 @@ impl Repository {
         if standing.pushed {
             return Ok(standing);
         }
-        let reference = format!("{}:refs/heads/{}", standing.commit, standing.branch);
         if !push {
             return Err(standing.not_pushed(version));
         }
-        let pushed = self.asked(["push", "--quiet", "--no-follow-tags", &standing.remote, &reference])?;
+        let Publishable { commit, remote, branch, .. } = &standing;
+        let pushed = asked(cmd!(self, "git push --quiet --no-follow-tags {remote} {commit}:refs/heads/{branch}"))?;
         if pushed.code != Some(0) {
             // Another run of the same release may have pushed the same commit a moment before.
             return match self.preflight(version, Purpose::Publish) {
@@ -121,8 +122,7 @@ impl Repository {
     pub fn look(&self, version: &Version) -> Result<Facts> {
         let name = name_of_tag(version);
         // One call for three questions: git's start takes longer than its answers.
-        let words = ["rev-parse", "--is-shallow-repository", "HEAD^{commit}", "--symbolic-full-name", "HEAD"];
-        let said = self.said(words)?;
+        let said = said(cmd!(self, "git rev-parse --is-shallow-repository 'HEAD^{commit}' --symbolic-full-name HEAD"))?;
         let mut lines = said.lines();
         let shallow = lines.next() == Some("true");
         let head = lines.next().unwrap_or_default().to_owned();
@@ -137,11 +137,11 @@ impl Repository {
         })
     }
 
-    fn look_at_remote(&self, head: &str, branch: Option<&str>, shallow: bool, tag: &str) -> Result<Remote> {
+    fn look_at_remote(&self, head: &str, branch: Option<&str>, shallow: bool, tag: &str) -> Result<RemoteRefs> {
         let upstream = branch.map(|branch| self.upstream(branch)).transpose()?.flatten();
         let name = match &upstream {
             Some((remote, _)) => remote.clone(),
-            None => choose(&self.said(["remote"])?.lines().collect::<Vec<_>>())?,
+            None => choose(&said(cmd!(self, "git remote"))?.lines().collect::<Vec<_>>())?,
         };
         let patterns =
             ["HEAD".into(), "refs/heads/*".into(), format!("refs/tags/{tag}"), format!("refs/tags/{tag}^{{}}")];
@@ -152,13 +152,13 @@ impl Repository {
             Some((remote, branch)) if remote == name => Some(branch),
             _ => branch.map(str::to_owned),
         };
-        Ok(Remote { tag: listing.tag(tag), default: listing.default, name, branches, counterpart })
+        Ok(RemoteRefs { tag: listing.tag(tag), default: listing.default, name, branches, counterpart })
     }
 
     /// The remote and the branch there that a local branch follows.
     fn upstream(&self, branch: &str) -> Result<Option<(String, String)>> {
-        let format = "--format=%(upstream:remotename)%09%(upstream:remoteref)";
-        let said = self.said(["for-each-ref", format, &format!("refs/heads/{branch}")])?;
+        let format = "%(upstream:remotename)%09%(upstream:remoteref)";
+        let said = said(cmd!(self, "git for-each-ref --format={format} refs/heads/{branch}"))?;
         let found = said.split_once('\t').filter(|(remote, _)| !remote.is_empty() && *remote != ".");
         Ok(found.and_then(|(remote, reference)| {
             Some((remote.to_owned(), reference.strip_prefix("refs/heads/")?.to_owned()))
@@ -167,7 +167,7 @@ impl Repository {
 
     /// Asks a remote for what it has under some names.
     pub(super) fn listing(&self, remote: &str, patterns: &[String]) -> Result<Listing> {
-        let asked = self.git(["ls-remote", "--quiet", "--symref", remote]).args(patterns).output()?;
+        let asked = asked(cmd!(self, "git ls-remote --quiet --symref {remote} {patterns...}"))?;
         if asked.code != Some(0) {
             return Err(Error::new(Exit::Environment, format!("the remote `{remote}` cannot be asked"))
                 .because(asked.stderr.trim())
@@ -212,15 +212,15 @@ impl Repository {
     fn fetch_missing(&self, remote: &str, head: &str, tips: &BTreeMap<String, String>) -> Result<()> {
         let mut missing = Vec::new();
         for (branch, tip) in tips.iter().filter(|(_, tip)| *tip != head) {
-            if self.asked(["cat-file", "-e", &format!("{tip}^{{commit}}")])?.code != Some(0) {
+            if asked(cmd!(self, "git cat-file -e {tip}'^{commit}'"))?.code != Some(0) {
                 missing.push(format!("refs/heads/{branch}"));
             }
         }
         if missing.is_empty() {
             return Ok(());
         }
-        let words = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--refmap="];
-        self.git(words).args([remote]).args(&missing).read().map(drop)
+        let fetch = cmd!(self, "git fetch --quiet --no-tags --no-write-fetch-head --no-recurse-submodules --refmap=");
+        said(fetch.arg(remote).args(missing)).map(drop)
     }
 }
 
@@ -325,7 +325,7 @@ fn all(problems: Vec<Error>, version: &Version) -> Error {
 }
 
 /// The branch of the remote that has the commit, or that it can be pushed to, and which of the two.
-fn place(remote: &Remote, branch: Option<&str>, purpose: Purpose) -> Result<(String, bool)> {
+fn place(remote: &RemoteRefs, branch: Option<&str>, purpose: Purpose) -> Result<(String, bool)> {
     let target = target(remote, branch);
     let relation = |branch: &String| remote.branches.get(branch).copied();
     let has = |branch: &String| matches!(relation(branch), Some(Relation::Same | Relation::Older));
@@ -356,7 +356,7 @@ fn misplaced(what: String) -> Error {
     Error::new(Exit::Workspace, what)
 }
 
-fn nowhere(remote: &Remote, branch: Option<&str>) -> Error {
+fn nowhere(remote: &RemoteRefs, branch: Option<&str>) -> Error {
     let name = &remote.name;
     let Some(default) = &remote.default else {
         return misplaced(format!("`{name}` does not say which of its branches is the default one"))
@@ -374,7 +374,7 @@ fn nowhere(remote: &Remote, branch: Option<&str>) -> Error {
 }
 
 /// The branch of the remote that a commit made here belongs to.
-fn target(remote: &Remote, branch: Option<&str>) -> Option<String> {
+fn target(remote: &RemoteRefs, branch: Option<&str>) -> Option<String> {
     let default = remote.default.as_deref();
     if branch.is_some() {
         return remote.counterpart.clone().filter(|branch| is_released_from(branch, default));

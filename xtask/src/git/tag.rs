@@ -5,9 +5,10 @@
 //! and when is in the commit and in what was published. Tags that others made, annotated or not, count by the commit they lead to.
 
 use semver::Version;
+use xshell::cmd;
 
-use super::Repository;
 use super::preflight::elsewhere;
+use super::{Repository, asked, said};
 use crate::error::{Error, Exit, Result};
 
 /// What was done about the tag.
@@ -39,14 +40,14 @@ impl Repository {
         // The remote first: where it refuses, nothing stays here that would be in the way later.
         let tagged = if there.is_some() { Tagged::Before } else { self.push_tag(&name, commit, remote)? };
         if here.is_none() {
-            self.said(["tag", "--no-sign", &name, commit])?;
+            said(cmd!(self, "git tag --no-sign {name} {commit}"))?;
         }
         Ok(tagged)
     }
 
     /// The commit that a tag of this clone leads to.
     pub(super) fn local_tag(&self, name: &str) -> Result<Option<String>> {
-        let asked = self.asked(["rev-parse", "--verify", "--quiet", &format!("refs/tags/{name}^{{}}")])?;
+        let asked = asked(cmd!(self, "git rev-parse --verify --quiet refs/tags/{name}'^{}'"))?;
         let text = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
         Ok((asked.code == Some(0)).then_some(text))
     }
@@ -58,7 +59,7 @@ impl Repository {
 
     fn push_tag(&self, name: &str, commit: &str, remote: &str) -> Result<Tagged> {
         let reference = format!("{commit}:refs/tags/{name}");
-        let pushed = self.asked(["push", "--quiet", "--no-follow-tags", remote, &reference])?;
+        let pushed = asked(cmd!(self, "git push --quiet --no-follow-tags {remote} {reference}"))?;
         if pushed.code == Some(0) {
             return Ok(Tagged::Now);
         }

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::Repository;
+use xshell::cmd;
+
+use super::{Repository, asked, said};
 use crate::error::{Context, Error, Exit, Result};
 use crate::sys::files;
 
@@ -47,7 +49,7 @@ impl Worktree {
             .and_then(|(commit, time)| Some((commit.to_owned(), time.parse().ok()?)))
             .ok_or_else(|| Error::new(Exit::Failure, "git did not say which commit is checked out").because(&head))?;
         let files = files(git)?;
-        let changed = git.said(["status", "--porcelain=v1", "-z", "--untracked-files=all", "--", "."])?;
+        let changed = said(cmd!(git, "git status --porcelain=v1 -z --untracked-files=all -- ."))?;
         let dirty_tree = if changed.is_empty() { None } else { Some(tree_hash(git)?) };
         Ok(Worktree { root: root.to_owned(), commit, commit_time, dirty_tree, files, edits: BTreeMap::new() })
     }
@@ -67,8 +69,8 @@ impl Worktree {
         }
         // A slash at the end: the folder may not be there yet, and a rule may be for folders only.
         let folder = format!("{}/", path.display());
-        let asked = Repository::at(&self.root).asked(["check-ignore", "--quiet", "--", &folder])?;
-        Ok(asked.code == Some(0))
+        let git = Repository::at(&self.root)?;
+        Ok(asked(cmd!(git, "git check-ignore --quiet -- {folder}"))?.code == Some(0))
     }
 
     /// The paths below `folder`, and what stands there.
@@ -146,7 +148,7 @@ impl Worktree {
 }
 
 fn head(git: &Repository) -> Result<String> {
-    let head = git.said(["log", "-1", "--format=%H%n%ct"]);
+    let head = said(cmd!(git, "git log -1 --format=%H%n%ct"));
     head.map_err(|error| match error.exit {
         Exit::Environment => error,
         _ => Error::new(Exit::Environment, format!("{} has no git commit to release", git.folder.display()))
@@ -156,7 +158,7 @@ fn head(git: &Repository) -> Result<String> {
 }
 
 fn files(git: &Repository) -> Result<Vec<String>> {
-    let listed = git.asked(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"])?;
+    let listed = asked(cmd!(git, "git ls-files -z --cached --others --exclude-standard --deduplicate"))?;
     if listed.code != Some(0) {
         return Err(Error::new(Exit::Failure, "git cannot list the files of the work tree").because(listed.stderr));
     }
@@ -186,23 +188,19 @@ fn utf8_name(name: &[u8]) -> Result<String> {
 
 /// The hash of the tree that a commit of everything (tracked, and untracked where not ignored) would have.
 fn tree_hash(git: &Repository) -> Result<String> {
-    let git_path = |name: &str| git.said(["rev-parse", "--path-format=absolute", "--git-path", name]);
+    let git_path = |name: &str| said(cmd!(git, "git rev-parse --path-format=absolute --git-path {name}"));
     let scratch = files::scratch("objects");
     let index = scratch.join("index");
     files::create_folder(&scratch)?;
     if let Some(bytes) = files::read(Path::new(&git_path("index")?))? {
         files::replace(&index, &bytes)?;
     }
-    let scratch_git = |arguments: &[&str]| {
-        let objects = git_path("objects")?;
-        git.git(arguments)
-            .env("GIT_INDEX_FILE", &index)
-            .env("GIT_OBJECT_DIRECTORY", &scratch)
-            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects)
-            .read()
-    };
-    scratch_git(&["add", "--all", "."])?;
-    let tree = scratch_git(&["write-tree"])?;
+    let beside = git.clone();
+    beside.shell.set_var("GIT_INDEX_FILE", &index);
+    beside.shell.set_var("GIT_OBJECT_DIRECTORY", &scratch);
+    beside.shell.set_var("GIT_ALTERNATE_OBJECT_DIRECTORIES", git_path("objects")?);
+    said(cmd!(beside, "git add --all ."))?;
+    let tree = said(cmd!(beside, "git write-tree"))?;
     files::remove(&scratch)?;
     Ok(tree)
 }
@@ -243,35 +241,36 @@ fn folder_entries(folder: &Path) -> Result<Vec<String>> {
 mod tests {
     use super::*;
 
+    fn at(folder: &tempfile::TempDir) -> Repository {
+        Repository::at(folder.path()).unwrap()
+    }
+
     #[expect(clippy::disallowed_methods, reason = "a test's own files")]
     fn repository() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.txt"), "a").unwrap();
         std::fs::write(folder.path().join(".gitignore"), "/target/\n").unwrap();
-        let git = |arguments: &[&str]| Repository::at(folder.path()).said(arguments).unwrap();
-        git(&["init", "--quiet"]);
-        git(&["config", "user.email", "test@example.com"]);
-        git(&["config", "user.name", "Test"]);
-        git(&["add", "-A"]);
-        git(&["commit", "--quiet", "-m", "first"]);
+        let git = at(&folder);
+        said(cmd!(git, "git init --quiet")).unwrap();
+        said(cmd!(git, "git config user.email test@example.com")).unwrap();
+        said(cmd!(git, "git config user.name Test")).unwrap();
+        said(cmd!(git, "git add -A")).unwrap();
+        said(cmd!(git, "git commit --quiet -m first")).unwrap();
         folder
     }
 
     #[test]
     fn a_clean_state_is_called_by_its_commit_and_a_changed_one_by_its_tree_too() {
         let folder = repository();
-        let clean = Worktree::read(&Repository::at(folder.path())).unwrap();
+        let clean = Worktree::read(&at(&folder)).unwrap();
         assert_eq!(clean.revision(), clean.commit);
         files::replace(&folder.path().join("b.txt"), b"untracked").unwrap();
-        let dirty = Worktree::read(&Repository::at(folder.path())).unwrap();
+        let dirty = Worktree::read(&at(&folder)).unwrap();
         assert!(dirty.revision().starts_with(&format!("{}-dirty-", clean.commit)));
-        assert_eq!(dirty.revision(), Worktree::read(&Repository::at(folder.path())).unwrap().revision());
-        Repository::at(folder.path()).said(["add", "b.txt"]).unwrap();
-        assert_eq!(
-            dirty.revision(),
-            Worktree::read(&Repository::at(folder.path())).unwrap().revision(),
-            "staging changes nothing"
-        );
+        assert_eq!(dirty.revision(), Worktree::read(&at(&folder)).unwrap().revision());
+        let git = at(&folder);
+        said(cmd!(git, "git add b.txt")).unwrap();
+        assert_eq!(dirty.revision(), Worktree::read(&at(&folder)).unwrap().revision(), "staging changes nothing");
     }
 
     #[test]
@@ -279,7 +278,7 @@ mod tests {
         let folder = repository();
         files::replace(&folder.path().join("b.txt"), b"untracked").unwrap();
         let before = folder_entries(&folder.path().join(".git/objects")).unwrap();
-        Worktree::read(&Repository::at(folder.path())).unwrap();
+        Worktree::read(&at(&folder)).unwrap();
         assert_eq!(folder_entries(&folder.path().join(".git/objects")).unwrap(), before);
     }
 
@@ -289,7 +288,7 @@ mod tests {
         let copy = folder.path().join("target/copy");
         files::replace(&copy.join("old/stale.txt"), b"").unwrap();
         let edits = BTreeMap::from([("a.txt".to_owned(), b"edited".to_vec())]);
-        let source = Worktree::read(&Repository::at(folder.path())).unwrap().with_edits(edits);
+        let source = Worktree::read(&at(&folder)).unwrap().with_edits(edits);
         source.copy_to(&copy).unwrap();
         let mut entries = folder_entries(&copy).unwrap();
         entries.sort();

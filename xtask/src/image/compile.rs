@@ -84,14 +84,13 @@ impl Toolchains {
             return Ok(());
         }
         let reasons = self.missing.iter().map(|(platform, missing)| format!("{platform}: {}", missing.why));
-        let mut error = Error::new(Exit::Environment, "no platform of the image can be built on this machine")
+        let remedies = self
+            .missing
+            .iter()
+            .flat_map(|(platform, missing)| missing.remedies.iter().map(move |remedy| format!("{platform}: {remedy}")));
+        let error = Error::new(Exit::Environment, "no platform of the image can be built on this machine")
             .because(reasons.collect::<Vec<_>>().join("\n"));
-        for (platform, missing) in &self.missing {
-            for remedy in &missing.remedies {
-                error = error.remedy(format!("{platform}: {remedy}"));
-            }
-        }
-        Err(error)
+        Err(remedies.fold(error, Error::remedy))
     }
 
     /// As `require_any`, for every platform: what is public is whole.
@@ -429,33 +428,31 @@ fn link(toolchain: &Toolchain, folder: &Path, source: &str, arguments: &[&str]) 
 
 fn library_remedies(triple: &str) -> Vec<String> {
     let mut remedies = vec![format!("rustup target add {triple}")];
-    if let Some(debian) = debian_architecture(triple) {
-        remedies.push(format!(
+    remedies.extend(debian_names(triple).map(|(debian, gnu)| {
+        format!(
             "on Debian: dpkg --add-architecture {debian} && apt-get update && apt-get install rustc-web \
-             libstd-rust-web-dev:{debian} gcc-{gnu} libc6-dev-{debian}-cross",
-            gnu = triple.replace("-unknown-", "-").replace('_', "-"),
-        ));
-    }
+             libstd-rust-web-dev:{debian} gcc-{gnu} libc6-dev-{debian}-cross"
+        )
+    }));
     remedies
 }
 
 fn linker_remedies(triple: &str) -> Vec<String> {
     let mut remedies = vec![format!("set {} to a linker that has libc's static archive", linker_variable(triple))];
-    if let Some(debian) = debian_architecture(triple) {
-        let gnu = triple.replace("-unknown-", "-").replace('_', "-");
-        remedies.push(format!(
-            "on Debian: apt-get install gcc-{gnu} libc6-dev-{debian}-cross (libc6-dev for the machine's own)"
-        ));
-    }
+    remedies.extend(debian_names(triple).map(|(debian, gnu)| {
+        format!("on Debian: apt-get install gcc-{gnu} libc6-dev-{debian}-cross (libc6-dev for the machine's own)")
+    }));
     remedies
 }
 
-fn debian_architecture(triple: &str) -> Option<&'static str> {
-    match triple.split('-').next()? {
-        "x86_64" => Some("amd64"),
-        "aarch64" => Some("arm64"),
-        _ => None,
-    }
+/// What Debian calls an architecture, and its tools.
+fn debian_names(triple: &str) -> Option<(&'static str, String)> {
+    let architecture = match triple.split('-').next()? {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        _ => return None,
+    };
+    Some((architecture, triple.replace("-unknown-", "-").replace('_', "-")))
 }
 
 /// One line for each platform that is left out.

@@ -10,7 +10,7 @@ use crate::oci::{
     Annotations, CONFIG, Descriptor, Digest, INDEX, ImageConfig, ImageIndex, ImageManifest, LAYER, Layout, MANIFEST,
     Platform, RootFs, json,
 };
-use crate::sys::archive::{Archive, gzip};
+use crate::sys::archive::{Tarball, gzip};
 use crate::sys::time::rfc3339;
 
 /// The files that a dockerfile copies, by their path in the build context.
@@ -116,7 +116,7 @@ type Folders = BTreeMap<String, u32>;
 /// is there keeps its own, and both are part of the layer.
 fn layer(copy: &Copy, content: &[u8], folders: &mut Folders, time: i64) -> Result<Vec<u8>> {
     let path = copy.to.trim_start_matches('/');
-    let mut archive = Archive::new(time);
+    let mut archive = Tarball::new(time);
     for (end, _) in path.match_indices('/') {
         let folder = &path[..=end];
         archive.folder(folder, *folders.entry(folder.into()).or_insert(copy.mode))?;

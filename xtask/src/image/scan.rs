@@ -199,7 +199,7 @@ fn with_category(mut sarif: Value, category: &str) -> Value {
     sarif
 }
 
-fn read_report(part: &PlatformImage, folder: &Path) -> Result<Report> {
+fn read_report(part: &PlatformImage, folder: &Path) -> Result<PlatformReport> {
     let bytes = files::read(&folder.join(format!("{}.json", report_name(part))))?.unwrap_or_default();
     serde_json::from_slice(&bytes).context(Exit::Scanner, || format!("Trivy wrote no report for {}", part.platform))
 }
@@ -220,7 +220,7 @@ fn tell(judgement: &Judgement) {
 }
 
 /// A report must be about the platform that was asked for, and must have seen what the binary is made of.
-fn check(report: &Report, platform: &Platform, package: &str) -> Result<()> {
+fn check(report: &PlatformReport, platform: &Platform, package: &str) -> Result<()> {
     let broken = |why: String| {
         Error::new(Exit::Scanner, format!("the scan of {platform} cannot be trusted"))
             .because(why)
@@ -287,15 +287,14 @@ fn age_hours(updated: i64, now: i64) -> Result<i64, String> {
 /// What is read of Trivy's JSON report.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Report {
+struct PlatformReport {
     metadata: Metadata,
     results: Vec<Target>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "PascalCase", default)]
 struct Metadata {
-    #[serde(rename = "ImageConfig")]
     image_config: Config,
 }
 
@@ -319,28 +318,26 @@ struct Package {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "PascalCase", default)]
 struct Vulnerability {
     #[serde(rename = "VulnerabilityID")]
     id: String,
-    #[serde(rename = "PkgName")]
-    package: String,
-    #[serde(rename = "InstalledVersion")]
-    installed: String,
-    #[serde(rename = "FixedVersion")]
-    fixed: String,
-    #[serde(rename = "Severity")]
+    pkg_name: String,
+    installed_version: String,
+    fixed_version: String,
     severity: String,
 }
 
-impl Report {
+impl PlatformReport {
     fn critical(&self, platform: &Platform) -> Vec<Finding> {
         let all = self.results.iter().flat_map(|result| &result.vulnerabilities);
         let critical = all.filter(|found| found.severity == "CRITICAL");
         let shown = critical.map(|found| {
-            let fixed =
-                if found.fixed.is_empty() { "not fixed yet".to_owned() } else { format!("fixed in {}", found.fixed) };
-            let detail = format!("{} {} ({fixed})", found.package, found.installed);
+            let fixed = match found.fixed_version.as_str() {
+                "" => "not fixed yet".to_owned(),
+                version => format!("fixed in {version}"),
+            };
+            let detail = format!("{} {} ({fixed})", found.pkg_name, found.installed_version);
             Finding { platform: platform.clone(), id: found.id.clone(), detail }
         });
         shown.collect()
@@ -351,7 +348,7 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn report(json: &str) -> Report {
+    fn report(json: &str) -> PlatformReport {
         serde_json::from_str(json).unwrap()
     }
 

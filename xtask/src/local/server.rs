@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -20,7 +21,8 @@ use hyper::header::{
 use hyper::http::response::Builder;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
 
 use crate::chart::index::FILE;
 use crate::chart::repository;
@@ -44,10 +46,7 @@ const CONNECTIONS: usize = 128;
 const FOLDER_HEADER: &str = "x-served-folder";
 
 /// A way to reach a folder target from outside: a server of our own for as long as this value lives, or one that runs already.
-pub struct LocalServer {
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
+pub struct LocalServer(Option<(oneshot::Sender<()>, JoinHandle<()>)>);
 
 impl LocalServer {
     /// Serves `folder` at the target's port, unless somebody does already.
@@ -59,30 +58,28 @@ impl LocalServer {
         let listeners = match listen(target.port()) {
             Ok(listeners) => listeners,
             Err(error) if error.kind() == ErrorKind::AddrInUse && is_served(&site, target) => {
-                return Ok(LocalServer { stop: None, thread: None });
+                return Ok(LocalServer(None));
             }
             Err(error) => return Err(port_error(target.port(), &error)),
         };
-        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
         let runtime = runtime()?;
         let thread = std::thread::spawn(move || {
             runtime.block_on(async move {
                 // The runtime ends with this block, and the server with it.
                 tokio::spawn(accept(listeners, site));
-                stopped.await.ok();
+                let _: Result<(), _> = stopped.await;
             });
         });
-        Ok(LocalServer { stop: Some(stop), thread: Some(thread) })
+        Ok(LocalServer(Some((stop, thread))))
     }
 }
 
 impl Drop for LocalServer {
     fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            // The thread may have ended by itself.
-            stop.send(()).ok();
-        }
-        if let Some(thread) = self.thread.take() {
+        if let Some((stop, thread)) = self.0.take() {
+            // What the server waits for.
+            drop(stop);
             thread.join().ok();
         }
     }
@@ -150,14 +147,14 @@ fn is_served(site: &Site, target: &Target) -> bool {
 }
 
 async fn accept(listeners: Vec<TcpListener>, site: Site) -> std::io::Result<()> {
-    let listeners =
-        listeners.into_iter().map(tokio::net::TcpListener::from_std).collect::<std::io::Result<Vec<_>>>()?;
-    let mut loops: Vec<_> =
-        listeners.into_iter().map(|listener| tokio::spawn(accept_on(listener, site.clone()))).collect();
-    match loops.pop() {
-        Some(last) => last.await.unwrap_or_else(|error| Err(std::io::Error::other(error))),
-        None => Ok(()),
+    let mut servers = JoinSet::new();
+    for listener in listeners {
+        servers.spawn(accept_on(tokio::net::TcpListener::from_std(listener)?, site.clone()));
     }
+    while let Some(ended) = servers.join_next().await {
+        ended??;
+    }
+    Ok(())
 }
 
 async fn accept_on(listener: tokio::net::TcpListener, site: Site) -> std::io::Result<()> {
@@ -242,24 +239,20 @@ impl Site {
             .header(SERVER, "xtask-serve")
             .header(FOLDER_HEADER, &self.identity)
             .header("docker-distribution-api-version", "registry/2.0");
+        let path = request.uri().path();
         let sent = match *request.method() {
             _ if !self.is_asked(request) => {
                 let why = "this server is asked by its own names alone, such as localhost, and not for";
-                refuse(builder, StatusCode::MISDIRECTED_REQUEST, request.uri().path(), why)
+                refuse(builder, StatusCode::MISDIRECTED_REQUEST, path, why)
             }
             Method::GET | Method::HEAD => match self.find(request.uri()) {
                 Ok(Some(found)) => send(builder, request.headers(), found),
-                Ok(None) => refuse(builder, StatusCode::NOT_FOUND, request.uri().path(), "there is nothing at"),
+                Ok(None) => refuse(builder, StatusCode::NOT_FOUND, path, "there is nothing at"),
                 Err(error) => refuse(builder, StatusCode::INTERNAL_SERVER_ERROR, &error.to_string(), "cannot read:"),
             },
             _ => {
-                let path = request.uri().path();
-                refuse(
-                    builder.header(ALLOW, "GET, HEAD"),
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    path,
-                    "nothing is written through",
-                )
+                let builder = builder.header(ALLOW, "GET, HEAD");
+                refuse(builder, StatusCode::METHOD_NOT_ALLOWED, path, "nothing is written through")
             }
         };
         let mut response = sent.unwrap_or_default();
@@ -275,9 +268,8 @@ impl Site {
     fn find(&self, uri: &Uri) -> Result<Option<Found>> {
         let path = uri.path();
         if path == "/" {
-            return Ok(Some(Found::json(
-                format!("{{\"repository\":\"/{FILE}\",\"registry\":\"/v2/\"}}\n").into_bytes(),
-            )));
+            let places = format!("{{\"repository\":\"/{FILE}\",\"registry\":\"/v2/\"}}\n");
+            return Ok(Some(Found::json(places.into_bytes())));
         }
         if path == "/v2" || path == "/v2/" {
             return Ok(Some(Found::json(b"{}".to_vec())));
@@ -299,18 +291,13 @@ impl Site {
         let plain = !name.contains('/') && !name.starts_with('.');
         let Some((content_type, cache_control)) = repository::headers(name).filter(|_| plain) else { return Ok(None) };
         let bytes = files::read(&self.folder.join(name))?;
-        Ok(bytes.map(|bytes| Found {
-            content_type: content_type.into(),
-            cache_control,
-            digest: None,
-            filtered: false,
-            bytes,
-        }))
+        Ok(bytes.map(|bytes| Found::of(content_type, cache_control, bytes)))
     }
 }
 
 /// A part of what a layout folder holds, by the rest of its path.
 fn find_part(registry: &LayoutFolder, folder: &Path, name: &str, rest: &str, query: &str) -> Result<Option<Found>> {
+    const IMMUTABLE: &str = "public, max-age=31536000, immutable";
     let blob = |digest: &Digest| oci::find_blob(folder, digest);
     if rest == "tags/list" {
         let list = serde_json::json!({"name": name, "tags": registry.tags()?});
@@ -325,13 +312,8 @@ fn find_part(registry: &LayoutFolder, folder: &Path, name: &str, rest: &str, que
         return find_referrers(registry, subject, query);
     }
     let Some(Ok(digest)) = rest.strip_prefix("blobs/").map(str::parse::<Digest>) else { return Ok(None) };
-    Ok(blob(&digest)?.map(|bytes| Found {
-        content_type: "application/octet-stream".into(),
-        cache_control: "public, max-age=31536000, immutable",
-        digest: Some(digest),
-        filtered: false,
-        bytes,
-    }))
+    let found = blob(&digest)?.map(|bytes| Found::of("application/octet-stream", IMMUTABLE, bytes));
+    Ok(found.map(|found| Found { digest: Some(digest), ..found }))
 }
 
 /// Every digest has a list of what refers to it, if only an empty one (distribution specification 1.1, "Listing Referrers").
@@ -348,20 +330,18 @@ fn find_referrers(registry: &LayoutFolder, subject: &str, query: &str) -> Result
 }
 
 impl Found {
+    fn of(content_type: &str, cache_control: &'static str, bytes: Vec<u8>) -> Self {
+        Found { content_type: content_type.to_owned(), cache_control, digest: None, filtered: false, bytes }
+    }
+
     fn json(bytes: Vec<u8>) -> Self {
-        Found {
-            content_type: "application/json".into(),
-            cache_control: "no-store",
-            digest: None,
-            filtered: false,
-            bytes,
-        }
+        Found::of("application/json", "no-store", bytes)
     }
 
     /// A manifest is sent with the type that it says it is.
     fn manifest(digest: Digest, bytes: Vec<u8>) -> Self {
         let content_type = oci::media_type(&bytes).to_owned();
-        Found { content_type, cache_control: "no-cache", digest: Some(digest), filtered: false, bytes }
+        Found { digest: Some(digest), ..Found::of(&content_type, "no-cache", bytes) }
     }
 }
 

@@ -20,9 +20,7 @@ impl Directory {
     pub fn new(folder: PathBuf, lock: PathBuf) -> Self {
         Directory { folder, lock }
     }
-}
 
-impl Directory {
     /// Removes what writers that were killed left beside the files that they wrote. Nobody else writes meanwhile.
     fn sweep(&self) -> Result<()> {
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();

@@ -63,7 +63,8 @@ pub fn look(workspace: &Workspace, target: &Target, connector: Option<&Connector
         checked("git", Call::new("git").args(["--version"]).read()),
         checked(
             "sources",
-            Worktree::read(&Repository::at(&workspace.root))
+            Repository::at(&workspace.root)
+                .and_then(|git| Worktree::read(&git))
                 .map(|worktree| format!("revision {}", worktree.revision())),
         ),
         checked("cargo", tools::cargo().args(["--version"]).read()),

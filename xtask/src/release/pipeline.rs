@@ -46,7 +46,7 @@ impl Pipeline {
     pub fn open(root: &Path, options: &Options) -> Result<Self> {
         let workspace = Workspace::find(root)?;
         let target = workspace.target(&options.target)?;
-        let repository = Repository::at(&workspace.root);
+        let repository = Repository::at(&workspace.root)?;
         let worktree = Worktree::read(&repository)?;
         check_ignored(&worktree, &target)?;
         let chart = archive::manifest(&chart_files(&workspace, &worktree)?)?;

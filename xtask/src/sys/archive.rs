@@ -6,15 +6,15 @@ use flate2::{Compression, GzBuilder};
 use crate::error::{Context, Exit, Result};
 
 /// A tar archive that is being written to memory.
-pub struct Archive {
+pub struct Tarball {
     tar: tar::Builder<Vec<u8>>,
     time: u64,
 }
 
-impl Archive {
+impl Tarball {
     /// An empty archive whose entries all carry `time`, in seconds since 1970.
     pub fn new(time: i64) -> Self {
-        Archive { tar: tar::Builder::new(Vec::new()), time: u64::try_from(time).unwrap_or_default() }
+        Tarball { tar: tar::Builder::new(Vec::new()), time: u64::try_from(time).unwrap_or_default() }
     }
 
     /// Adds a folder; the path ends with `/`.

@@ -1,4 +1,4 @@
-//! The one door to child processes: argv only, never a shell string.
+//! The one door to child processes: argv only, never a shell string. `xshell::cmd!` reads like one, and makes argv when it is compiled.
 //!
 //! Short calls give their output; long ones are watched by people. Every call has a deadline: one that hangs (a remote that never answers
 //! git) would hold the folder's lock, on which later runs wait. Standard input is always empty. A failed call says what was run, ready
@@ -10,6 +10,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use duct::Expression;
 
 use crate::error::{Context, Error, Exit, Result};
 use crate::sys::failpoints::announce;
@@ -28,7 +30,7 @@ const TOO_LONG: &str = "did not finish in time and was ended";
 pub struct Call {
     program: OsString,
     arguments: Vec<OsString>,
-    environment: Vec<(String, Option<OsString>)>,
+    environment: Vec<(OsString, Option<OsString>)>,
     folder: Option<PathBuf>,
 }
 
@@ -59,7 +61,7 @@ impl Call {
     /// Sets a variable for the child.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
-        self.environment.push((name.to_owned(), Some(value.as_ref().to_owned())));
+        self.environment.push((name.into(), Some(value.as_ref().to_owned())));
         self
     }
 
@@ -72,7 +74,7 @@ impl Call {
     /// Hides a variable of ours from the child.
     #[must_use]
     pub fn env_remove(mut self, name: &str) -> Self {
-        self.environment.push((name.to_owned(), None));
+        self.environment.push((name.into(), None));
         self
     }
 
@@ -80,10 +82,9 @@ impl Call {
     #[must_use]
     pub fn env_retain(mut self, is_seen: impl Fn(&str) -> bool) -> Self {
         for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy();
             let is_set = self.environment.iter().any(|(known, _)| *known == name);
-            if !is_set && !is_seen(&name) {
-                self = self.env_remove(&name);
+            if !is_set && !is_seen(&name.to_string_lossy()) {
+                self.environment.push((name, None));
             }
         }
         self
@@ -123,10 +124,7 @@ impl Call {
     /// # Errors
     /// The program cannot be started.
     pub fn begin(&self) -> Result<Begun> {
-        announce("run", self);
-        let started = self.expression().stdout_capture().stderr_capture().start();
-        let handle = started.map_err(|error| self.not_started(&error))?;
-        Ok(Begun { handle, call: self.clone() })
+        self.launch(|call| call.stdout_capture().stderr_capture()).map(Begun)
     }
 
     /// Runs a long call that people watch: everything it prints goes to our standard error.
@@ -150,10 +148,8 @@ impl Call {
     /// # Errors
     /// As `watch`; it was stopped.
     pub fn watch_and_read(&self, limit: Duration, stop: &AtomicBool) -> Result<String> {
-        announce("run", self);
-        let handle = self.expression().stdout_capture().start().map_err(|error| self.not_started(&error))?;
-        let running = Running { handle, call: self.clone() };
-        running.end(limit, stop).map(|output| String::from_utf8_lossy(&output).into_owned())
+        let output = self.launch(Expression::stdout_capture)?.end(limit, stop)?;
+        Ok(String::from_utf8_lossy(&output).into_owned())
     }
 
     /// Runs a long call, and hands on each line that it prints as it comes; `stop` may end it at any time.
@@ -206,10 +202,7 @@ impl Call {
     /// # Errors
     /// The program cannot be started.
     pub fn start_silently(&self) -> Result<Running> {
-        announce("run", self);
-        let started = self.expression().stdout_null().stderr_capture().start();
-        let handle = started.map_err(|error| self.not_started(&error))?;
-        Ok(Running { handle, call: self.clone() })
+        self.launch(|call| call.stdout_null().stderr_capture())
     }
 
     /// Starts a long call, and goes on.
@@ -217,12 +210,17 @@ impl Call {
     /// # Errors
     /// The program cannot be started.
     pub fn start(&self) -> Result<Running> {
+        self.launch(Expression::stdout_to_stderr)
+    }
+
+    /// Starts the call with its output going where `streams` leads it.
+    fn launch(&self, streams: impl FnOnce(&Expression) -> Expression) -> Result<Running> {
         announce("run", self);
-        let handle = self.expression().stdout_to_stderr().start().map_err(|error| self.not_started(&error))?;
+        let handle = streams(&self.expression()).start().map_err(|error| self.not_started(&error))?;
         Ok(Running { handle, call: self.clone() })
     }
 
-    /// Puts the call in the place of this very process: terminal, signals and exit code are the child's. Returns only an error.
+    /// Replaces this process by the call: terminal, signals and exit code are the child's. Returns only on failure.
     #[expect(clippy::disallowed_methods, reason = "this is the door")]
     pub fn exec(&self) -> Error {
         use std::os::unix::process::CommandExt;
@@ -238,7 +236,7 @@ impl Call {
         self.not_started(&command.exec())
     }
 
-    fn expression(&self) -> duct::Expression {
+    fn expression(&self) -> Expression {
         let mut expression = duct::cmd(&self.program, &self.arguments).stdin_null().unchecked();
         if let Some(folder) = &self.folder {
             expression = expression.dir(folder);
@@ -276,11 +274,22 @@ impl Call {
     }
 }
 
-/// A short call that was started.
-pub struct Begun {
-    handle: duct::Handle,
-    call: Call,
+/// What `cmd!` says: the program, its arguments and variables, and the shell's folder.
+impl From<xshell::Cmd<'_>> for Call {
+    fn from(cmd: xshell::Cmd<'_>) -> Self {
+        let command = std::process::Command::from(cmd);
+        let variable = |(name, value): (&OsStr, Option<&OsStr>)| (name.to_owned(), value.map(OsStr::to_owned));
+        Call {
+            program: command.get_program().to_owned(),
+            arguments: command.get_args().map(OsStr::to_owned).collect(),
+            environment: command.get_envs().map(variable).collect(),
+            folder: command.get_current_dir().map(Path::to_owned),
+        }
+    }
 }
+
+/// A short call that was started.
+pub struct Begun(Running);
 
 impl Begun {
     /// Waits for its end, whatever its exit code.
@@ -292,12 +301,9 @@ impl Begun {
     }
 
     fn answer_within(self, limit: Duration) -> Result<Output> {
-        let finished = self.handle.wait_timeout(limit);
-        let finished = finished.context(Exit::Failure, || format!("cannot wait for `{}`", self.call))?;
-        let Some(output) = finished else {
-            self.handle.kill().ok();
-            return Err(self.call.failed(TOO_LONG, ""));
-        };
+        let Running { handle, call } = &self.0;
+        let finished = handle.wait_timeout(limit).context(Exit::Failure, || format!("cannot wait for `{call}`"))?;
+        let Some(output) = finished else { return Err(call.failed(TOO_LONG, "")) };
         Ok(Output {
             code: output.status.code(),
             stdout: output.stdout.clone(),
@@ -422,6 +428,18 @@ mod tests {
     fn a_call_is_shown_ready_to_paste() {
         let call = Call::new("git").args(["log", "-1", "it's here", ""]).env("TOKEN", "canary");
         assert_eq!(call.to_string(), r"git log -1 'it'\''s here' ''");
+    }
+
+    #[test]
+    fn a_command_of_a_shell_is_run_by_this_door_with_all_that_was_said() {
+        let shell = xshell::Shell::new().unwrap();
+        shell.change_dir("/");
+        shell.set_var("FROM_SHELL", "one");
+        let (script, words) = ("echo $PWD $FROM_SHELL $FROM_CMD ${HOME-none} $0 $1", ["it's here"]);
+        let cmd = xshell::cmd!(shell, "sh -c {script} zero {words...}").env("FROM_CMD", "two").env_remove("HOME");
+        let call = Call::from(cmd);
+        assert_eq!(call.read().unwrap(), "/ one two none zero it's here");
+        assert_eq!(call.to_string(), format!(r"sh -c '{script}' zero 'it'\''s here'"));
     }
 
     #[test]

@@ -196,12 +196,6 @@ impl Index {
         }
     }
 
-    /// The versions of a chart that were yanked.
-    pub fn yanked_versions(&self, chart: &str) -> Vec<String> {
-        let prefix = yanked_key(chart, "");
-        self.0.annotations.keys().filter_map(|key| key.strip_prefix(&prefix)).map(str::to_owned).collect()
-    }
-
     /// What Helms refuse the whole file for, and a release keeps nevertheless.
     pub fn complaints(&self) -> Complaints {
         index::complaints(&self.0)
