@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::{Builder, Scan};
 use crate::error::{Error, Exit, Result};
+use crate::image::agreement;
 use crate::image::buildx::{self, Buildx};
 use crate::image::compile::{self, Toolchains};
 use crate::image::dockerfile::Dockerfile;
@@ -164,9 +165,14 @@ impl Pipeline {
         })?;
         let platforms: Vec<Platform> = toolchains.found.keys().cloned().collect();
         let stamp = Stamp { labels: self.labels(toolchains, auditable())?, time: self.release.time };
+        let embedded = || embedded::assemble(&Dockerfile::parse(&dockerfile)?, &platforms, context, &stamp);
         let layout = match self.buildx()? {
-            None => embedded::assemble(&Dockerfile::parse(&dockerfile)?, &platforms, context, &stamp)?,
-            Some(buildx) => buildx::assemble(&dockerfile, &platforms, context, &stamp, &buildx)?,
+            None => embedded()?,
+            Some(buildx) => {
+                let made = buildx::assemble(&dockerfile, &platforms, context, &stamp, &buildx)?;
+                agreement::check(&made, &embedded()?)?;
+                made
+            }
         };
         layout.write(&self.work("image"))?;
         ui::status("Built", format_args!("image {} for {}", layout.digest, oci::platform_names(&platforms)));
