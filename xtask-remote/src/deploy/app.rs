@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use xtask::config::Remote;
 use xtask::error::{Context, Error, Exit, Result};
-use xtask::sys::children::{Call, Running};
+use xtask::sys::children::{Call, Running, is_secret};
 use xtask::sys::files;
 use xtask::sys::tools;
 use xtask::ui;
@@ -85,6 +85,8 @@ impl App {
         // As the CDK CLI runs it, without a second start of node and a question to AWS that nobody here needs answered.
         let call = Call::new(program).args(arguments).current_dir(&self.folder).env("CDK_OUTDIR", out);
         let call = self.said.iter().fold(call, |call, (name, value)| call.env(name, value));
+        // The app's packages are strangers' programs; what they make of its inputs needs no credentials.
+        let call = call.env_retain(|variable| !is_secret(variable));
         Ok(Synthesis { running: call.start_silently()?, out: out.to_owned() })
     }
 

@@ -2,15 +2,17 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use xtask::chart::store::Store;
 use xtask::config::{Target, Workspace};
 use xtask::error::Exit;
+use xtask::sys::http::Anonymous;
 use xtask_remote::public::Public;
 
-use crate::servers::{Answer, Asked, Dialect, Proxy, Way};
+use crate::servers::{Answer, Asked, Dialect, Proxy, Signpost, Way};
 use crate::support::{Demo, World, free_port, skipped};
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
@@ -368,6 +370,24 @@ fn h6_what_everybody_reads_is_what_was_published_and_a_failed_read_is_never_take
         assert_eq!(public.get("index.yaml").map_err(|error| error.exit), read, "{status}");
         assert_eq!(server.count("GET", "/index.yaml"), if status == 429 || status == 500 { 4 } else { 1 }, "{status}");
     }
+}
+
+#[test]
+fn x6_what_is_asked_for_over_tls_is_not_taken_from_where_a_redirect_leads_without_it() {
+    let answers = |_: &mut Asked| Way::Here(Answer::new(200, "text/plain", "of whoever sits in between"));
+    let plain = Proxy::with(free_port(), Dialect::Registry, answers, |_, answer| answer);
+    let signpost = Signpost::to(&format!("{}/index.yaml", plain.url()));
+    let authority = Certificate::from_pem(signpost.authority.as_bytes()).unwrap();
+    let tls = TlsConfig::builder()
+        .root_certs(RootCerts::new_with_certs(&[authority]))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let limit = Duration::from_secs(30);
+    let user = Anonymous::with_settings(limit, |settings| settings.tls_config(tls.build()));
+    let error = user.get(&format!("{}/index.yaml", signpost.url()), &[]).unwrap_err();
+    assert!(error.why.as_ref().is_some_and(|why| why.contains("https")), "{error}");
+    assert_eq!(plain.count("GET", "/index.yaml"), 0, "nobody was asked");
+    let answer = user.get_without_redirects(&signpost.url(), &[]).unwrap();
+    assert_eq!(answer.status, 302, "it is where it leads that is refused, and not who leads there");
 }
 
 #[test]

@@ -108,6 +108,9 @@ enum Stage {
         /// The image's digest; nothing is pushed where the layout holds another one
         #[arg(long)]
         digest: Option<Digest>,
+        /// The image that another machine made of the same commit; nothing is pushed where that is another
+        #[arg(long)]
+        rebuilt: Option<Digest>,
     },
     /// Point the version's tags at a pushed image
     Tag {
@@ -225,7 +228,11 @@ impl Stage {
                 let options = Options { waivers: waivers.waivers, ..step.options(session) };
                 print_json(json, &Pipeline::open(root, &options)?.scan(digest.as_ref())?)
             }
-            Stage::Push { step, digest } => print_json(json, &json!({"digest": bumped(step)?.push(digest.as_ref())?})),
+            Stage::Push { step, digest, rebuilt } => {
+                let options = Options { rebuilt, ..step.options(session) };
+                let pipeline = Pipeline::open(root, &options)?.bump()?;
+                print_json(json, &json!({"digest": pipeline.push(digest.as_ref())?}))
+            }
             Stage::Tag { step, digest } => {
                 let pipeline = bumped(step)?;
                 let built = || Ok(Layout::read(&root.join("target/xtask/image"))?.digest);

@@ -1,5 +1,6 @@
 //! The container image: compiled, assembled, and scanned.
 
+pub mod agreement;
 pub mod buildx;
 pub mod compile;
 pub mod dockerfile;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::{Builder, Scan};
 use crate::error::{Error, Exit, Result};
+use crate::image::agreement;
 use crate::image::buildx::{self, Buildx};
 use crate::image::compile::{self, Toolchains};
 use crate::image::dockerfile::Dockerfile;
@@ -65,9 +66,11 @@ impl Pipeline {
     /// Stores the blobs of the layout that `build` made: exactly the bytes that have a verdict.
     ///
     /// # Errors
-    /// There is no layout, no verdict for its digest, or it is of another release, or another than the one that is `wanted`.
+    /// There is no layout, no verdict for its digest, or it is of another release, or another than the one that is `wanted`; or a second
+    /// build made another.
     pub fn push(&self, wanted: Option<&Digest>) -> Result<Digest> {
         let layout = self.built(wanted)?;
+        check_rebuilt(&layout.digest, self.options.rebuilt.as_ref())?;
         self.push_layout(&layout)?;
         Ok(layout.digest)
     }
@@ -164,9 +167,14 @@ impl Pipeline {
         })?;
         let platforms: Vec<Platform> = toolchains.found.keys().cloned().collect();
         let stamp = Stamp { labels: self.labels(toolchains, auditable())?, time: self.release.time };
+        let embedded = || embedded::assemble(&Dockerfile::parse(&dockerfile)?, &platforms, context, &stamp);
         let layout = match self.buildx()? {
-            None => embedded::assemble(&Dockerfile::parse(&dockerfile)?, &platforms, context, &stamp)?,
-            Some(buildx) => buildx::assemble(&dockerfile, &platforms, context, &stamp, &buildx)?,
+            None => embedded()?,
+            Some(buildx) => {
+                let made = buildx::assemble(&dockerfile, &platforms, context, &stamp, &buildx)?;
+                agreement::check(&made, &embedded()?)?;
+                made
+            }
         };
         layout.write(&self.work("image"))?;
         ui::status("Built", format_args!("image {} for {}", layout.digest, oci::platform_names(&platforms)));
@@ -283,5 +291,16 @@ impl Pipeline {
 
     fn verdict_file(&self, digest: &Digest) -> PathBuf {
         self.work("verdicts").join(format!("{}.json", digest.hex()))
+    }
+}
+
+/// Refuses an image that a second build, where there was one, did not make as well: one of the two machines does what nobody asked it for.
+fn check_rebuilt(built: &Digest, rebuilt: Option<&Digest>) -> Result<()> {
+    match rebuilt.filter(|rebuilt| *rebuilt != built) {
+        None => Ok(()),
+        Some(rebuilt) => Err(Error::new(Exit::Conflict, "two builds of one commit made two images")
+            .because(format!("built:       {built}\nbuilt again: {rebuilt}"))
+            .remedy("run both builds again: where only their compilers or packages differed, they agree then")
+            .remedy("where they do not, one machine does something else: compare the two images, and publish neither")),
     }
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use semver::Version;
 
 use crate::connector::Connector;
+use crate::oci::Digest;
 
 pub mod apply;
 pub mod bump;
@@ -46,6 +47,8 @@ pub struct Options {
     pub push: bool,
     /// Read what is published as everybody can, without credentials.
     pub public: bool,
+    /// The image that another machine made of the same commit, where one did.
+    pub rebuilt: Option<Digest>,
     /// The builder instance that buildx is told to use.
     pub builder: Option<String>,
     /// The file of waivers [default: the one in the workspace root].

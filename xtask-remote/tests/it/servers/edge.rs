@@ -421,6 +421,31 @@ pub(super) fn decoded(path: &str) -> String {
 }
 
 /// An authority of this edge alone, and what it vouches for.
+/// A server over TLS that leads everybody elsewhere.
+pub struct Signpost {
+    port: u16,
+    /// The private authority that it is trusted by.
+    pub authority: String,
+    _front: Front,
+}
+
+impl Signpost {
+    pub fn to(url: &str) -> Self {
+        let (port, certificates, url) = (free_port(), Certificates::new(), url.to_owned());
+        let handler = handler(move |_| {
+            let answer = Answer::new(302, "text/plain", "elsewhere").with("location", &url);
+            async { Outcome::Answer(answer) }
+        });
+        let sites = loopback(port).into_iter().map(|address| (address, Arc::clone(&handler))).collect();
+        let _front = Front::start(sites, Some(certificates.server.into()));
+        Signpost { port, authority: certificates.authority, _front }
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+}
+
 struct Certificates {
     authority: String,
     server: Arc<rustls::ServerConfig>,

@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use tempfile::TempDir;
 
 use super::glob::{below, matches};
+use crate::support::copy_tree;
 
 /// What no artifact's name and no file's path may hold; names may hold neither slash.
 const FORBIDDEN: [char; 9] = ['"', ':', '<', '>', '|', '*', '?', '\r', '\n'];
@@ -66,6 +67,18 @@ impl Artifacts {
         Ok(vec![("artifact-id".into(), number.to_string())])
     }
 
+    /// The same in another place: what is done to these is not done to those.
+    pub fn another(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        copy_tree(self.folder.path(), folder.path());
+        Artifacts { folder, numbers: Mutex::new(self.numbers.lock().unwrap().clone()) }
+    }
+
+    /// The files of the artifact with a number.
+    pub fn folder(&self, number: &str) -> PathBuf {
+        self.folder.path().join(self.numbered(number).unwrap())
+    }
+
     /// Gives them to another job.
     pub fn download(&self, workspace: &Path, with: &BTreeMap<String, String>) -> Result<(), String> {
         let known = ["artifact-ids", "name", "path"];
@@ -91,15 +104,6 @@ impl Artifacts {
 }
 
 impl Artifacts {
-    /// Somebody puts something else where an artifact of that name is.
-    pub fn take(&self, name: &str) {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("index.json"), "{}").unwrap();
-        let with = [("name", name), ("path", "index.json"), ("overwrite", "true")];
-        let with = with.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        self.upload(folder.path(), &with).unwrap();
-    }
-
     /// The name of the artifact with a number; only the newest of a name is there.
     fn numbered(&self, text: &str) -> Result<String, String> {
         assert!(!text.contains(','), "the tests know one artifact a download");

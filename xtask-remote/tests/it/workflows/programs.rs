@@ -92,6 +92,9 @@ case "$1 $2" in
     case $3 in stable|1.[1-9][0-9]|1.[1-9][0-9].[0-9]) echo "$3" >>'@HAS@'; exit 0;; esac
     fail "invalid toolchain name: '$3'";;
 'target add'|'component add') what=$1; shift 2;;
+"default $2")
+    [ $# = 2 ] && grep --quiet --line-regexp --fixed-strings -e "$2" '@HAS@' 2>/dev/null || fail "toolchain '$2' is not installed"
+    exit 0;;
 *) fail "the tests do not know rustup $*";;
 esac
 wanted=
@@ -134,6 +137,8 @@ fn cargo(home: &Path, tools: &Tools, ci_ends_with: i32) -> String {
     let auditable = tool("cargo-auditable").unwrap();
     format!(
         "case \"$*\" in\n'xtask ci'*) ;;\n'xtask '*) shift; exec '{xtask}' \"$@\";;\n\
+         'build --locked --package xtask-remote')\n\
+         mkdir -p target/debug; printf '#!/bin/sh\\nexec \"{xtask}\" \"$@\"\\n' >target/debug/xtask-remote; exit;;\n\
          'install cargo-auditable --locked --version {}') exec ln -s '{}' '{}';;\n\
          install*) echo \"error: the tests have no crate for: cargo $*\" >&2; exit 101;;\n*) exec '{cargo}' \"$@\";;\nesac\n{checks}",
         auditables_version(),
@@ -178,12 +183,28 @@ fn parts() -> String {
     format!("|{}|", names.join("|"))
 }
 
-/// GitHub's own program, which is on every machine of GitHub's: of it, what asks the API and picks something from the answer.
+/// GitHub's own program, which is on every machine of GitHub's: of it, what asks the API and picks something from the answer, and what
+/// posts fields to it.
 const GH: &str = r#"
-[ "$1 $2" = 'api --paginate' ] && [ "$4" = --jq ] && [ $# = 5 ] || { echo "the tests do not know gh $*" >&2; exit 1; }
+[ "$1" = api ] || { echo "the tests do not know gh $*" >&2; exit 1; }
 [ -n "$GH_TOKEN" ] || { echo 'gh: To use GitHub CLI in a GitHub Actions workflow, set the GH_TOKEN environment variable.' >&2; exit 4; }
-answer=$(curl --fail --silent --show-error --header "authorization: Bearer $GH_TOKEN" "$GITHUB_API_URL/$3") || exit 1
-echo "$answer" | jq --raw-output "$5"
+shift
+path= jq=. fields={} posts=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --paginate) ;;
+    --silent) jq=empty;;
+    --jq) jq=$2; shift;;
+    --raw-field) fields=$(echo "$fields" | jq --arg name "${2%%=*}" --arg value "${2#*=}" '.[$name] = $value'); posts=1; shift;;
+    -*) echo "unknown flag: $1" >&2; exit 1;;
+    *) path=$1;;
+    esac
+    shift
+done
+set -- --fail --silent --show-error --header "authorization: Bearer $GH_TOKEN"
+[ -z "$posts" ] || set -- "$@" --data "$fields"
+answer=$(curl "$@" "$GITHUB_API_URL/$path") || exit 1
+echo "$answer" | jq --raw-output "$jq"
 "#;
 
 /// The version that the test tools have, and the only one that can be had.

@@ -51,6 +51,11 @@ struct Known {
     /// Whether the workflow's token may read checks, and whether it was needed for that.
     may_read_checks: bool,
     read_checks: bool,
+    /// The same for writing issues.
+    may_write_issues: bool,
+    wrote_issues: bool,
+    /// Open issues, with the comments on each.
+    issues: Vec<(Value, Vec<String>)>,
 }
 
 impl GitHub {
@@ -64,6 +69,21 @@ impl GitHub {
     /// Somebody publishes a release of a tag, with or without the tick.
     pub fn publish(&self, tag: &str, prerelease: bool) {
         self.known.lock().unwrap().releases.insert(tag.into(), prerelease);
+    }
+
+    /// Somebody opens an issue.
+    pub fn open_issue(&self, title: &str, who: &str) {
+        let mut known = self.known.lock().unwrap();
+        let issue = json!({"number": known.issues.len() + 1, "title": title, "user": {"login": who}});
+        known.issues.push((issue, Vec::new()));
+    }
+
+    /// The titles and texts of all issues, each with the comments on it.
+    pub fn issues(&self) -> Vec<(String, String, Vec<String>)> {
+        let text = |issue: &Value, name: &str| issue[name].as_str().unwrap_or_default().to_owned();
+        let known = self.known.lock().unwrap();
+        let shown = known.issues.iter().map(|(issue, said)| (text(issue, "title"), text(issue, "body"), said.clone()));
+        shown.collect()
     }
 
     /// A job of that name ended well.
@@ -90,7 +110,36 @@ impl Known {
             let run = |name: &String| json!({"name": name, "conclusion": "success", "app": {"slug": "github-actions"}, "html_url": "https://run"});
             return json(200, &json!({"check_runs": self.checks.iter().map(run).collect::<Vec<_>>()}));
         }
+        if path.starts_with("issues") {
+            return self.answer_of_issues(asked, path);
+        }
         json(404, &json!({"message": "Not Found"}))
+    }
+
+    fn answer_of_issues(&mut self, asked: &Asked, path: &str) -> Answer {
+        let json = |status: u16, value: &Value| Answer::new(status, "application/json", value.to_string());
+        if !self.may_write_issues || asked.header("authorization") != Some(&format!("Bearer {TOKEN}")) {
+            return json(403, &json!({"message": "Resource not accessible by integration"}));
+        }
+        self.wrote_issues = true;
+        let said: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
+        let number = path.strip_prefix("issues/").and_then(|rest| rest.strip_suffix("/comments"));
+        match (asked.method.as_str(), number.map(str::parse::<usize>)) {
+            ("GET", None) => json(200, &self.issues.iter().map(|(issue, _)| issue.clone()).collect()),
+            ("POST", None) => {
+                let issue = json!({
+                    "number": self.issues.len() + 1, "title": said["title"], "body": said["body"],
+                    "user": {"login": "github-actions[bot]"},
+                });
+                self.issues.push((issue.clone(), Vec::new()));
+                json(201, &issue)
+            }
+            ("POST", Some(Ok(number))) if (1..=self.issues.len()).contains(&number) => {
+                self.issues[number - 1].1.push(said["body"].as_str().unwrap().to_owned());
+                json(201, &said)
+            }
+            _ => json(404, &json!({"message": "Not Found"})),
+        }
     }
 }
 
@@ -183,11 +232,10 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Asserts that every job of a workflow, and of those that it calls, ended well.
+    /// Asserts that every job of a workflow, and of those that it calls, ended well, and that those were skipped that are for failures.
     #[track_caller]
     pub fn well(&self, workflow: &str) -> &Self {
-        let expected = all_jobs(workflow).into_iter().map(|job| (job, Ended::Well)).collect::<BTreeMap<_, _>>();
-        assert_eq!(self.jobs, expected);
+        assert_eq!(self.jobs, all_well(workflow));
         self
     }
 
@@ -224,14 +272,16 @@ impl Outcome {
     }
 }
 
-/// The jobs of a workflow by their ids, those of a called one after the caller's and a slash.
-fn all_jobs(workflow: &str) -> Vec<String> {
+/// The jobs of a workflow by their ids, those of a called one after the caller's and a slash, as they end where nothing fails.
+fn all_well(workflow: &str) -> BTreeMap<String, Ended> {
     let workflow = Workflow::read(workflow);
     let jobs = workflow.jobs().flat_map(|(id, job)| {
         let called = job["uses"].as_str().map(|called| called.trim_start_matches("./.github/workflows/").to_owned());
+        let is_for_failures = job["if"].as_str().is_some_and(|condition| condition.contains("failure()"));
+        let ended = if is_for_failures { Ended::Skipped } else { Ended::Well };
         called.map_or_else(
-            || combinations(job).iter().map(|combination| titled(id, combination)).collect::<Vec<_>>(),
-            |called| all_jobs(&called).into_iter().map(|inner| format!("{id}/{inner}")).collect(),
+            || combinations(job).iter().map(|it| (titled(id, it), ended.clone())).collect::<Vec<_>>(),
+            |called| all_well(&called).into_iter().map(|(inner, ended)| (format!("{id}/{inner}"), ended)).collect(),
         )
     });
     jobs.collect()
@@ -317,8 +367,10 @@ pub struct Runner<'w> {
     pub summary: Mutex<String>,
     /// What was asked of AWS, and by which jobs.
     pub used: Mutex<Used>,
-    /// The name of an artifact that somebody takes as soon as the image is built.
-    pub swaps: Option<&'static str>,
+    /// The job before which runs end, and what it would be told.
+    pause: Mutex<Option<(&'static str, Names)>>,
+    /// Programs that somebody put before all others.
+    evil: Mutex<Option<PathBuf>>,
     /// What `cargo xtask ci` ends with, where it is not run.
     pub ci_ends_with: i32,
     times: Mutex<BTreeMap<String, Duration>>,
@@ -422,7 +474,8 @@ impl<'w> Runner<'w> {
             told: Mutex::default(),
             summary: Mutex::default(),
             used: Mutex::default(),
-            swaps: None,
+            pause: Mutex::default(),
+            evil: Mutex::default(),
             ci_ends_with: 0,
             times: Mutex::default(),
         }
@@ -440,6 +493,20 @@ impl<'w> Runner<'w> {
 
     /// Runs a workflow to its end. It asks nothing of AWS that the guide does not list.
     pub fn run(&self, workflow: &str, event: &Event) -> Outcome {
+        self.run_with(workflow, event, &Artifacts::new())
+    }
+
+    /// Runs a workflow to the beginning of one of its own jobs.
+    pub fn pause_before(&'w self, job: &'static str, workflow: &str, event: &Event) -> Paused<'w> {
+        let artifacts = Artifacts::new();
+        *self.pause.lock().unwrap() = Some((job, Names::default()));
+        let outcome = self.run_with(workflow, event, &artifacts);
+        assert!(outcome.is_well(), "{:?}", outcome.jobs);
+        let names = self.pause.lock().unwrap().take().unwrap().1;
+        Paused { runner: self, workflow: Workflow::read(workflow), job, event: event.clone(), names, artifacts }
+    }
+
+    fn run_with(&self, workflow: &str, event: &Event, artifacts: &Artifacts) -> Outcome {
         let mut names = Names::default();
         let inputs = event.inputs.iter().map(|(name, value)| (format!("inputs.{name}"), value.as_str()));
         let declared = Workflow::read(workflow).value["on"]["workflow_dispatch"]["inputs"].clone();
@@ -451,7 +518,7 @@ impl<'w> Runner<'w> {
             names.set("secrets.AWS_ACCOUNT_ID", &aws.account);
         }
         self.site.settings.iter().for_each(|(name, value)| names.set(name, value));
-        let outcome = self.run_workflow(workflow, event, names, None, &Artifacts::new());
+        let outcome = self.run_workflow(workflow, event, names, None, artifacts);
         if let Some(aws) = &self.site.aws {
             self.used.lock().unwrap().assert_listed(aws.role);
         }
@@ -477,8 +544,11 @@ impl<'w> Runner<'w> {
         }
         let mut outcome = Outcome::default();
         for (id, job) in workflow.jobs() {
+            for needed in needs(job) {
+                names.set(&format!("needs.{needed}.result"), outcome.result(needed));
+            }
             let wanted = is_wanted(&job["if"], &BeforeJob { names: &names, outcome: &outcome, needs: needs(job) });
-            if !wanted {
+            if !wanted || self.pauses_before(id, &names) {
                 outcome.jobs.insert(id.into(), Ended::Skipped);
                 continue;
             }
@@ -515,7 +585,52 @@ impl<'w> Runner<'w> {
     }
 }
 
+/// A run that stands before one of its jobs. It can be gone on with again and again, each time from there.
+pub struct Paused<'r> {
+    runner: &'r Runner<'r>,
+    workflow: Workflow,
+    job: &'static str,
+    event: Event,
+    names: Names,
+    artifacts: Artifacts,
+}
+
+impl Paused<'_> {
+    /// Runs the job after something was done to what it is told, and to what was handed on.
+    pub fn go_on(&self, meanwhile: impl FnOnce(&mut Names, &Artifacts)) -> Ended {
+        let (mut names, artifacts) = (self.names.clone(), self.artifacts.another());
+        meanwhile(&mut names, &artifacts);
+        self.run(self.job, &names, &artifacts).0
+    }
+
+    /// Runs a job before it once more, on a machine that has somebody's programs before all others; its outputs, too.
+    pub fn again(&self, job: &str, evil: &Path) -> (Ended, BTreeMap<String, String>) {
+        *self.runner.evil.lock().unwrap() = Some(evil.into());
+        let done = self.run(job, &self.names, &self.artifacts.another());
+        *self.runner.evil.lock().unwrap() = None;
+        done
+    }
+
+    /// The folder of the artifact whose number is an output of a job before it.
+    pub fn handed_on(&self, job: &str, output: &str) -> PathBuf {
+        self.artifacts.folder(&self.names.get(&format!("needs.{job}.outputs.{output}")).text())
+    }
+
+    fn run(&self, id: &str, names: &Names, artifacts: &Artifacts) -> (Ended, BTreeMap<String, String>) {
+        let (job, mut outcome) = (&self.workflow.value["jobs"][id], Outcome::default());
+        let outputs = self.runner.run_job(&self.workflow, id, job, &self.event, names, artifacts, &mut outcome);
+        (outcome.jobs.remove(id).unwrap(), outputs)
+    }
+}
+
 impl Runner<'_> {
+    fn pauses_before(&self, id: &str, names: &Names) -> bool {
+        let mut pause = self.pause.lock().unwrap();
+        let Some((_, kept)) = pause.as_mut().filter(|(job, _)| *job == id) else { return false };
+        *kept = names.clone();
+        true
+    }
+
     /// Runs a job on a machine of its own, or on one for each combination of its matrix; its outputs.
     #[expect(clippy::too_many_arguments, reason = "all that a job is told")]
     fn run_job(
@@ -540,9 +655,6 @@ impl Runner<'_> {
             };
             outcome.jobs.insert(title, ended);
             outputs = render_all(&job["outputs"], &machine);
-            if let Some(name) = self.swaps.filter(|_| id == "build") {
-                artifacts.take(name);
-            }
         }
         outputs
     }
@@ -890,7 +1002,9 @@ impl<'r> Machine<'r> {
         };
         let own = render_all(&step["env"], self);
         command.arg(&script).current_dir(self.work().join(folder.unwrap_or_default())).env_clear();
-        command.env("PATH", std::env::join_paths(&self.path).unwrap()).env("HOME", self.home.path());
+        let evil = self.runner.evil.lock().unwrap().clone();
+        let path = std::env::join_paths(evil.iter().chain(&self.path)).unwrap();
+        command.env("PATH", path).env("HOME", self.home.path());
         command.envs(network()).envs(self.machines()).envs(&self.environment).envs(&own);
         if let Some(whole) = self.runner.site.whole {
             // The registry knows what each job's token is good for.
@@ -904,11 +1018,15 @@ impl<'r> Machine<'r> {
         if own.get("GITHUB_TOKEN").is_some_and(|token| token == TOKEN) {
             self.has_right("packages", "read");
         }
-        self.runner.github.known.lock().unwrap().may_read_checks = self.job["permissions"]["checks"].is_string();
+        let github = || self.runner.github.known.lock().unwrap();
+        github().may_read_checks = self.job["permissions"]["checks"].is_string();
+        github().may_write_issues = self.job["permissions"]["issues"] == "write";
         let run = Run::of(command);
-        if std::mem::take(&mut self.runner.github.known.lock().unwrap().read_checks) {
-            self.rights.insert("checks");
-        }
+        let used = {
+            let mut github = github();
+            [("checks", std::mem::take(&mut github.read_checks)), ("issues", std::mem::take(&mut github.wrote_issues))]
+        };
+        self.rights.extend(used.iter().filter(|(_, used)| *used).map(|(right, _)| right));
         let said = format!("{}{}", run.stdout, run.stderr);
         assert!(!said.contains(TOKEN), "the token is shown:\n{said}");
         let times = std::fs::read_to_string(times).unwrap_or_default();
@@ -940,6 +1058,8 @@ impl<'r> Machine<'r> {
             ("GITHUB_REPOSITORY", REPOSITORY.into()),
             ("GITHUB_STEP_SUMMARY", file("summary.md")),
             ("GITHUB_REPOSITORY_ID", REPOSITORY_ID.into()),
+            ("GITHUB_RUN_ID", "77".into()),
+            ("GITHUB_SERVER_URL", "https://github.com".into()),
             ("GITHUB_WORKSPACE", file("work")),
             ("RUNNER_OS", self.os()),
             ("RUNNER_TEMP", file("temp")),
