@@ -22,7 +22,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 use xtask::config::Remote;
-use xtask::error::{Error, Exit, Result};
+use xtask::error::{Error, Exit, Result, reasons};
 use xtask::sys::http;
 
 /// How often the SDK tries what was throttled, cut off, or failed on the server's side.
@@ -314,11 +314,6 @@ impl fmt::Display for Cause {
             Cause::Other(reason) => out.write_str(reason),
         }
     }
-}
-
-/// What an error says, and what its sources say, from the outermost to the one that knows why.
-fn reasons(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 
 use xtask::config::Target;
-use xtask::error::{Context, Error, Exit, Result};
+use xtask::error::{Context, Error, Exit, Result, reasons};
 use xtask::oci::artifact::{self, Artifact};
 use xtask::oci::referrers::{self, Lists};
 use xtask::oci::registry::{Attached, Registry};
@@ -316,7 +316,8 @@ impl HttpRegistry {
                 .because(format!("{}/v2/ is answered with {status}: the registry is out of order", self.url))
                 .remedy("retry the command when it is back: nothing was lost, and nothing is done twice");
         }
-        let failed = Error::new(if denied { Exit::Environment } else { Exit::Repository }, what).because(chain(error));
+        let failed = Error::new(if denied { Exit::Environment } else { Exit::Repository }, what)
+            .because(reasons(error).join(": "));
         if !denied {
             return failed.remedy("retry the command: nothing was lost, and nothing is done twice");
         }
@@ -648,17 +649,6 @@ fn is_passing(error: &OciDistributionError) -> bool {
                 || has_code(error, |code| matches!(code, OciErrorCode::Toomanyrequests | OciErrorCode::DigestInvalid))
         }
     }
-}
-
-/// An error with all its reasons: a client's own sentence rarely says what the network did.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

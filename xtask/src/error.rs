@@ -163,3 +163,8 @@ impl<T, E: fmt::Display> Context<T> for Result<T, E> {
         self.map_err(|error| Error::new(exit, what()).because(error))
     }
 }
+
+/// What an error says, and what its sources say, from the outermost to the one that knows why.
+pub fn reasons(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+}

@@ -228,14 +228,12 @@ fn binary(workspace: &Workspace, target_folder: &Path, triple: &str) -> Result<V
 
 /// Settings of the caller's shell that would make another binary than anybody else's.
 fn changes_the_binary(variable: &str) -> bool {
-    let exact =
-        ["RUSTFLAGS", "RUSTC_BOOTSTRAP", "CFLAGS", "CPPFLAGS", "LDFLAGS", "CARGO_INCREMENTAL", "CARGO_MANIFEST_DIR"];
+    let exact = ["RUSTFLAGS", "RUSTC_BOOTSTRAP", "CFLAGS", "CPPFLAGS", "LDFLAGS", "CARGO_INCREMENTAL"];
     // How fast cargo builds is the user's own affair.
     let harmless = ["CARGO_BUILD_JOBS", "CARGO_BUILD_RUSTC_WRAPPER"];
     exact.contains(&variable)
         || (variable.starts_with("CARGO_BUILD_") && !harmless.contains(&variable))
         || variable.starts_with("CARGO_PROFILE_")
-        || variable.starts_with("CARGO_PKG_")
         || variable.starts_with("LIBSQLITE3_")
         || variable.starts_with("SQLITE_MAX_")
         || (variable.starts_with("CARGO_TARGET_") && variable.ends_with("_RUSTFLAGS"))
