@@ -452,6 +452,22 @@ impl Registry for HttpRegistry {
         }
     }
 
+    fn untag(&self, tag: &str) -> Result<bool> {
+        if self.resolve(tag)?.is_none() {
+            return Ok(true);
+        }
+        let (reference, credentials) = (self.tagged(tag), self.credentials()?);
+        let what = || format!("cannot remove the tag {reference}");
+        let token = self.runtime.block_on(self.client.auth(&reference, credentials, RegistryOperation::Push));
+        let token = token.map_err(|error| self.explain(&what(), &error))?;
+        let authorization = authorization(token, credentials);
+        let headers: Vec<_> = authorization.iter().map(|value| ("authorization", value.as_str())).collect();
+        announce("untag", &reference);
+        // What is removed is named by a tag: by its digest, other tags and what refers to it would go, too.
+        let answer = self.user.delete(&format!("{}/v2/{}/manifests/{tag}", self.url, self.path), &headers)?;
+        Ok(matches!(answer.status, 200 | 202 | 204 | 404))
+    }
+
     fn tag(&self, tags: &[(String, Digest)]) -> Result<()> {
         for (tag, digest) in tags {
             if self.resolve(tag)?.as_ref() != Some(digest) {
@@ -465,7 +481,7 @@ impl Registry for HttpRegistry {
 
 impl HttpRegistry {
     fn store(&self, artifact: &Artifact) -> Result<()> {
-        for (digest, bytes) in &artifact.blobs {
+        for (digest, bytes) in artifact.parts() {
             // No two signatures are alike, and no two bundles: only what all artifacts share may be there.
             if artifact.subject.is_none() || bytes == artifact::NOTHING {
                 self.push_blob(digest, bytes)?;

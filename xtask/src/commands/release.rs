@@ -109,7 +109,19 @@ enum Stage {
         #[arg(long)]
         digest: Option<Digest>,
     },
-    /// Point the version's tags at a pushed image
+    /// Sign that image and its chart, and attach what is said of them; it must be pushed
+    Sign {
+        /// The version, and where to
+        #[command(flatten)]
+        step: StepArgs,
+        /// The image that it must be; nothing is signed where the layout at hand is another
+        #[arg(long)]
+        digest: Option<Digest>,
+        /// The digest that a second build gave, on another machine; nothing is signed where it is another
+        #[arg(long, value_name = "DIGEST")]
+        second: Option<Digest>,
+    },
+    /// Point the version's tags at a pushed image that is signed
     Tag {
         /// The version, and where to
         #[command(flatten)]
@@ -195,6 +207,7 @@ impl Stage {
             | Stage::Build { step, .. }
             | Stage::Scan { step, .. }
             | Stage::Push { step, .. }
+            | Stage::Sign { step, .. }
             | Stage::Tag { step, .. }
             | Stage::Chart { step, .. }
             | Stage::Promote(step) => &step.to,
@@ -226,6 +239,7 @@ impl Stage {
                 print_json(json, &Pipeline::open(root, &options)?.scan(digest.as_ref())?)
             }
             Stage::Push { step, digest } => print_json(json, &json!({"digest": bumped(step)?.push(digest.as_ref())?})),
+            Stage::Sign { step, digest, second } => told(bumped(step)?.sign(digest.as_ref(), second.as_ref())?, json),
             Stage::Tag { step, digest } => {
                 let pipeline = bumped(step)?;
                 let built = || Ok(Layout::read(&root.join("target/xtask/image"))?.digest);

@@ -11,6 +11,8 @@ use semver::Version;
 use crate::connector::Connector;
 
 pub mod apply;
+pub mod attestations;
+pub mod bills;
 pub mod bump;
 pub mod decision;
 pub mod destination;

@@ -28,7 +28,11 @@ impl Pipeline {
             (Err(error), _) | (_, Err(error)) => Err(error.clone()),
         };
         let shown = listing.as_ref().map_err(Clone::clone).and_then(|listing| self.shown(listing));
-        World { commit: self.standing(), scanned: self.scanned(&images), images, listing, tags, shown }
+        let unsaid = match self.image_plan(&images) {
+            ImagePlan::Adopt(facts) => self.unsaid(&facts),
+            _ => Ok(Vec::new()),
+        };
+        World { commit: self.standing(), scanned: self.scanned(&images), images, listing, tags, shown, unsaid }
     }
 
     /// Asks for what decides which image is the release's, and for nothing else.
@@ -43,7 +47,13 @@ impl Pipeline {
 
     fn images_and(&self, archive: Result<Option<Archive>>) -> Images {
         let tagged = self.destination.tagged(&self.release.version);
-        Images { archive, tagged: if self.options.public { seen(tagged) } else { tagged } }
+        let tagged = if self.options.public { seen(tagged) } else { tagged };
+        let named = archive.as_ref().ok().and_then(|archive| archive.as_ref()?.image.as_ref());
+        let candidates: BTreeSet<&Digest> =
+            named.into_iter().chain(tagged.as_ref().ok().and_then(Option::as_ref)).map(|facts| &facts.digest).collect();
+        let candidates = candidates.into_iter().filter(|_| self.is_signed());
+        let attested = candidates.map(|digest| (digest.clone(), self.attested(digest))).collect();
+        Images { archive, tagged, attested }
     }
 
     fn scanned(&self, images: &Images) -> BTreeSet<Digest> {

@@ -35,6 +35,7 @@ impl Pipeline {
     /// see it in time.
     pub fn publish_only(&self, digest: &Digest) -> Result<bool> {
         let image = self.destination.facts(digest)?;
+        self.check_signed(digest)?;
         let put = match self.put(&image)? {
             Put::Met(other) => {
                 return Err(Error::new(Exit::Conflict, "the chart is published for another image")

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::client::Reply;
 use super::cloudformation::CloudFormation;
+use super::production::signing;
 use super::rights::{self, Need};
 use super::{CloudFront, Dialect, Edge, Moto, Proxy, Registry, Versitygw};
 use crate::support::{Demo, Run, copy_tree, git, script, tool};
@@ -67,8 +68,9 @@ impl Account {
         let table = format!(
             "\n[workspace.metadata.release.targets.production]\nimage = \"localhost:9/team/demo\"\nrepository = \"{}\"\n\
              stack = \"{STACK}\"\nregion = \"us-east-1\"\nbuilder = \"embedded\"\nscan = \"if-installed\"\n\
-             plain-http-registry = true\nendpoints = {{ s3 = \"{}\", cloudfront = \"{}\", cloudformation = \"{}\" }}\n",
+             plain-http-registry = true\n{}endpoints = {{ s3 = \"{}\", cloudfront = \"{}\", cloudformation = \"{}\" }}\n",
             self.edge.url(),
+            signing(self.home.path()),
             self.s3.url(),
             self.cloudfront.proxy.url(),
             self.cloudformation.proxy.url(),
