@@ -429,9 +429,11 @@ impl Target {
         Target { image: format!("{host}/{}/{chart}", self.charts_path()), ..self.clone() }
     }
 
-    /// Whether a version is signed there; nothing is asked of those that were published before anything was.
+    /// Whether a version is signed there. A rehearsal has a key of its own; a place beyond this machine signs where it names whom it
+    /// accepts. Nothing is asked of versions that were published before anything was signed.
     pub fn signs(&self, version: &Version) -> bool {
-        self.signed_since.as_ref().is_none_or(|first| version >= first)
+        let has_signers = !self.is_remote() || !self.signers.is_empty();
+        has_signers && self.signed_since.as_ref().is_none_or(|first| version >= first)
     }
 
     /// Whether it is beyond this machine: what is published there never changes.

@@ -343,7 +343,7 @@ fn x1_the_stretches_one_after_the_other_are_the_whole_road() {
         say(early).fails(5, "is not signed as the image of 1.1.0");
     }
     say(&["sign", "minor", "--second", &before_digest]).fails(5, "the second build gave another image");
-    say(&["sign", "minor", "--second", &digest]).ok();
+    say(&["sign", "minor"]).ok();
     say(&["chart", "minor", "--digest", &digest]).fails(8, "cannot be pulled");
     say(&["tag", "minor"]).ok();
     assert_eq!(parts.versions(), ["1.0.0"], "the image is out before the chart");

@@ -146,7 +146,9 @@ impl<'p> Run<'p> {
                 self.changed |= listed | pipeline.set_tags(&image.digest)?;
             }
             Step::Invalidate => self.patience = pipeline.announce()?,
-            Step::Promote => self.changed |= pipeline.destination.promote()?,
+            Step::Promote => {
+                self.changed |= pipeline.destination.promote()? | pipeline.tag_chart(self.known_image()?)?;
+            }
             Step::Verify => {
                 let patience = self.patience.max(pipeline.destination.patience());
                 self.proof = Some(pipeline.destination.verify(&pipeline.release.version, patience)?);

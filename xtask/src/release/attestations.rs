@@ -18,7 +18,7 @@ use crate::release::Release;
 use crate::release::destination::Destination;
 use crate::release::pipeline::Pipeline;
 use crate::sys::time::rfc3339;
-use crate::trust::attachments;
+use crate::trust::attachments::{self, Found};
 use crate::trust::cosign::Cosign;
 use crate::trust::key::SigningKey;
 use crate::trust::policy::Policy;
@@ -80,9 +80,16 @@ impl Pipeline {
         let statements: Vec<Statement> = drafts.iter().map(|draft| draft.statement.clone()).collect();
         let bundles = signer.sign(&statements)?;
         self.check_accepted(&signer, &subjects[0], bundles.first())?;
+        self.attach(chart, &subjects, &drafts, &bundles)?;
+        ui::status("Signed", format_args!("{} and its chart, with {signer}", image.digest));
+        Ok(true)
+    }
+
+    /// One call for each of the two repositories: where a registry keeps no lists of its own, each waits a moment for other writers.
+    fn attach(&self, chart: Artifact, subjects: &[Subject], drafts: &[Draft], bundles: &[Vec<u8>]) -> Result<()> {
         let time = rfc3339(self.release.time)?;
         let (mut of_image, mut of_chart) = (Vec::new(), Vec::new());
-        for (draft, bundle) in drafts.iter().zip(&bundles) {
+        for (draft, bundle) in drafts.iter().zip(bundles) {
             for subject in subjects.iter().filter(|subject| draft.subjects.contains(&subject.kind)) {
                 let referrer = attachments::referrer(&subject.descriptor, bundle, draft.predicate_type, &time)?;
                 if subject.kind == Kind::Chart { of_chart.push(referrer) } else { of_image.push(referrer) }
@@ -97,8 +104,7 @@ impl Pipeline {
                 tell_restored(&registry.attach(&artifacts)?.restored);
             }
         }
-        ui::status("Signed", format_args!("{} and its chart, with {signer}", image.digest));
-        Ok(true)
+        Ok(())
     }
 
     /// What nobody who is accepted has said yet of an image and its chart: a line for each subject, for people.
@@ -109,6 +115,26 @@ impl Pipeline {
         let subjects = self.subjects(image, &self.chart_artifact(image)?)?;
         let lacking = subjects.iter().filter(|subject| !subject.lacking.is_empty());
         Ok(lacking.map(|subject| format!("{} of the {}", names(&subject.lacking), subject.kind)).collect())
+    }
+
+    /// Whether the chart's tag in the registry leads to the chart for an image.
+    pub(super) fn is_chart_tagged(&self, image: &ImageFacts) -> Result<bool> {
+        let tag = chart::oci::tag(&self.release.version.to_string());
+        Ok(!self.is_signed() || {
+            let there = self.destination.charts.resolve(&tag)?;
+            there == Some(self.chart_artifact(image)?.descriptor.digest)
+        })
+    }
+
+    /// Points the chart's tag in the registry at the chart for an image, once users see the version listed. True where that was left to do.
+    pub(super) fn tag_chart(&self, image: &ImageFacts) -> Result<bool> {
+        if self.is_chart_tagged(image)? {
+            return Ok(false);
+        }
+        let tag = chart::oci::tag(&self.release.version.to_string());
+        self.destination.charts.tag(&[(tag, self.chart_artifact(image)?.descriptor.digest)])?;
+        ui::status("Tagged", self.destination.chart_reference(&self.release.version));
+        Ok(true)
     }
 
     /// What accepted signers say of an image.
@@ -257,15 +283,11 @@ impl Pipeline {
         let Some(refused) = findings.refused.first() else { return Ok(()) };
         Err(Error::new(
             Exit::Environment,
-            format!("target `{}` does not accept what {signer} signs", policy_name(self)),
+            format!("target `{}` does not accept what {signer} signs", self.target().name),
         )
         .because(&refused.why)
         .remedy("sign with one of those, or name this signer in the target's `signers`, in a commit of its own"))
     }
-}
-
-fn policy_name(pipeline: &Pipeline) -> &str {
-    &pipeline.target().name
 }
 
 impl Destination {
@@ -297,7 +319,20 @@ impl Destination {
         version: &Version,
         wanted: &[&str],
     ) -> Result<Findings> {
-        let mut found = attachments::find(registry, subject)?;
+        self.judge_found(attachments::find(registry, subject)?, subject, version, wanted)
+    }
+
+    /// The same for what was found in another way.
+    ///
+    /// # Errors
+    /// As `findings`.
+    pub(super) fn judge_found(
+        &self,
+        mut found: Found,
+        subject: &Digest,
+        version: &Version,
+        wanted: &[&str],
+    ) -> Result<Findings> {
         let findings = self.judge(subject, &found.bundles, &self.policy(version)?)?;
         match found.unreadable.pop() {
             Some(error) if !findings.lacking(wanted).is_empty() => Err(error),

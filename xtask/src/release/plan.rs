@@ -12,7 +12,7 @@ use crate::error::{Error, Exit, Result};
 use crate::git::Publishable;
 use crate::image::labels::ImageFacts;
 use crate::oci::{self, Digest, Platform, sha256_hex};
-use crate::release::promote;
+use crate::release::promote::{self, Listed};
 use crate::release::step::{Planned, State, Step};
 use crate::release::version::{self, Bump};
 use crate::trust::verify::Findings;
@@ -34,6 +34,8 @@ pub struct World {
     pub scanned: BTreeSet<Digest>,
     /// What nobody who is accepted has said yet of the release's image and chart, where the image is there.
     pub unsaid: Result<Vec<String>>,
+    /// Whether the chart's tag in the registry leads to the chart of the release's image, where that is there and signed.
+    pub chart_tagged: Result<bool>,
 }
 
 /// The images that may be the release's.
@@ -63,8 +65,8 @@ pub struct Listing {
     pub entry: Option<Option<String>>,
     /// Why the version was yanked, where it was.
     pub yanked: Option<String>,
-    /// All versions.
-    pub versions: Vec<Version>,
+    /// All versions, and what the charts of those that lead name.
+    pub listed: Listed,
 }
 
 /// What is wanted, and what this machine could do about it.
@@ -390,7 +392,9 @@ impl Planner<'_> {
         match (&self.image, &self.world.unsaid) {
             (ImagePlan::Conflict(error), _) => State::Conflict(error.clone()),
             (ImagePlan::Unknown(error), _) => State::Unknown(error.clone()),
-            _ if !self.wanted.signed => State::Done("versions as old as this one are not signed".into()),
+            _ if !self.wanted.signed => State::Done(
+                "nothing: the target names no `signers`, or this version is older than its `signed-since`".into(),
+            ),
             (ImagePlan::Adopt(_), Err(error)) => State::Unknown(error.clone()),
             (ImagePlan::Adopt(_), Ok(unsaid)) if unsaid.is_empty() => State::Done("image and chart".into()),
             (ImagePlan::Adopt(_), Ok(unsaid)) => State::ToDo(unsaid.join(", ")),
@@ -465,13 +469,18 @@ impl Planner<'_> {
             return State::Unknown(error.clone());
         }
         let after = self.tags_after(tags);
-        let listed: Vec<Version> = listing.versions.iter().chain([self.wanted.version]).cloned().collect();
+        let listed = self.listed_after(listing);
         let moves = promote::moves(&after, &listed, self.wanted.first).set;
+        let chart = match &self.world.chart_tagged {
+            Err(error) => return State::Unknown(error.clone()),
+            Ok(true) => None,
+            Ok(false) => Some("the chart's tag in the registry".to_owned()),
+        };
         let names = |names: Vec<String>| if names.is_empty() { "none".into() } else { names.join(" ") };
-        if moves.is_empty() {
-            State::Done(names(self.leads(&listed)))
+        if moves.is_empty() && chart.is_none() {
+            State::Done(names(self.leads(&listed.versions)))
         } else {
-            State::ToDo(names(moves.into_iter().map(|(tag, _)| tag).collect()))
+            State::ToDo(names(moves.into_iter().map(|(tag, _)| tag).chain(chart).collect()))
         }
     }
 
@@ -485,11 +494,22 @@ impl Planner<'_> {
         }
     }
 
+    /// The digest that the release's image has; one that is not there yet has a digest that no tag can have.
+    fn digest(&self) -> Digest {
+        self.adopted().map_or_else(|| Digest::of(b"not built yet"), |facts| facts.digest.clone())
+    }
+
+    /// What is listed once this version is.
+    fn listed_after(&self, listing: &Listing) -> Listed {
+        let mut listed = listing.listed.clone();
+        listed.versions.push(self.wanted.version.clone());
+        listed.images.insert(self.wanted.version.clone(), self.digest());
+        listed
+    }
+
     /// The tags as they are once the version's own point at its image.
     fn tags_after(&self, tags: &BTreeMap<String, Digest>) -> BTreeMap<String, Digest> {
-        // An image that is not there yet has a digest that no tag can have.
-        let digest = self.adopted().map_or_else(|| Digest::of(b"not built yet"), |facts| facts.digest.clone());
-        let own = version::version_tags(self.wanted.version).map(|name| (name, digest.clone()));
+        let own = version::version_tags(self.wanted.version).map(|name| (name, self.digest()));
         tags.clone().into_iter().chain(own).collect()
     }
 
@@ -503,7 +523,7 @@ impl Planner<'_> {
     fn led(&self) -> Option<Vec<String>> {
         let (listing, tags) = (self.world.listing.as_ref().ok()?, self.world.tags.as_ref().ok()?);
         let digest = &self.adopted()?.digest;
-        let leads = self.leads(&listing.versions).into_iter();
+        let leads = self.leads(&listing.listed.versions).into_iter();
         Some(leads.filter(|tag| tags.get(tag) == Some(digest)).collect())
     }
 

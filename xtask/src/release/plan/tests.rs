@@ -164,6 +164,10 @@ struct Model {
     signed: BTreeSet<Digest>,
     /// Those of which, and of whose charts, all is said that is to be said.
     whole: BTreeSet<Digest>,
+    /// The images that listed charts name.
+    named: BTreeMap<Version, Digest>,
+    /// The image whose chart the chart's own tag leads to.
+    chart_tag: Option<Digest>,
 }
 
 /// How far an earlier run came, and what of it the world shows.
@@ -222,12 +226,15 @@ impl Model {
             scanned: BTreeSet::new(),
             signed: BTreeSet::new(),
             whole: BTreeSet::new(),
+            named: BTreeMap::new(),
+            chart_tag: None,
         };
         if older {
             let digest = Digest::of(b"3.0.0");
             let names = ["v3.0.0", "3.0.0", "3.0", "3", "latest"];
             model.tags.extend(names.map(|name| (name.to_owned(), digest.clone())));
             model.index.insert(version(0), "3.0.0".into());
+            model.named.insert(version(0), digest);
             model.shown.clone_from(&model.index);
         }
         model
@@ -272,11 +279,14 @@ impl Model {
                     self.archive = Some(archive);
                 }
             }
-            Step::Publish => drop(self.index.insert(version(1), sha256_hex(&packed(image)))),
+            Step::Publish => {
+                self.index.insert(version(1), sha256_hex(&packed(image)));
+                self.named.insert(version(1), image.digest.clone());
+            }
             Step::Invalidate => self.shown.clone_from(&self.index),
             Step::Promote => {
-                let listed: Vec<Version> = self.index.keys().cloned().collect();
-                self.tags.extend(promote::moves(&self.tags, &listed, &version(0)).set);
+                self.tags.extend(promote::moves(&self.tags, &self.listed(), &version(0)).set);
+                self.chart_tag = Some(image.digest.clone());
             }
             Step::GitTag => self.git_tag = true,
             Step::Scan => drop(self.scanned.insert(image.digest.clone())),
@@ -300,7 +310,7 @@ impl Model {
         let listing = Listing {
             entry: self.index.get(&version(1)).cloned().map(Some),
             yanked: self.yanked.then(|| "wrong".into()),
-            versions: self.index.keys().cloned().collect(),
+            listed: self.listed(),
         };
         let tagged = self.tags.get("v3.1.0").map(|digest| self.images[digest].clone());
         let shown = self.shown.get(&version(1)).cloned().filter(|_| listing.entry.is_some());
@@ -311,7 +321,10 @@ impl Model {
             (digest.clone(), Ok(findings))
         });
         let images = Images { tagged: Ok(tagged), archive: Ok(archive), attested: attested.collect() };
-        let unsaid = match self.machine().decide(|wanted| image(&images, wanted)) {
+        let adopted = self.machine().decide(|wanted| image(&images, wanted));
+        let chart_tagged =
+            matches!(&adopted, ImagePlan::Adopt(facts) if self.chart_tag.as_ref() == Some(&facts.digest));
+        let unsaid = match adopted {
             ImagePlan::Adopt(facts) if !self.whole.contains(&facts.digest) => vec!["signature of the chart".into()],
             _ => Vec::new(),
         };
@@ -323,7 +336,14 @@ impl Model {
             shown: Ok(shown),
             scanned,
             unsaid: Ok(unsaid),
+            chart_tagged: Ok(chart_tagged),
         }
+    }
+
+    fn listed(&self) -> Listed {
+        let is_listed = |(version, _): &(&Version, &Digest)| self.index.contains_key(*version);
+        let images = self.named.iter().filter(is_listed).map(|(version, image)| (version.clone(), image.clone()));
+        Listed { versions: self.index.keys().cloned().collect(), images: images.collect() }
     }
 
     fn plan(&self) -> Plan {
@@ -349,6 +369,9 @@ impl Model {
                 self.world().images.archive.unwrap().unwrap().image.is_some(),
                 "a listed chart names an image that is there"
             );
+        }
+        if self.chart_tag.is_some() && self.strict && !self.yanked {
+            assert!(self.shown.contains_key(&version(1)), "the chart's tag leads to what users see listed");
         }
         if self.strict && self.tags.get("latest").is_some_and(|latest| Some(latest) == self.tags.get("3.1.0")) {
             assert!(self.shown.contains_key(&version(1)), "a floating tag leads to what users see listed");
@@ -397,7 +420,7 @@ proptest! {
     }
 
     #[test]
-    fn h6_a_plan_that_rests_on_what_could_not_be_seen_is_refused(model in models(), unseen in 0..7_usize) {
+    fn h6_a_plan_that_rests_on_what_could_not_be_seen_is_refused(model in models(), unseen in 0..8_usize) {
         let unknown = || Error::new(Exit::Environment, "cannot be asked");
         let mut world = model.world();
         let machine = model.machine();
@@ -408,6 +431,7 @@ proptest! {
             2 => world.listing = Err(unknown()),
             3 => world.tags = Err(unknown()),
             4 => world.unsaid = Err(unknown()),
+            6 => world.chart_tagged = Err(unknown()),
             5 => world.images.attested.values_mut().for_each(|findings| *findings = Err(unknown())),
             _ => world.commit = Err(unknown()),
         }
