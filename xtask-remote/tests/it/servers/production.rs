@@ -3,14 +3,16 @@
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
+use xtask::trust::key::SigningKey;
 
 use super::client::Ask;
 use super::rights::{self, Need};
 use super::{CloudFront, Dialect, Edge, Moto, Observer, Proxy, Publication, Registry, Stack, Versitygw};
-use crate::support::{Demo, Run, git};
+use crate::support::{Demo, Run, UNSIGNED, git};
 
 /// The path of the image in its registry.
 pub const IMAGE: &str = "team/demo";
@@ -71,10 +73,11 @@ impl Production {
         format!(
             "\n[workspace.metadata.release.targets.{name}]\nimage = \"{}/{IMAGE}\"\nrepository = \"{}\"\n\
              stack = \"demo-charts\"\nregion = \"us-east-1\"\nbuilder = \"embedded\"\nscan = \"if-installed\"\n\
-             plain-http-registry = true\nregistry-token = \"GITHUB_TOKEN\"\n\
+             plain-http-registry = true\nregistry-token = \"GITHUB_TOKEN\"\n{}{UNSIGNED}\
              endpoints = {{ s3 = \"{}\", cloudfront = \"{}\", cloudformation = \"{}\" }}\n",
             self.registry.name(),
             self.edge.url(),
+            signing(self.home.path()),
             self.s3.url(),
             aws.url(),
             aws.url(),
@@ -190,12 +193,23 @@ impl Production {
         let list = ask("tags/list".into());
         let names = list.json()["tags"].as_array().cloned().unwrap_or_default();
         let names = names.iter().map(|name| name.as_str().unwrap().to_owned());
+        // Lists of what refers to a digest have tags, too, where the registry keeps none itself.
         names
+            .filter(|name| !name.starts_with("sha256-"))
             .map(|name| {
                 (name.clone(), ask(format!("manifests/{name}")).header("docker-content-digest").unwrap().to_owned())
             })
             .collect()
     }
+}
+
+/// What a target's table says of who signs: whoever has the key in that folder, which is made where it is not there.
+fn signing(home: &Path) -> String {
+    let (private, public) = (home.join("signing-key.pem"), home.join("signing-key.pub"));
+    let key = SigningKey::kept_at(&private).unwrap();
+    std::fs::write(&public, key.public().to_pem()).unwrap();
+    let (private, public) = (private.display(), public.display());
+    format!("signing = {{ file = \"{private}\" }}\nsigners = [{{ key = \"{public}\" }}]\n")
 }
 
 /// What an index lists.

@@ -134,7 +134,7 @@ const PUSH: [Poisoning; 19] = [
         name: "no second build",
         does: |seed| seed.tell("rebuild", "digest", ""),
         step: "Push",
-        words: "invalid value '' for '--rebuilt",
+        words: "invalid value '' for '--second",
     },
     Poisoning {
         name: "a verdict on another image",
