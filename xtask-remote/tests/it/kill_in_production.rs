@@ -137,7 +137,7 @@ impl Scene {
     }
 
     fn effects(&self) -> Vec<String> {
-        effects_in(&self.record())
+        numbered(effects_in(&self.record()))
     }
 
     /// What all those folders hold, in short.
@@ -289,6 +289,22 @@ impl Scene {
         }
         assert!(now == *outcome, "after {moment}: {}", again.stderr);
     }
+}
+
+/// Effects in which every digest is a number, in the order in which they come: no two signatures are alike, nor are the digests of what
+/// holds them.
+fn numbered(effects: Vec<String>) -> Vec<String> {
+    let mut text = effects.join("\n");
+    let mut digests: Vec<String> = Vec::new();
+    for word in text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == 64) {
+        if !digests.iter().any(|known| known == word) {
+            digests.push(word.to_owned());
+        }
+    }
+    for (number, digest) in digests.iter().enumerate() {
+        text = text.replace(digest, &format!("({number})"));
+    }
+    text.lines().map(str::to_owned).collect()
 }
 
 /// Nothing may ever vanish; what was listed before was there at the first look.

@@ -7,13 +7,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests make states of a disk that no program leaves")]
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-
-use crate::kill::digests_in;
 
 /// Above this many changes that may be lost, not every combination of them is.
 const ALL_COMBINATIONS_MAX: usize = 4;
@@ -36,11 +33,9 @@ pub struct Loss {
 /// What stood, before each change, at the places that it is about to change.
 pub struct Journal {
     root: PathBuf,
-    /// By the number of the change; and what was recorded until then, in which digests may be others than in other runs.
-    before: BTreeMap<usize, (Vec<Option<Node>>, String)>,
+    before: BTreeMap<usize, Vec<(PathBuf, Option<Node>)>>,
 }
 
-#[derive(Clone)]
 enum Node {
     File(Vec<u8>, u32),
     Link(PathBuf),
@@ -62,8 +57,8 @@ impl Journal {
     pub fn keep(&mut self, record: &str) {
         let about = record.lines().rfind(|line| is_effect(line)).and_then(Change::parse);
         if let Some(change) = about {
-            let places = change.touched().into_iter().map(|path| Node::at(&path));
-            self.before.insert(change.number, (places.collect(), record.to_owned()));
+            let places = change.touched().into_iter().map(|path| (path.clone(), Node::at(&path)));
+            self.before.insert(change.number, places.collect());
         }
     }
 
@@ -89,21 +84,19 @@ impl Journal {
         names.chain(halves).collect()
     }
 
-    /// Makes the folder what it is where that is lost of the changes of a record.
-    pub fn lose(&self, loss: &Loss, record: &str) {
-        let changes = self.changes(record);
+    /// Makes the folder what it is where that is lost of the changes.
+    pub fn lose(&self, loss: &Loss, changes: &[Change]) {
         for path in &loss.halves {
             let file = fs::File::options().write(true).open(path).unwrap();
             file.set_len(file.metadata().unwrap().len() / 2).unwrap();
         }
         for change in changes.iter().rev().filter(|change| loss.changes.contains(&change.number)) {
-            let (nodes, recorded) = &self.before[&change.number];
-            for (path, node) in change.touched().iter().zip(nodes) {
+            for (path, node) in &self.before[&change.number] {
                 let later = |other: &&Change| other.number > change.number && !loss.changes.contains(&other.number);
                 let is_made_again = changes.iter().filter(later).any(|other| other.touched().contains(path));
                 if !is_made_again && path.parent().is_some_and(Path::is_dir) {
                     remove(path);
-                    node.iter().for_each(|node| node.of_another_run(recorded, record).put(path));
+                    node.iter().for_each(|node| node.put(path));
                 }
             }
         }
@@ -163,16 +156,6 @@ impl Node {
         } else {
             Node::File(fs::read(path).unwrap(), metadata.permissions().mode())
         })
-    }
-
-    /// The same as it would be in the run of another record: signatures differ, and so do the digests of what holds them.
-    fn of_another_run(&self, from: &str, to: &str) -> Cow<'_, Node> {
-        let Node::File(bytes, mode) = self else { return Cow::Borrowed(self) };
-        let Ok(mut text) = String::from_utf8(bytes.clone()) else { return Cow::Borrowed(self) };
-        for (theirs, ours) in digests_in(from).iter().zip(&digests_in(to)) {
-            text = text.replace(theirs, ours);
-        }
-        Cow::Owned(Node::File(text.into_bytes(), *mode))
     }
 
     fn put(&self, path: &Path) {
@@ -258,12 +241,12 @@ fn a_lost_change_leaves_what_stood_there_before() {
     change("remove", "f", &|| fs::remove_dir_all(at("f")).unwrap());
     change("mkdir", "f", &|| fs::create_dir(at("f")).unwrap());
     change("write", "f/new", &|| fs::write(at("f/new"), "new").unwrap());
-    let kept = Node::at(folder.path()).unwrap();
+    let (changes, kept) = (journal.changes(&record), Node::at(folder.path()).unwrap());
     let state = |lost: &[usize], halves: &[&str]| {
         remove(folder.path());
         kept.put(folder.path());
         let halves = halves.iter().map(|name| at(name)).collect();
-        journal.lose(&Loss { changes: lost.iter().copied().collect(), halves }, &record);
+        journal.lose(&Loss { changes: lost.iter().copied().collect(), halves }, &changes);
         let files = crate::support::files_below(folder.path()).into_iter();
         files.map(|(name, bytes)| format!("{name}: {}", String::from_utf8(bytes).unwrap())).collect::<Vec<_>>()
     };

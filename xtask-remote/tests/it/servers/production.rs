@@ -3,7 +3,6 @@
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -17,6 +16,9 @@ use crate::support::{Demo, Run, UNSIGNED, git};
 /// The path of the image in its registry.
 pub const IMAGE: &str = "team/demo";
 
+/// The variable that the key is in.
+pub const SIGNING_KEY: &str = "SIGNING_KEY";
+
 /// A workspace whose target `production` is made of servers on this machine.
 pub struct Production {
     pub demo: Demo,
@@ -28,6 +30,8 @@ pub struct Production {
     pub registry: Registry,
     pub edge: Edge,
     home: TempDir,
+    /// What signs for whoever is given it, as a private key (PEM).
+    pub signing_key: String,
     /// Where the workspace's commits are pushed to.
     pub origin: TempDir,
 }
@@ -53,8 +57,11 @@ impl Production {
         let s3 = Proxy::before(store.port, Dialect::S3);
         let (home, origin) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(home.path().join("config.json"), registry.docker_config()).unwrap();
+        let signing_key = SigningKey::generate().unwrap();
+        let public = SigningKey::from_pem(&signing_key, &"a test").unwrap().public();
+        std::fs::write(home.path().join("signing-key.pub"), public.to_pem()).unwrap();
         let demo = Demo::in_memory();
-        let production = Production { demo, store, s3, moto, cloudfront, registry, edge, home, origin };
+        let production = Production { demo, store, s3, moto, cloudfront, registry, edge, home, signing_key, origin };
         production.join(&production.demo);
         Some(production)
     }
@@ -73,11 +80,12 @@ impl Production {
         format!(
             "\n[workspace.metadata.release.targets.{name}]\nimage = \"{}/{IMAGE}\"\nrepository = \"{}\"\n\
              stack = \"demo-charts\"\nregion = \"us-east-1\"\nbuilder = \"embedded\"\nscan = \"if-installed\"\n\
-             plain-http-registry = true\nregistry-token = \"GITHUB_TOKEN\"\n{}{UNSIGNED}\
+             plain-http-registry = true\nregistry-token = \"GITHUB_TOKEN\"\n\
+             signers = [{{ key = \"{}\" }}]\nsigning = {{ variable = \"{SIGNING_KEY}\" }}\n{UNSIGNED}\
              endpoints = {{ s3 = \"{}\", cloudfront = \"{}\", cloudformation = \"{}\" }}\n",
             self.registry.name(),
             self.edge.url(),
-            signing(self.home.path()),
+            self.home.path().join("signing-key.pub").display(),
             self.s3.url(),
             aws.url(),
             aws.url(),
@@ -95,7 +103,8 @@ impl Production {
         command
             .env("AWS_ACCESS_KEY_ID", &who.access_key)
             .env("AWS_SECRET_ACCESS_KEY", &who.secret_key)
-            .env("DOCKER_CONFIG", self.home.path());
+            .env("DOCKER_CONFIG", self.home.path())
+            .env(SIGNING_KEY, &self.signing_key);
         self.acquaint(command)
     }
 
@@ -201,15 +210,6 @@ impl Production {
             })
             .collect()
     }
-}
-
-/// What a target's table says of who signs: whoever has the key in that folder, which is made where it is not there.
-fn signing(home: &Path) -> String {
-    let (private, public) = (home.join("signing-key.pem"), home.join("signing-key.pub"));
-    let key = SigningKey::kept_at(&private).unwrap();
-    std::fs::write(&public, key.public().to_pem()).unwrap();
-    let (private, public) = (private.display(), public.display());
-    format!("signing = {{ file = \"{private}\" }}\nsigners = [{{ key = \"{public}\" }}]\n")
 }
 
 /// What an index lists.
