@@ -137,7 +137,7 @@ impl Scene {
     }
 
     fn effects(&self) -> Vec<String> {
-        numbered(effects_in(&self.record()))
+        numbered(&effects_in(&self.record()))
     }
 
     /// What all those folders hold, in short.
@@ -293,7 +293,7 @@ impl Scene {
 
 /// Effects in which every digest is a number, in the order in which they come: no two signatures are alike, nor are the digests of what
 /// holds them.
-fn numbered(effects: Vec<String>) -> Vec<String> {
+fn numbered(effects: &[String]) -> Vec<String> {
     let mut text = effects.join("\n");
     let mut digests: Vec<String> = Vec::new();
     for word in text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == 64) {

@@ -231,6 +231,15 @@ fn i16_whom_a_target_does_not_accept_signs_nothing_there() {
     let Some(production) = Production::new() else { return };
     production.demo.sign_since("1.0.0");
     production.demo.git(&["push", "--quiet"]);
+    let mut nobody = production.command(&["release", "--to", "production"]);
+    nobody.env_remove(SIGNING_KEY);
+    let refused = Run::of(nobody).fails(4, "nothing on this machine can sign for target `production`");
+    assert!(!refused.stderr.contains("Compiling"), "nobody waits for a build to be told that:\n{}", refused.stderr);
+    let mut nobody = production.command(&["doctor", "--to", "production", "--json"]);
+    nobody.env_remove(SIGNING_KEY);
+    let found = Run::of(nobody).json();
+    let signer = found.as_array().unwrap().iter().find(|one| one["what"] == "signer").unwrap();
+    assert_eq!(signer["standing"], "missing", "{signer}");
     let mut stranger = production.command(&["release", "--to", "production"]);
     stranger.env(SIGNING_KEY, SigningKey::generate().unwrap());
     let refused = Run::of(stranger).fails(4, "does not accept what key ");

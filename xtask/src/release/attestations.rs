@@ -4,6 +4,8 @@
 //! that it holds for, so that a release needs few signatures; it is attached to each of them, since who looks at a digest looks beside
 //! that one. Signatures differ from run to run: done is done where one bundle of an accepted signer is there, whatever its bytes.
 
+use std::path::PathBuf;
+
 use semver::Version;
 use serde_json::{Value, json};
 
@@ -75,7 +77,7 @@ impl Pipeline {
         if subjects.is_empty() {
             return Ok(false);
         }
-        let signer = self.signer()?;
+        let signer = self.destination.signer()?;
         let drafts = self.drafts(image, &subjects, second)?;
         let statements: Vec<Statement> = drafts.iter().map(|draft| draft.statement.clone()).collect();
         let bundles = signer.sign(&statements)?;
@@ -264,18 +266,6 @@ impl Pipeline {
         Product { name, version, image, platform, time: self.release.time }
     }
 
-    fn signer(&self) -> Result<Signer> {
-        let Destination { target, .. } = &self.destination;
-        match self.destination.folder() {
-            Some(folder) if target.signers.is_empty() => Signer::of_rehearsal(&folder),
-            _ => {
-                let variable = |name: &str| std::env::var(name).ok();
-                let cosign = || self.destination.cosign().cloned();
-                Signer::choose(&target.name, &target.signing, &self.workspace.root, &variable, &cosign)
-            }
-        }
-    }
-
     /// Refuses a signer before what it signed is attached: it would lie there and count for nothing.
     fn check_accepted(&self, signer: &Signer, subject: &Subject, bundle: Option<&Vec<u8>>) -> Result<()> {
         let policy = self.destination.policy(&self.release.version)?;
@@ -291,18 +281,39 @@ impl Pipeline {
 }
 
 impl Destination {
+    /// What signs: a folder that names nobody has a key of its own, which is made when it is first needed.
+    fn signer(&self) -> Result<Signer> {
+        self.folder_with_own_key().map_or_else(|| self.named_signer(), |folder| Signer::of_rehearsal(&folder))
+    }
+
+    /// Who signs, for people. Makes nothing.
+    ///
+    /// # Errors
+    /// Nothing on this machine can sign for the target.
+    pub fn who_signs(&self) -> Result<String> {
+        match self.folder_with_own_key() {
+            Some(_) => Ok("this folder's own key".into()),
+            None => self.named_signer().map(|signer| signer.to_string()),
+        }
+    }
+
+    fn named_signer(&self) -> Result<Signer> {
+        let variable = |name: &str| std::env::var(name).ok();
+        Signer::choose(&self.target.name, &self.target.signing, self.root(), &variable, &|| self.cosign().cloned())
+    }
+
     /// Who is accepted as signer of a version.
     ///
     /// # Errors
     /// The target's table cannot be used, or names nobody; a key cannot be read.
     pub fn policy(&self, version: &Version) -> Result<Policy> {
-        let own = match self.folder() {
-            Some(folder) if self.target.signers.is_empty() => match SigningKey::read(&folder.join(OWN_KEY))? {
+        let own = match self.folder_with_own_key() {
+            Some(folder) => match SigningKey::read(&folder.join(OWN_KEY))? {
                 // Nothing was signed there yet.
                 None => return Ok(Policy::default()),
                 own => own.map(|key| key.public()),
             },
-            _ => None,
+            None => None,
         };
         Policy::new(&self.target.name, &self.target.signers, self.root(), version, own)
     }
@@ -372,11 +383,11 @@ impl Destination {
         Ok(self.cosign.get_or_init(|| found))
     }
 
-    /// The folder that is published into, where it is one.
-    pub(super) fn folder(&self) -> Option<std::path::PathBuf> {
+    /// The folder that is published into, where it is one and no signer is named.
+    fn folder_with_own_key(&self) -> Option<PathBuf> {
         match &self.target.location {
-            Location::Folder(folder) => Some(self.root().join(folder)),
-            Location::Remote(_) => None,
+            Location::Folder(folder) if self.target.signers.is_empty() => Some(self.root().join(folder)),
+            _ => None,
         }
     }
 }

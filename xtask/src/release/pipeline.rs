@@ -182,6 +182,7 @@ impl Pipeline {
             auditable: auditable(),
             compilers: &|| self.compilers(),
             scanner: &|auditable| Ok(self.scanner(auditable)?.map(|scanner| scanner.label)),
+            signer: &|| self.destination.who_signs(),
             pack: &|facts| Ok(self.pack(facts)?.1),
         })
     }

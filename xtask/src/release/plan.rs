@@ -102,6 +102,8 @@ pub struct Wanted<'a> {
     pub compilers: &'a dyn Fn() -> Result<Compilers>,
     /// The scanner for an image whose binaries carry their dependency list or do not; or why it is left out where that is allowed.
     pub scanner: &'a dyn Fn(bool) -> Result<Result<String, String>>,
+    /// Who signs here. Asked only where something is to be signed.
+    pub signer: &'a dyn Fn() -> Result<String>,
     /// The chart's archive, for that image.
     pub pack: &'a dyn Fn(&ImageFacts) -> Result<Vec<u8>>,
 }
@@ -397,8 +399,16 @@ impl Planner<'_> {
             ),
             (ImagePlan::Adopt(_), Err(error)) => State::Unknown(error.clone()),
             (ImagePlan::Adopt(_), Ok(unsaid)) if unsaid.is_empty() => State::Done("image and chart".into()),
-            (ImagePlan::Adopt(_), Ok(unsaid)) => State::ToDo(unsaid.join(", ")),
-            _ => State::ToDo("the image, that of each platform, and the chart".into()),
+            (ImagePlan::Adopt(_), Ok(unsaid)) => self.sign_with(&unsaid.join(", ")),
+            _ => self.sign_with("the image, that of each platform, and the chart"),
+        }
+    }
+
+    /// Compiling takes minutes: who cannot sign is told before.
+    fn sign_with(&self, what: &str) -> State {
+        match (self.wanted.signer)() {
+            Ok(signer) => State::ToDo(format!("{what}, with {signer}")),
+            Err(error) => State::Conflict(error),
         }
     }
 
