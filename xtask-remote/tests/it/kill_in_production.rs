@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::folders::{copy_tree, refill};
 use crate::kill::{Halted, LIMIT, Moments, digest_of, effects_in};
 use crate::production::Production;
 use crate::servers::Observed;
-use crate::support::{Run, copy_tree, files_below, git, pretended_programs, refill, wait_until};
+use crate::support::{Run, files_below, git, pretended_programs, wait_until};
 
 /// Bump commit, push, image, tags, archive, index, invalidation, promotion and git tag are all left to do.
 const WORDS: [&str; 5] = ["release", "minor", "--push", "--to", "production"];
@@ -241,7 +242,7 @@ impl Scene {
             let observer = self.production.observe();
             let halted = Halted::start(self.recorded(0));
             let moment = moments.wait_for_next();
-            killed += usize::from(halted.kill());
+            killed += moments.count(halted.kill());
             let doing = self.effects().last().cloned().unwrap_or_default();
             let moment = format!("a kill {moment}, after {doing}");
             check(&observer.finish(), &format!("until {moment}"));

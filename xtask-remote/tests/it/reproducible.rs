@@ -8,7 +8,8 @@ use std::process::Command;
 
 use xtask::oci::Layout;
 
-use crate::support::{Demo, Run, build_programs, can_compile, compilers, copy_tree, cross_rustc, files_below, skipped};
+use crate::folders::copy_tree;
+use crate::support::{Demo, Run, build_programs, can_compile, compilers, cross_rustc, files_below, skipped};
 
 /// Every setting of a shell that makes cargo or rustc build something else, if it gets through.
 const SETTINGS: [(&str, &str); 14] = [
