@@ -55,13 +55,13 @@ pub(crate) fn run(ci: &Ci) -> Result<()> {
         tools: OnceLock::new(),
         programs: OnceLock::new(),
         stop: AtomicBool::new(false),
-        report: Mutex::default(),
+        summary: Mutex::default(),
     };
     let started = Instant::now();
     let known = parts::known(ci);
     let parts = if ci.test.is_empty() { parts::named(known, &ci.only)? } else { run.narrowed(known, &ci.test)? };
     run.all(&parts);
-    run.report.into_inner().unwrap_or_else(PoisonError::into_inner).conclude(started.elapsed())
+    run.summary.into_inner().unwrap_or_else(PoisonError::into_inner).conclude(started.elapsed())
 }
 
 struct Run<'r> {
@@ -72,12 +72,12 @@ struct Run<'r> {
     programs: OnceLock<Vec<Program>>,
     /// Set by the first failure.
     stop: AtomicBool,
-    report: Mutex<Report>,
+    summary: Mutex<Summary>,
 }
 
 /// What is told at the end.
 #[derive(Default)]
-struct Report {
+struct Summary {
     times: Vec<(String, Duration)>,
     /// What tests said of what they did not prove.
     skipped: BTreeSet<String>,
@@ -113,18 +113,18 @@ impl Run<'_> {
         if let Err(error) = work()
             && !self.stop.swap(true, Ordering::SeqCst)
         {
-            self.report().failure = Some(error);
+            self.summary().failure = Some(error);
         }
     }
 
-    fn report(&self) -> std::sync::MutexGuard<'_, Report> {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    fn summary(&self) -> std::sync::MutexGuard<'_, Summary> {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn timed<T>(&self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let started = Instant::now();
         let result = work()?;
-        self.report().times.push((name.to_owned(), started.elapsed()));
+        self.summary().times.push((name.to_owned(), started.elapsed()));
         Ok(result)
     }
 
@@ -211,7 +211,7 @@ impl Run<'_> {
             Ok(()) => self.follow(name, &deny().args(["--offline", "check", "advisories"])),
             Err(error) if std::env::var_os("GITHUB_ACTIONS").is_some() => Err(error),
             Err(error) => {
-                self.report().skipped.insert(not_looked(&error));
+                self.summary().skipped.insert(not_looked(&error));
                 Ok(())
             }
         }
@@ -279,7 +279,7 @@ impl Run<'_> {
     fn follow(&self, name: &str, call: &Call) -> Result<()> {
         call.follow(LIMIT, &self.stop, &mut |line| {
             if let Some((_, reason)) = line.split_once("skipped: ") {
-                self.report().skipped.insert(reason.to_owned());
+                self.summary().skipped.insert(reason.to_owned());
             }
             ui::aside(format_args!("{name} | {line}"));
         })
@@ -315,7 +315,7 @@ impl Run<'_> {
     }
 }
 
-impl Report {
+impl Summary {
     fn conclude(mut self, took: Duration) -> Result<()> {
         const SHOWN: usize = 12;
         self.times.sort_by_key(|(_, time)| std::cmp::Reverse(*time));

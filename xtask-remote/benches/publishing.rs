@@ -23,6 +23,8 @@ use measure::Figures;
 use servers::{Production, Whole, ask_aws};
 use support::{Demo, Run};
 
+#[path = "../tests/it/folders.rs"]
+mod folders;
 #[expect(dead_code, reason = "the other benchmarks need more of it")]
 #[path = "../../xtask/benches/measure.rs"]
 mod measure;

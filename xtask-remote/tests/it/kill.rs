@@ -1,19 +1,20 @@
 //! SIGKILL at every effect of a run, in the middle of effects, and at any moment; loss of power; what users see stays whole, and the
 //! same words finish the release.
 //!
-//! The tool announces every change it makes and every child it starts (`xtask::sys::failpoints`). A run without disturbance says how many
-//! there are; then, for each number, a run is halted just before that effect, killed, looked at, and repeated. An effect
-//! that is added to the tool is covered from then on without a change here. So is what a loss of power may leave there, of which
-//! a kill leaves nothing: see `power_loss`.
+//! The tool announces every change it makes and every child it starts (`xtask::sys::failpoints`). One run halts at each of them, and in
+//! the middle of each that has one, and what is there is kept: it is what a process leaves that is killed there. Where there is more
+//! to a process than its files, since a child runs or a lock is held, another run is really killed, and must have left the same. From each
+//! of these states the same words must finish the release. An effect that is added to the tool is covered from then on without a change
+//! here. So is what a loss of power may leave there, of which a kill leaves nothing: see `power_loss`.
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::BufRead;
+use std::io::{BufRead, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use semver::Version;
@@ -23,9 +24,11 @@ use xtask::chart::index::{self, Index};
 use xtask::error::{Error, Exit};
 use xtask::oci::{self, Digest, ImageIndex, REF_NAME, sha256_hex};
 use xtask::release::version;
+use xtask::trust::signer::OWN_KEY;
 
-use crate::power_loss::{Journal, Loss, is_effect};
-use crate::support::{Demo, Run, build_programs, files_below, pretended_programs, refill, script, wait_until};
+use crate::folders::{copy_tree, refill};
+use crate::power_loss::{Journal, Left, Loss, is_effect};
+use crate::support::{Demo, Run, build_programs, files_below, pretended_programs, script, unsigned, wait_until};
 
 /// Longer than any run takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -38,7 +41,7 @@ type Files = BTreeMap<String, Vec<u8>>;
 #[test]
 fn x3_x4_h6_a_minor_release_survives_a_kill_at_every_effect_and_a_loss_of_power() {
     let scene = Scene::new(&SEVERAL, &["release", "minor"], &[]);
-    let survived = scene.survives(&|_| true);
+    let survived = scene.survives();
     let expected = ["link", "mkdir", "remove", "rename", "run", "wait", "write"];
     assert!(expected.iter().all(|kind| survived.kinds.contains(*kind)), "{:?}", survived.kinds);
     assert_eq!(scene.demo.versions(), ["1.1.0", "1.0.1", "1.0.0", "1.0.0-rc.1"]);
@@ -52,8 +55,11 @@ fn x3_x4_h6_a_minor_release_survives_a_kill_at_every_effect_and_a_loss_of_power(
 
 #[test]
 fn x3_x4_the_first_release_survives_a_kill_at_every_effect_and_a_loss_of_power() {
-    let scene = Scene::new(&[], &["release"], &[]);
-    let survived = scene.survives(&|_| true);
+    let mut scene = Scene::new(&[], &["release"], &[]);
+    // Only here: what signing does is the same in every release, and it takes as many effects as all the rest.
+    scene.demo.sign_since("1.0.0");
+    scene.prepared();
+    let survived = scene.survives();
     let expected = ["link", "lock", "mkdir", "remove", "rename", "run", "wait", "write"];
     assert!(expected.iter().all(|kind| survived.kinds.contains(*kind)), "{:?}", survived.kinds);
     assert_eq!(scene.demo.versions(), ["1.0.0"]);
@@ -69,7 +75,7 @@ fn x3_x4_a_rehearsal_that_is_replaced_survives_a_kill_at_every_effect_and_a_loss
     scene.demo.edit("operator/src/main.rs", "demo {}", "this is demo {}");
     scene.demo.commit("other sources");
     scene.prepared();
-    scene.survives(&|_| true);
+    scene.survives();
     assert_eq!(scene.demo.versions(), ["1.0.0", "1.0.0-rc.2", "1.0.0-rc.1"]);
 }
 
@@ -79,7 +85,7 @@ fn x3_x4_a_release_of_uncommitted_sources_survives_a_kill_at_every_effect_and_a_
     scene.demo.edit("operator/src/main.rs", "demo {}", "this is demo {}");
     std::fs::remove_file(scene.demo.root().join("chart/values.yaml")).unwrap();
     scene.prepared();
-    scene.survives(&|_| true);
+    scene.survives();
     assert_eq!(scene.demo.versions(), ["1.0.0", "1.0.0-rc.1"]);
 }
 
@@ -88,19 +94,28 @@ fn x3_a_real_build_survives_a_kill_before_and_while_cargo_runs() {
     let Some(programs) = build_programs() else { return };
     let scene = Scene::new(&[], &["release"], &[]);
     let scene = Scene { programs, cargo: env!("CARGO").into(), ..scene };
-    let kinds = scene.survives(&|effect| effect.contains(" cargo build ") || effect.contains("/cargo build ")).kinds;
-    assert!(kinds.contains("run") && kinds.contains("wait"), "{kinds:?}");
+    let undisturbed = scene.undisturbed();
+    let effects = undisturbed.effects.iter().zip(1..);
+    let of_cargo: Vec<_> = effects.filter(|(effect, _)| effect.contains("cargo build ")).collect();
+    assert!(
+        [" run ", " wait "].iter().all(|kind| of_cargo.iter().any(|(effect, _)| effect.contains(kind))),
+        "{of_cargo:?}"
+    );
+    for (effect, number) in of_cargo {
+        scene.killed_at(number, &undisturbed);
+        scene.recovers(number, &undisturbed, &format!("after a kill at {effect}"));
+    }
 }
 
 #[test]
 fn x3_h6_yank_and_unyank_survive_a_kill_at_every_effect_and_a_loss_of_power() {
     let before: [&[&str]; 3] = [&["release"], &["release", "1.0.1"], &["release", "minor"]];
     let mut scene = Scene::new(&before, &["release", "yank", "1.1.0", "--reason", "wrong"], &["1.1.0"]);
-    scene.survives(&|_| true);
+    scene.survives();
     assert_eq!(scene.demo.versions(), ["1.0.1", "1.0.0"]);
     (scene.words, scene.gives_up) = (vec!["release", "unyank", "1.1.0"], &[]);
     scene.prepared();
-    scene.survives(&|_| true);
+    scene.survives();
     assert_eq!(scene.demo.versions(), ["1.1.0", "1.0.1", "1.0.0"]);
 }
 
@@ -117,9 +132,10 @@ fn x3_x4_h6_a_release_survives_a_kill_at_any_moment() {
         let halted = Halted::start(scene.recorded(0));
         let moment = moments.wait_for_next();
         // The tool alone, as a process that runs out of memory, or all that it started, as where a terminal is closed.
-        killed += usize::from(if killed % 2 == 0 { halted.kill() } else { halted.kill_with_children() });
-        let doing = scene.effects().last().cloned().unwrap_or_default();
-        scene.recovers(&undisturbed, &format!("after a kill {moment}, after {doing}"));
+        killed += moments.count(if killed % 2 == 0 { halted.kill() } else { halted.kill_with_children() });
+        let effects = scene.effects();
+        let doing = effects.last().cloned().unwrap_or_default();
+        scene.recovers(effects.len(), &undisturbed, &format!("after a kill {moment}, after {doing}"));
     }
 }
 
@@ -220,21 +236,37 @@ struct Undisturbed {
     took: Duration,
 }
 
+/// A moment of a run at which it could be killed, and what that would leave.
+struct Moment {
+    /// The effect that is about to be made, or in the middle of which the run is.
+    doing: String,
+    /// Its number.
+    number: usize,
+    /// What was recorded until then.
+    record: String,
+    /// The folder, and what runs keep beside it.
+    left: [TempDir; 2],
+    /// Whether no earlier moment leaves the same.
+    is_new: bool,
+}
+
 /// What was done to runs, and what is known of a whole one.
 struct Survived {
     undisturbed: Undisturbed,
-    /// Of the undisturbed run.
-    record: String,
+    /// The end of the run that halted at every moment.
+    end: Option<Moment>,
     journal: Journal,
     /// Of the effects.
     kinds: BTreeSet<String>,
-    /// Whether every effect is looked at, so that it is known what stood there before it.
-    is_whole: bool,
     /// What was there when that was judged: it need not be judged again.
     states: BTreeSet<String>,
-    /// How many kills left something else than those before them, and were followed by the same arguments.
+    /// What was left by the losses of power that were looked at.
+    left: BTreeSet<Left>,
+    /// How many moments would leave something else than those before them, and were followed by the same words.
     repeats: usize,
-    /// How many kills were in the middle of an effect.
+    /// At how many effects a run was really killed.
+    kills: usize,
+    /// How many moments were in the middle of an effect.
     halves: usize,
     /// How many losses of power left something that no kill leaves.
     losses: usize,
@@ -255,8 +287,9 @@ impl Scene {
         scene
     }
 
-    /// Keeps the folder as it is now as the state to begin from.
+    /// Keeps the folder as it is now as the state to begin from. Git's objects become one file: every look reads all there are.
     fn prepared(&mut self) {
+        self.demo.git(&["repack", "--quiet", "-a", "-d"]);
         self.start = self.demo.keep();
     }
 
@@ -289,11 +322,11 @@ impl Scene {
         effects_in(&self.record())
     }
 
-    /// Everything in the folder but cargo's own folder and git's.
+    /// Everything in the folder but cargo's own folder and git's, and what is signed in place of signatures.
     fn everything(&self) -> Files {
         let mut files = files_below(self.demo.root());
         files.retain(|path, _| !path.starts_with(".git/") && !path.starts_with("target/xtask/build/"));
-        files
+        unsigned(files)
     }
 
     fn undisturbed(&self) -> Undisturbed {
@@ -308,80 +341,113 @@ impl Scene {
         undisturbed
     }
 
-    /// Kills a run at each of its effects that is wanted, and in the middle of it where it has one, and makes of what it left
-    /// what a loss of power may leave.
-    fn survives(&self, wanted: &dyn Fn(&str) -> bool) -> Survived {
+    /// Finishes what a kill leaves at each effect of a run and in the middle of each that has one, and what a loss of power may leave.
+    fn survives(&self) -> Survived {
         let started = Instant::now();
-        let undisturbed = self.undisturbed();
-        let effects = undisturbed.effects.clone();
-        let killed: Vec<usize> = (1..=effects.len()).filter(|number| wanted(&effects[number - 1])).collect();
-        let mut survived = Survived::of(undisturbed, self);
-        survived.is_whole = killed.len() == effects.len();
-        for number in killed.iter().copied() {
-            self.survives_at(number, &mut survived);
+        let mut survived = Survived::of(self.undisturbed(), self);
+        let (moments, end) = self.moments(&mut survived);
+        for moment in moments {
+            self.survives_at(&moment, &mut survived);
         }
-        self.reset();
-        let whole = Run::of(self.recorded(effects.len() + 1)).ok();
-        assert_eq!(self.effects(), effects, "{}", whole.stderr);
-        self.survives_losses(&survived.record.clone(), "the end", &mut survived);
+        self.is_left_as_at(&end);
+        self.survives_losses(&end.record, &end, &mut survived);
+        survived.end = Some(end);
         let (words, seconds) = (self.words.join(" "), started.elapsed().as_secs_f64());
-        let (all, killed, Survived { repeats, halves, losses, .. }) = (effects.len(), killed.len(), &survived);
+        let Survived { undisturbed, repeats, kills, halves, losses, .. } = &survived;
+        let all = undisturbed.effects.len();
         println!(
-            "{words}: {all} effects, killed at {killed} ({repeats} differ), in the middle of {halves}, without power \
-             {losses} times, {seconds:.0} s"
+            "{words}: {all} effects ({repeats} leave something new), really killed at {kills}, in the middle of {halves}, without \
+             power {losses} times, {seconds:.0} s"
         );
         survived
     }
 
-    fn survives_at(&self, number: usize, survived: &mut Survived) {
-        let doing = survived.undisturbed.effects[number - 1].clone();
-        survived.kinds.insert(doing.split(' ').nth(1).unwrap().to_owned());
-        let record = self.killed_at(number, &survived.undisturbed);
-        survived.journal.keep(&record);
-        let to_go = files_that_are_to_go(&record);
-        let left = (to_go.len() > 1).then(|| self.demo.keep());
-        let done = record.rsplit_once(&format!("\n{number} ")).map_or("", |(done, _)| done);
-        let moment = format!("after a kill at {doing}");
-        self.is_whole(&survived.undisturbed, &moment);
+    /// All moments of one run, and its end.
+    fn moments(&self, survived: &mut Survived) -> (Vec<Moment>, Moment) {
+        let mut moments = Vec::new();
+        self.reset();
+        let mut run = Stepped::start(self.recorded(0), self.record());
+        while let Some(record) = run.next_halt() {
+            let last = record.lines().last().unwrap();
+            let number: usize = last.trim_start_matches("- in ").split(' ').next().unwrap().parse().unwrap();
+            let effect = survived.undisturbed.effects.get(number - 1);
+            let doing = effect.unwrap_or_else(|| panic!("every run has the same effects: {last}")).clone();
+            let doing = if is_effect(last) { doing } else { format!("the middle of {doing}") };
+            survived.journal.keep(&record);
+            moments.push(self.moment(doing, number, record, survived));
+        }
+        assert_eq!(self.effects(), survived.undisturbed.effects, "every run has the same effects");
+        let record = std::fs::read_to_string(self.record()).unwrap();
+        let end = self.moment("the end".into(), self.effects().len(), record, survived);
+        (moments, end)
+    }
+
+    fn moment(&self, doing: String, number: usize, record: String, survived: &mut Survived) -> Moment {
+        self.is_whole(number, &survived.undisturbed, &format!("at {doing}"));
+        let beside = tempfile::tempdir_in(self.demo.root().parent().unwrap()).unwrap();
+        copy_tree(self.beside.path(), beside.path());
         let is_new = survived.states.insert(self.state());
-        self.survives_losses(done, &doing, survived);
-        if is_new {
-            survived.repeats += 1;
-            self.finishes(&survived.undisturbed, &moment);
-        }
-        if doing.contains(" write ") {
-            self.killed_in(number, &survived.undisturbed);
+        Moment { doing, number, record, left: [self.demo.keep(), beside], is_new }
+    }
+
+    /// Makes the folder what a run left there that was killed at a moment.
+    fn is_left_as_at(&self, moment: &Moment) {
+        self.demo.restore(&moment.left[0]);
+        refill(self.beside.path(), moment.left[1].path());
+    }
+
+    fn survives_at(&self, moment: &Moment, survived: &mut Survived) {
+        let Moment { doing, number, record, is_new, .. } = moment;
+        let after = format!("after a kill at {doing}");
+        self.is_left_as_at(moment);
+        let is_middle = record.lines().last().is_some_and(|last| !is_effect(last));
+        if is_middle {
             survived.halves += 1;
-            survived.states.insert(self.state());
-            self.recovers(&survived.undisturbed, &format!("after a kill in the middle of {doing}"));
+        } else {
+            let kind = doing.split(' ').nth(1).unwrap();
+            survived.kinds.insert(kind.to_owned());
+            if ["lock", "wait"].contains(&kind) {
+                let left = self.comparable();
+                self.killed_at(*number, &survived.undisturbed);
+                assert!(self.comparable() == left, "a run that halts leaves what one leaves that is killed at {doing}");
+                survived.kills += 1;
+            }
+            let done = record.rsplit_once(&format!("\n{number} ")).map_or("", |(done, _)| done);
+            self.survives_losses(done, moment, survived);
         }
-        if let Some(left) = left {
-            self.demo.restore(&left);
+        if *is_new {
+            survived.repeats += 1;
+            self.finishes(&survived.undisturbed, &after);
+            self.is_left_as_at(moment);
+        }
+        let to_go = files_that_are_to_go(record);
+        if !is_middle && to_go.len() > 1 {
             to_go[..to_go.len() / 2].iter().for_each(|path| std::fs::remove_file(path).unwrap());
             survived.halves += 1;
-            self.recovers(&survived.undisturbed, &format!("after a kill in the middle of {doing}"));
+            self.recovers(*number, &survived.undisturbed, &format!("after a kill in the middle of {doing}"));
         }
     }
 
     /// Makes of the folder all that a loss of power may make of it after what a record says, and leaves it as it is.
-    fn survives_losses(&self, record: &str, moment: &str, survived: &mut Survived) {
-        let losses = if survived.is_whole { survived.journal.losses(record) } else { Vec::new() };
-        if losses.is_empty() {
-            return;
-        }
-        let (left, changes) = (self.demo.keep(), survived.journal.changes(record));
-        for loss in losses {
+    fn survives_losses(&self, record: &str, moment: &Moment, survived: &mut Survived) {
+        let Moment { doing, number, .. } = moment;
+        let changes = survived.journal.changes(record);
+        for loss in survived.journal.losses(record) {
+            if !survived.left.insert(survived.journal.left(record, &loss)) {
+                continue;
+            }
             survived.journal.lose(&loss, &changes);
             if survived.states.insert(self.state()) {
                 survived.losses += 1;
-                self.recovers(&survived.undisturbed, &format!("after a loss of power at {moment} that took {loss:?}"));
+                let after = format!("after a loss of power at {doing} that took {loss:?}");
+                self.recovers(*number, &survived.undisturbed, &after);
             }
-            self.demo.restore(&left);
+            self.is_left_as_at(moment);
         }
     }
 
-    /// Kills a run just before an effect. Gives what it recorded until then.
-    fn killed_at(&self, number: usize, undisturbed: &Undisturbed) -> String {
+    /// Kills a run just before an effect.
+    fn killed_at(&self, number: usize, undisturbed: &Undisturbed) {
         self.reset();
         let doing = &undisturbed.effects[number - 1];
         let halted = Halted::start(self.recorded(number));
@@ -389,35 +455,22 @@ impl Scene {
         assert!(reached, "{doing} was not reached, but {:?}", self.effects().last());
         halted.kill();
         assert_eq!(self.effects(), undisturbed.effects[..number], "every run has the same effects");
-        std::fs::read_to_string(self.record()).unwrap()
     }
 
-    /// Kills a run in the middle of an effect.
-    fn killed_in(&self, number: usize, undisturbed: &Undisturbed) {
-        self.reset();
-        let mut command = self.recorded(0);
-        command.env("XTASK_HALT_IN", number.to_string());
-        let halted = Halted::start(command);
-        let middle = format!("\n- in {number}\n");
-        let reached = || std::fs::read_to_string(self.record()).is_ok_and(|record| record.ends_with(&middle));
-        assert!(wait_until(LIMIT, reached), "{} has no middle", undisturbed.effects[number - 1]);
-        halted.kill();
-    }
-
-    /// Asserts that what a run left is whole for its users, and that the same words finish it.
+    /// Asserts that what a run left, that was killed at the effect of a number, is whole for its users, and that the same words finish it.
     #[track_caller]
-    fn recovers(&self, undisturbed: &Undisturbed, moment: &str) {
-        self.is_whole(undisturbed, moment);
+    fn recovers(&self, number: usize, undisturbed: &Undisturbed, moment: &str) {
+        self.is_whole(number, undisturbed, moment);
         self.finishes(undisturbed, moment);
     }
 
     #[track_caller]
-    fn is_whole(&self, undisturbed: &Undisturbed, moment: &str) {
+    fn is_whole(&self, number: usize, undisturbed: &Undisturbed, moment: &str) {
         let Undisturbed { before, effects, .. } = undisturbed;
         let left = Public::of(&self.demo).and_then(|left| left.judge(undisturbed, self.gives_up).map(|()| left));
         let left = left.unwrap_or_else(|wrong| panic!("{moment}: {wrong}"));
         let scanned = effects.iter().position(|effect| effect.contains(" rename ") && effect.contains("/verdicts/"));
-        if scanned.is_some_and(|scanned| self.effects().len() <= scanned + 1) {
+        if scanned.is_some_and(|scanned| number <= scanned + 1) {
             assert_eq!(left.files, before.files, "public before it was scanned: {moment}");
         }
     }
@@ -437,6 +490,12 @@ impl Scene {
     fn state(&self) -> String {
         digest_of(&[self.demo.root(), self.beside.path()])
     }
+
+    /// The same for another run, whose signatures are others.
+    fn comparable(&self) -> (Files, String) {
+        let files = self.everything().into_iter().map(|(name, bytes)| (without_process(&name), bytes));
+        (files.collect(), digest_of(&[self.beside.path()]))
+    }
 }
 
 /// The files in the folder that a record's last effect is about to remove, if it is one that removes a folder.
@@ -451,12 +510,13 @@ impl Survived {
     fn of(undisturbed: Undisturbed, scene: &Scene) -> Self {
         Survived {
             undisturbed,
-            record: std::fs::read_to_string(scene.record()).unwrap(),
+            end: None,
             journal: Journal::below(scene.demo.root()),
             kinds: BTreeSet::new(),
-            is_whole: false,
             states: BTreeSet::new(),
+            left: BTreeSet::new(),
             repeats: 0,
+            kills: 0,
             halves: 0,
             losses: 0,
         }
@@ -464,14 +524,13 @@ impl Survived {
 
     /// The places of changes that users would miss at the end of a run, if it had synced nothing and power took them.
     fn missed_where_nothing_is_synced(&self, scene: &Scene) -> Vec<String> {
-        scene.reset();
-        Run::of(scene.recorded(0)).ok();
-        let (end, changes) = (scene.demo.keep(), self.journal.changes(&self.record));
+        let end = self.end.as_ref().unwrap();
+        let changes = self.journal.changes(&end.record);
         let published = changes.iter().filter(|change| change.path.starts_with(scene.demo.published()));
         let places: BTreeSet<&Path> = published.map(|change| change.path.as_path()).collect();
         let is_missed = |place: &&&Path| {
             let lost = changes.iter().filter(|change| change.path == **place).map(|change| change.number).collect();
-            scene.demo.restore(&end);
+            scene.is_left_as_at(end);
             self.journal.lose(&Loss { changes: lost, ..Loss::default() }, &changes);
             let left = Public::of(&scene.demo);
             left.and_then(|left| left.judge(&self.undisturbed, scene.gives_up)).is_err()
@@ -482,8 +541,23 @@ impl Survived {
 
 /// The effects that a file records, without the process's number and the moment, which differ from run to run.
 pub fn effects_in(record: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(record).unwrap_or_default();
+    let text = numbered(std::fs::read_to_string(record).unwrap_or_default());
     text.lines().filter(|line| is_effect(line)).map(without_process).collect()
+}
+
+/// A text in which every digest is a number, in the order in which they come: no two signatures are alike, nor are the digests of what holds
+/// them.
+fn numbered(mut text: String) -> String {
+    let mut digests: Vec<String> = Vec::new();
+    for word in text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == 64) {
+        if !digests.iter().any(|known| known == word) {
+            digests.push(word.to_owned());
+        }
+    }
+    for (number, digest) in digests.iter().enumerate() {
+        text = text.replace(digest, &format!("({number})"));
+    }
+    text
 }
 
 fn without_process(text: &str) -> String {
@@ -557,15 +631,71 @@ impl Drop for Halted {
     }
 }
 
+/// A run that halts at every moment until it is told to go on.
+struct Stepped {
+    child: Child,
+    input: ChildStdin,
+    record: PathBuf,
+    /// How often it was told to.
+    passed: usize,
+}
+
+impl Stepped {
+    fn start(mut command: Command, record: PathBuf) -> Self {
+        command.env("XTASK_HALT_EACH", "1").process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let input = child.stdin.take().unwrap();
+        Stepped { child, input, record, passed: 0 }
+    }
+
+    /// Lets it go on, if it had halted, until it halts again and its children have ended by themselves. Gives what it recorded until then;
+    /// nothing where it has ended.
+    fn next_halt(&mut self) -> Option<String> {
+        if self.passed > 0 {
+            self.input.write_all(b"\n").unwrap();
+        }
+        self.passed += 1;
+        let (mut record, mut ended) = (String::new(), None);
+        let halted = wait_until(LIMIT, || {
+            ended = self.child.try_wait().unwrap();
+            record = std::fs::read_to_string(&self.record).unwrap_or_default();
+            let halts = record.lines().filter(|line| is_effect(line) || line.starts_with("- in ")).count();
+            ended.is_some() || (halts == self.passed && !others_are_alive(self.child.id()))
+        });
+        assert!(halted && ended.is_none_or(|status| status.success()), "{ended:?} after {:?}", record.lines().last());
+        ended.is_none().then_some(record)
+    }
+}
+
+impl Drop for Stepped {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
 /// Whether a process of that group is running.
 fn is_alive(group: u32) -> bool {
+    !running(group).is_empty()
+}
+
+/// Whether a process of that group is running beside the one that leads it.
+fn others_are_alive(group: u32) -> bool {
+    running(group).iter().any(|process| *process != group)
+}
+
+/// The processes of a group.
+fn running(group: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes.into_iter().any(|process| {
-        let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+    let ids = processes.into_iter().filter_map(|process| process.file_name().to_str()?.parse().ok());
+    let is_of_group = |id: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         // The name, in parentheses, may hold spaces. After it: state, parent, group.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         fields.first().is_some_and(|state| *state != "Z") && fields.get(2).and_then(|id| id.parse().ok()) == Some(group)
-    })
+    };
+    ids.filter(is_of_group).collect()
 }
 
 /// Moments of the time that a run takes, in no order, and the same for each run of a test unless `TEST_SEED` says otherwise.
@@ -595,6 +725,14 @@ impl Moments {
         std::thread::sleep(moment);
         format!("{moment:?} from the start (TEST_SEED={})", self.seed)
     }
+
+    /// Counts a kill that met its run. One that did not shortens the time: the machine has become quicker since that was taken.
+    pub fn count(&mut self, met: bool) -> usize {
+        if !met {
+            self.time = self.time.mul_f64(0.9);
+        }
+        usize::from(met)
+    }
 }
 
 /// What is published, as its users read it.
@@ -603,6 +741,8 @@ struct Public {
     /// The listed versions and their entries.
     entries: BTreeMap<Version, String>,
     tags: BTreeMap<String, Digest>,
+    /// The images that something refers to.
+    signed: BTreeSet<Digest>,
 }
 
 impl Public {
@@ -617,14 +757,17 @@ impl Public {
                 ensure(twice.is_none(), || format!("{} is listed twice", entry.version))?;
             }
         }
-        let mut tags = BTreeMap::new();
+        let (mut tags, mut signed) = (BTreeMap::new(), BTreeSet::new());
         if let Some(bytes) = files.get("image/index.json") {
             let index: ImageIndex = serde_json::from_slice(bytes).map_err(|error| format!("the tags: {error}"))?;
-            for tagged in index.manifests {
-                tags.insert(tagged.annotations[REF_NAME].clone(), tagged.digest);
+            for one in index.manifests {
+                match one.annotations.get(REF_NAME) {
+                    Some(tag) => drop(tags.insert(tag.clone(), one.digest)),
+                    None => signed.extend(subject_of(&files, &one.digest)?),
+                }
             }
         }
-        Ok(Public { files, entries, tags })
+        Ok(Public { files, entries, tags, signed })
     }
 
     /// Whether all holds that must hold at every moment of a run.
@@ -643,6 +786,9 @@ impl Public {
             let leader = leaders.get(tag).and_then(|version| self.entries.get(version));
             let leads = leader.map(|entry| self.image_of(entry)).transpose()?.as_ref() == Some(digest);
             ensure(leads || before.tags.get(tag) == Some(digest), || format!("{tag} is ahead of the index"))?;
+        }
+        for (tag, digest) in self.tags.iter().filter(|_| self.files.contains_key(OWN_KEY)) {
+            ensure(self.signed.contains(digest), || format!("{tag} leads to {digest}, which is not signed yet"))?;
         }
         before.tags.keys().try_for_each(|tag| ensure(self.tags.contains_key(tag), || format!("{tag} is gone")))
     }
@@ -679,6 +825,14 @@ impl Public {
         oci::collect(&digest, &blob).map_err(|error| format!("{name} leads to what is not there: {error}"))?;
         Ok(digest)
     }
+}
+
+/// What a manifest in the registry refers to.
+fn subject_of(files: &Files, digest: &Digest) -> Result<Option<Digest>, String> {
+    let bytes = files.get(&format!("image/blobs/sha256/{}", digest.hex()));
+    let bytes = bytes.ok_or_else(|| format!("{digest} is listed and not there"))?;
+    let manifest: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| format!("{digest}: {error}"))?;
+    Ok(manifest["subject"]["digest"].as_str().and_then(|digest| digest.parse().ok()))
 }
 
 fn ensure(right: bool, wrong: impl FnOnce() -> String) -> Result<(), String> {

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::folders::{copy_tree, refill};
 use crate::kill::{Halted, LIMIT, Moments, digest_of, effects_in};
 use crate::production::Production;
 use crate::servers::Observed;
-use crate::support::{Run, copy_tree, files_below, git, pretended_programs, refill, wait_until};
+use crate::support::{Run, files_below, git, pretended_programs, wait_until};
 
 /// Bump commit, push, image, tags, archive, index, invalidation, promotion and git tag are all left to do.
 const WORDS: [&str; 5] = ["release", "minor", "--push", "--to", "production"];
@@ -137,7 +138,7 @@ impl Scene {
     }
 
     fn effects(&self) -> Vec<String> {
-        numbered(&effects_in(&self.record()))
+        effects_in(&self.record())
     }
 
     /// What all those folders hold, in short.
@@ -258,7 +259,7 @@ impl Scene {
             let observer = self.production.observe();
             let halted = Halted::start(self.recorded(0));
             let moment = moments.wait_for_next();
-            killed += usize::from(halted.kill());
+            killed += moments.count(halted.kill());
             let doing = self.effects().last().cloned().unwrap_or_default();
             let moment = format!("a kill {moment}, after {doing}");
             check(&observer.finish(), &format!("until {moment}"));
@@ -289,22 +290,6 @@ impl Scene {
         }
         assert!(now == *outcome, "after {moment}: {}", again.stderr);
     }
-}
-
-/// Effects in which every digest is a number, in the order in which they come: no two signatures are alike, nor are the digests of what
-/// holds them.
-fn numbered(effects: &[String]) -> Vec<String> {
-    let mut text = effects.join("\n");
-    let mut digests: Vec<String> = Vec::new();
-    for word in text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == 64) {
-        if !digests.iter().any(|known| known == word) {
-            digests.push(word.to_owned());
-        }
-    }
-    for (number, digest) in digests.iter().enumerate() {
-        text = text.replace(digest, &format!("({number})"));
-    }
-    text.lines().map(str::to_owned).collect()
 }
 
 /// Nothing may ever vanish; what was listed before was there at the first look.

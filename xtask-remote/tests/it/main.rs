@@ -13,6 +13,7 @@ mod dependencies;
 mod deploy;
 mod doctor;
 mod faults;
+mod folders;
 mod foreign;
 mod guarantees;
 mod helms;

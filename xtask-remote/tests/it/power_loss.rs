@@ -30,6 +30,14 @@ pub struct Loss {
     pub halves: BTreeSet<PathBuf>,
 }
 
+/// What is left after a loss of power.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub struct Left {
+    surviving: Vec<usize>,
+    halves: BTreeSet<PathBuf>,
+    others: usize,
+}
+
 /// What stood, before each change, at the places that it is about to change.
 pub struct Journal {
     root: PathBuf,
@@ -82,6 +90,16 @@ impl Journal {
         let names = combinations(&numbers).into_iter().map(|changes| Loss { changes, ..Loss::default() });
         let halves = unwritten.iter().map(|path| Loss { halves: [path.clone()].into(), ..Loss::default() });
         names.chain(halves).collect()
+    }
+
+    /// What is left where that is lost of what a record says: the changes that survive, halves of files, and how many children have done what
+    /// they do. Where two moments leave the same, one need be looked at.
+    pub fn left(&self, record: &str, loss: &Loss) -> Left {
+        let changes = self.changes(record);
+        let surviving =
+            changes.iter().map(|change| change.number).filter(|number| !loss.changes.contains(number)).collect();
+        let others = record.lines().filter(|line| is_effect(line)).count() - changes.len();
+        Left { surviving, halves: loss.halves.clone(), others }
     }
 
     /// Makes the folder what it is where that is lost of the changes.

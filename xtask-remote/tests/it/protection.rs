@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use xtask::release::protection::{Guard, Standing, look};
 use xtask::sys::http::Anonymous;
 
+use crate::folders::copy_tree;
 use crate::servers::{Answer, Asked, Dialect, Proxy, Way};
-use crate::support::{copy_tree, free_port, root};
+use crate::support::{free_port, root};
 
 const REPOSITORY: &str = "alto9/kube9-operator";
 const HOME: &str = "https://github.com/alto9/kube9-operator";

@@ -8,8 +8,10 @@ use std::process::Command;
 
 use xtask::oci::Layout;
 
+use crate::folders::copy_tree;
 use crate::support::{
-    Demo, Run, build_programs, can_compile, compilers, copy_tree, cross_rustc, files_below, skipped, unsigned,
+    Demo, Run, build_programs, can_compile, compilers, cross_rustc, files_below, pretended_programs, script, skipped,
+    unsigned,
 };
 
 /// Every setting of a shell that makes cargo or rustc build something else, if it gets through.
@@ -102,6 +104,29 @@ fn i8_and_i15_commit_and_compiler_can_be_read_from_the_image() {
             assert_eq!(labels[&format!("org.opencontainers.image.{name}")], value);
             assert_eq!(part.manifest.annotations[&format!("org.opencontainers.image.{name}")], value);
         }
+    }
+}
+
+#[test]
+fn where_the_first_compiler_builds_for_every_platform_no_other_is_asked() {
+    let (demo, first, others) = (Demo::new(), pretended_programs(), tempfile::tempdir().unwrap());
+    let asked = others.path().join("asked");
+    for name in ["rustc", "rustup"] {
+        script(&others.path().join(name), &format!("echo {name} \"$@\" >>{}\nexit 1\n", asked.display()));
+    }
+    let path = std::env::join_paths([first.path(), others.path()]).unwrap();
+    let release = |arguments: &[&str]| {
+        let mut command = demo.command(arguments);
+        command.env("PATH", &path).env("CARGO", first.path().join("cargo"));
+        Run::of(command).ok();
+    };
+    release(&["release"]);
+    assert!(!asked.exists(), "{}", std::fs::read_to_string(&asked).unwrap());
+    std::fs::remove_dir_all(first.path().join("sysroot/lib/rustlib/aarch64-unknown-linux-gnu")).unwrap();
+    release(&["release", "minor"]);
+    let asked = std::fs::read_to_string(&asked).unwrap();
+    for question in ["rustc --version --verbose", "rustc --print sysroot", "rustup toolchain list --verbose"] {
+        assert!(asked.lines().any(|line| line == question), "{question} is not in {asked}");
     }
 }
 

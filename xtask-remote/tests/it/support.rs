@@ -23,6 +23,8 @@ use xtask::trust::verify;
 /// What a target's table says where nothing is signed that these tests release.
 pub const UNSIGNED: &str = "signed-since = \"99.0.0\"\n";
 
+use crate::folders::{copy_tree, refill};
+
 /// A workspace of its own, in a git repository of its own, with a port of its own.
 pub struct Demo {
     folder: TempDir,
@@ -363,33 +365,18 @@ pub fn http_status(url: &str) -> Option<u16> {
     xtask::sys::http::Anonymous::new(Duration::from_secs(30)).get(url, &[]).ok().map(|answer| answer.status)
 }
 
+/// Looks often at first, for what comes at once, and then more rarely.
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let started = Instant::now();
+    const RARELY: Duration = Duration::from_millis(20);
+    let (started, mut pause) = (Instant::now(), Duration::from_millis(1));
     while started.elapsed() < limit {
         if condition() {
             return true;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(pause);
+        pause = RARELY.min(pause * 2);
     }
     false
-}
-
-/// Makes a folder hold what another one holds, and nothing else. The folder itself stays: servers run in it.
-pub fn refill(folder: &Path, from: &Path) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
-        removed.unwrap();
-    }
-    copy_tree(from, folder);
-}
-
-/// Copies all that is in a folder into another one, with modes, times and links.
-pub fn copy_tree(from: &Path, to: &Path) {
-    let mut command = Command::new("cp");
-    // The short form is all that macOS has.
-    command.arg("-a").arg(from.join(".")).arg(to);
-    Run::of(command).ok();
 }
 
 /// A folder that holds these programs of PATH and no others; what is not there is left out.

@@ -26,8 +26,9 @@ pub use runner::processor_time;
 use runner::{Ended, Event, Runner};
 use scanning::CodeScanning;
 
+use crate::folders::copy_tree;
 use crate::servers::{Account, Fault, STACK, When, Whole};
-use crate::support::{copy_tree, git, root, wait_until};
+use crate::support::{git, root, wait_until};
 
 /// The issue that the daily look opens.
 const ISSUE: &str = "What users get is not what was released, or is not safe any more";

@@ -57,7 +57,7 @@ pub struct Missing {
 /// A program that was found cannot be started.
 pub fn toolchains(workspace: &Workspace) -> Result<Toolchains> {
     let triples: Vec<&str> = workspace.platforms.values().map(String::as_str).collect();
-    let compilers = best_first(compilers(workspace)?, &triples);
+    let compilers = best_first(compilers(workspace, &triples)?, &triples);
     let mut toolchains = Toolchains::default();
     let mut probes = Vec::new();
     for (platform, triple) in &workspace.platforms {
@@ -283,35 +283,50 @@ fn best_first(mut compilers: Vec<Compiler>, triples: &[&str]) -> Vec<Compiler> {
     compilers
 }
 
-/// Every compiler of this machine that is new enough, in the order in which a shell would find them.
-fn compilers(workspace: &Workspace) -> Result<Vec<Compiler>> {
-    let mut compilers: Vec<Compiler> = Vec::new();
-    // All are asked at once: a compiler takes longer to start than to answer.
-    let asked = compiler_paths()?.into_iter().map(Question::ask).collect::<Result<Vec<_>>>()?;
+/// The compilers of this machine that are new enough, in the order in which a shell would find them. Where the first one can build for all
+/// platforms, as on most machines, it is the only one that is asked: a compiler takes longer to start than to answer.
+fn compilers(workspace: &Workspace, triples: &[&str]) -> Result<Vec<Compiler>> {
+    let oldest = workspace.package.rust_version.as_deref();
+    let mut paths = paths_in_environment();
+    let first = match paths.first() {
+        Some(path) => Question::ask(path.clone())?.answer(oldest)?,
+        None => None,
+    };
+    if first.as_ref().is_some_and(|first| triples.iter().all(|triple| first.has_library(triple))) {
+        return Ok(first.into_iter().collect());
+    }
+    let asked = paths.len().min(1);
+    paths.extend(paths_of_rustup()?);
+    let mut compilers: Vec<Compiler> = first.into_iter().collect();
+    // The others are asked all at once.
+    let asked = without_doubles(paths).into_iter().skip(asked).map(Question::ask).collect::<Result<Vec<_>>>()?;
     for question in asked {
-        let Some(compiler) = question.answer()? else { continue };
-        let new_enough = is_at_least(&compiler.version, workspace.package.rust_version.as_deref());
-        if new_enough && compilers.iter().all(|known| known.sysroot != compiler.sysroot) {
+        let Some(compiler) = question.answer(oldest)? else { continue };
+        if compilers.iter().all(|known| known.sysroot != compiler.sysroot) {
             compilers.push(compiler);
         }
     }
     Ok(compilers)
 }
 
-fn compiler_paths() -> Result<Vec<PathBuf>> {
-    let mut paths: Vec<PathBuf> = std::env::var_os("RUSTC").map(PathBuf::from).into_iter().collect();
-    paths.extend(tools::all_on_path("rustc"));
-    if let Some(rustup) = tools::on_path("rustup") {
-        let listed = Call::new(rustup).args(["toolchain", "list", "--verbose"]).output()?;
-        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        let folders =
-            listed.lines().filter_map(|line| line.split_whitespace().last()).filter(|word| word.starts_with('/'));
-        paths.extend(folders.map(|folder| Path::new(folder).join("bin/rustc")));
-    }
-    // `/bin` and `/usr/bin` are often one folder, and shells like to add to PATH what is in it.
+fn paths_in_environment() -> Vec<PathBuf> {
+    let chosen = std::env::var_os("RUSTC").map(PathBuf::from);
+    chosen.into_iter().chain(tools::all_on_path("rustc")).collect()
+}
+
+fn paths_of_rustup() -> Result<Vec<PathBuf>> {
+    let Some(rustup) = tools::on_path("rustup") else { return Ok(Vec::new()) };
+    let listed = Call::new(rustup).args(["toolchain", "list", "--verbose"]).output()?;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let folders = listed.lines().filter_map(|line| line.split_whitespace().last()).filter(|word| word.starts_with('/'));
+    Ok(folders.map(|folder| Path::new(folder).join("bin/rustc")).collect())
+}
+
+/// `/bin` and `/usr/bin` are often one folder, and shells like to add to PATH what is in it.
+fn without_doubles(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
     let mut known = BTreeSet::new();
     paths.retain(|path| known.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
-    Ok(paths)
+    paths
 }
 
 /// A compiler that was asked what it is.
@@ -328,8 +343,8 @@ impl Question {
         Ok(Question { path, version, sysroot })
     }
 
-    /// Nothing where it is no compiler.
-    fn answer(self) -> Result<Option<Compiler>> {
+    /// Nothing where it is no compiler, or one that is too old.
+    fn answer(self, oldest: Option<&str>) -> Result<Option<Compiler>> {
         let (version, sysroot) = (self.version.answer()?, self.sysroot.answer()?);
         if version.code != Some(0) || sysroot.code != Some(0) {
             return Ok(None);
@@ -337,12 +352,10 @@ impl Question {
         let text = String::from_utf8_lossy(&version.stdout).into_owned();
         let line = |prefix: &str| text.lines().find_map(|line| line.strip_prefix(prefix)).map(str::to_owned);
         let Some(host) = line("host: ") else { return Ok(None) };
-        Ok(Some(Compiler {
-            path: self.path,
-            version: text.lines().next().unwrap_or_default().to_owned(),
-            host,
-            sysroot: PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim()),
-        }))
+        let version = text.lines().next().unwrap_or_default().to_owned();
+        let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim());
+        let compiler = Compiler { path: self.path, version, host, sysroot };
+        Ok(is_at_least(&compiler.version, oldest).then_some(compiler))
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! The doors to the outside (`files`, `children`, and those of `xtask-remote`) announce an effect just before it happens. Normally that costs a comparison.
 //! With `XTASK_EFFECTS=FILE` each announcement is appended to FILE as a line, and with `XTASK_HALT_AT=N` the run stops for ever
-//! before its N-th effect, where a test can end it with SIGKILL: a release must survive that at every number. With `XTASK_HALT_IN=N`
-//! it stops in the middle of that one, where it has a middle. What survives a loss of power from some moment on is
-//! recorded, too, without a number: tests build from that what such a loss may leave.
+//! before its N-th effect, where a test can end it with SIGKILL: a release must survive that at every number. With `XTASK_HALT_EACH=1`
+//! it stops before each effect, and in the middle of each that has one, until a byte comes from its standard input, so that a test can
+//! keep what a kill would leave at every moment of one run. What survives a loss of power from some moment on is recorded, too,
+//! without a number: tests build from that what such a loss may leave.
 //! Nothing else in the tool reads these variables, and no code path depends on them.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,8 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub const RECORD: &str = "XTASK_EFFECTS";
 /// The variable that holds the number (from 1) of the effect before which a run halts.
 pub const HALT_AT: &str = "XTASK_HALT_AT";
-/// The variable that holds the number of the effect in the middle of which a run halts.
-pub const HALT_IN: &str = "XTASK_HALT_IN";
+/// The variable that makes a run halt at every moment at which something is half done or about to be done.
+pub const HALT_EACH: &str = "XTASK_HALT_EACH";
 
 /// An effect that was announced.
 #[derive(Debug)]
@@ -52,28 +53,33 @@ fn recorder() -> Option<&'static Recorder> {
 struct Recorder {
     path: std::ffi::OsString,
     halt_at: Option<usize>,
-    halt_in: Option<usize>,
+    halts_at_each: bool,
     count: AtomicUsize,
 }
 
 impl Recorder {
     fn from_environment() -> Option<Self> {
-        let number = |name: &str| std::env::var(name).ok().and_then(|number| number.parse().ok());
         let path = std::env::var_os(RECORD)?;
-        Some(Recorder { path, halt_at: number(HALT_AT), halt_in: number(HALT_IN), count: AtomicUsize::new(0) })
+        let halt_at = std::env::var(HALT_AT).ok().and_then(|number| number.parse().ok());
+        let halts_at_each = std::env::var_os(HALT_EACH).is_some();
+        Some(Recorder { path, halt_at, halts_at_each, count: AtomicUsize::new(0) })
     }
 
     fn begin(&self, kind: &str, on: &dyn Display) -> usize {
         let number = self.count.fetch_add(1, Ordering::SeqCst) + 1;
-        if self.note(&format!("{number} {kind} {on}\n")) && self.halt_at == Some(number) {
-            halt();
+        if self.note(&format!("{number} {kind} {on}\n")) {
+            if self.halt_at == Some(number) {
+                halt();
+            } else if self.halts_at_each {
+                wait_for_a_byte();
+            }
         }
         number
     }
 
     fn pass_middle(&self, number: usize) {
-        if self.halt_in == Some(number) && self.note(&format!("- in {number}\n")) {
-            halt();
+        if self.halts_at_each && self.note(&format!("- in {number}\n")) {
+            wait_for_a_byte();
         }
     }
 
@@ -90,4 +96,9 @@ fn halt() {
     loop {
         std::thread::park();
     }
+}
+
+/// Or until nobody is there any more who could send one.
+fn wait_for_a_byte() {
+    std::io::stdin().lock().read_exact(&mut [0]).ok();
 }

@@ -14,7 +14,8 @@ use super::client::Reply;
 use super::cloudformation::CloudFormation;
 use super::rights::{self, Need};
 use super::{CloudFront, Dialect, Edge, Moto, Proxy, Registry, Versitygw};
-use crate::support::{Demo, Run, copy_tree, git, script, tool};
+use crate::folders::copy_tree;
+use crate::support::{Demo, Run, git, script, tool};
 
 /// The stack that is deployed.
 pub const STACK: &str = "demo-charts";

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::support::{copy_tree, wait_until};
+use crate::folders::copy_tree;
+use crate::support::wait_until;
 
 const LIMIT: Duration = Duration::from_secs(60);
 

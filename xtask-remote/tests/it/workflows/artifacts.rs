@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use tempfile::TempDir;
 
 use super::glob::{below, matches};
-use crate::support::copy_tree;
+use crate::folders::copy_tree;
 
 /// What no artifact's name and no file's path may hold; names may hold neither slash.
 const FORBIDDEN: [char; 9] = ['"', ':', '<', '>', '|', '*', '?', '\r', '\n'];

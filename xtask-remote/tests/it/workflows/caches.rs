@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use tempfile::TempDir;
 
-use crate::support::copy_tree;
+use crate::folders::copy_tree;
 
 /// Where a run's caches are kept, and where else it looks for some: its own branch, tag or pull request first.
 #[derive(Clone, Debug)]

@@ -92,15 +92,15 @@ impl Bundle {
 pub fn linked(toolchain: &Toolchain) -> Result<(Vec<Part>, Option<Distribution>)> {
     let distribution =
         files::read(Path::new("/etc/os-release"))?.and_then(|text| distribution(&String::from_utf8_lossy(&text)));
-    let archives = Archive::all(toolchain)?;
-    let paths: Vec<&Path> = archives.iter().filter_map(|archive| archive.path.as_deref()).collect();
+    let libraries = StaticLibrary::all(toolchain)?;
+    let paths: Vec<&Path> = libraries.iter().filter_map(|library| library.path.as_deref()).collect();
     let owners = owners(&paths)?;
-    let parts = archives.iter().map(|archive| {
-        let bytes = archive.path.as_deref().map(files::read).transpose()?.flatten();
-        let owner = archive.path.as_ref().and_then(|path| owners.iter().find(|owner| owner.path == *path));
+    let parts = libraries.iter().map(|library| {
+        let bytes = library.path.as_deref().map(files::read).transpose()?.flatten();
+        let owner = library.path.as_ref().and_then(|path| owners.iter().find(|owner| owner.path == *path));
         let part = match (owner, &distribution) {
-            (Some(owner), Some(distribution)) => owner.part(archive, distribution),
-            _ => archive.of_nobody(),
+            (Some(owner), Some(distribution)) => owner.part(library, distribution),
+            _ => library.of_nobody(),
         };
         Ok(Part { sha256: bytes.map(|bytes| sha256_hex(&bytes)), ..part })
     });
@@ -110,7 +110,7 @@ pub fn linked(toolchain: &Toolchain) -> Result<(Vec<Part>, Option<Distribution>)
 }
 
 /// A file that is linked into every binary.
-struct Archive {
+struct StaticLibrary {
     /// What it is called where nobody owns it.
     name: &'static str,
     version: Option<String>,
@@ -120,9 +120,9 @@ struct Archive {
     path: Option<PathBuf>,
 }
 
-impl Archive {
+impl StaticLibrary {
     /// What a static binary for a GNU system holds. A target with another C library has its own in Rust's folder.
-    fn all(toolchain: &Toolchain) -> Result<Vec<Archive>> {
+    fn all(toolchain: &Toolchain) -> Result<Vec<StaticLibrary>> {
         let ask = |file: &str| Call::new(&toolchain.linker).args([format!("-print-file-name={file}")]).begin();
         let (libc, libgcc) = (ask("libc.a")?, ask("libgcc_eh.a")?);
         let sysroot = Call::new(&toolchain.rustc).args(["--print", "sysroot"]).begin()?;
@@ -130,14 +130,14 @@ impl Archive {
         let own = rust.join("self-contained/libc.a");
         let libc = if own.exists() { Some(own) } else { real(&said(libc)?) };
         let version = toolchain.version.split(' ').nth(1).map(str::to_owned);
-        let archive = |name, source, path| Archive { name, version: None, cpe: None, source, path };
+        let library = |name, source, path| StaticLibrary { name, version: None, cpe: None, source, path };
         Ok(vec![
-            archive("libc", "glibc", libc),
-            archive("libgcc", "gcc-", real(&said(libgcc)?)),
-            Archive {
+            library("libc", "glibc", libc),
+            library("libgcc", "gcc-", real(&said(libgcc)?)),
+            StaticLibrary {
                 cpe: version.as_ref().map(|version| cpe("rust-lang:rust", version)),
                 version,
-                ..archive("rust-std", "rustc", standard_library(&rust))
+                ..library("rust-std", "rustc", standard_library(&rust))
             },
         ])
     }
@@ -215,16 +215,16 @@ impl Owner {
     }
 
     /// The source package: of a cross-compiler's package, the one that it says to have been built using.
-    fn part(&self, archive: &Archive, distribution: &Distribution) -> Part {
+    fn part(&self, library: &StaticLibrary, distribution: &Distribution) -> Part {
         let built_using = self.built_using.split(", ").filter_map(|entry| entry.split_once(" (= "));
         let mut built_using = built_using.map(|(name, version)| (name, version.trim_end_matches(')')));
-        let named = built_using.find(|(name, _)| name.starts_with(archive.source));
+        let named = built_using.find(|(name, _)| name.starts_with(library.source));
         let (source, version) = named.unwrap_or((&self.source, &self.version));
         let Distribution { id, version: release } = distribution;
         let purl = format!("pkg:deb/{id}/{}@{}?arch=source&distro={id}-{release}", encoded(source), encoded(version));
         let part = Part { name: source.into(), version: Some(version.into()), purl: Some(purl), ..Part::default() };
-        Part { cpe: archive.cpe.clone(), ..part }
-            .noted("linked", format!("{} of the package {}", archive.name, self.package))
+        Part { cpe: library.cpe.clone(), ..part }
+            .noted("linked", format!("{} of the package {}", library.name, self.package))
     }
 }
 
@@ -263,8 +263,8 @@ mod tests {
 
     fn part(package: &str, name: &'static str, source: &'static str) -> Part {
         let owner = Owner::read(SHOWN, package.into(), "/lib/it.a".into()).unwrap();
-        let archive = Archive { name, version: None, cpe: None, source, path: Some("/lib/it.a".into()) };
-        owner.part(&archive, &Distribution { id: "debian".into(), version: "12".into() })
+        let library = StaticLibrary { name, version: None, cpe: None, source, path: Some("/lib/it.a".into()) };
+        owner.part(&library, &Distribution { id: "debian".into(), version: "12".into() })
     }
 
     #[test]
@@ -280,16 +280,22 @@ mod tests {
 
     #[test]
     fn what_no_package_owns_is_listed_and_said_to_be_unscanned() {
-        let archive = |path: Option<PathBuf>| {
+        let library = |path: Option<PathBuf>| {
             let version = Some("1.95.0".to_owned());
-            Archive { name: "rust-std", cpe: Some(cpe("rust-lang:rust", "1.95.0")), version, source: "rustc", path }
-                .of_nobody()
+            StaticLibrary {
+                name: "rust-std",
+                cpe: Some(cpe("rust-lang:rust", "1.95.0")),
+                version,
+                source: "rustc",
+                path,
+            }
+            .of_nobody()
         };
-        let found = archive(Some("/home/it".into()));
+        let found = library(Some("/home/it".into()));
         assert_eq!((found.reference().as_str(), found.purl), ("rust-std@1.95.0", None));
         assert_eq!(found.cpe.as_deref(), Some("cpe:2.3:a:rust-lang:rust:1.95.0:*:*:*:*:*:*:*"));
         assert!(found.properties[0].1.contains("no scanner has a source"), "{:?}", found.properties);
-        assert!(archive(None).properties[0].1.contains("does not say"));
+        assert!(library(None).properties[0].1.contains("does not say"));
     }
 
     #[test]
