@@ -45,6 +45,8 @@ pub(crate) struct Facts {
     /// What is known of Argo CD, once something is.
     pub(crate) argocd: Option<Finding>,
     pub(crate) collections: Collections,
+    /// Objects that could not be read, by whom.
+    pub(crate) skipped: BTreeMap<Job, u64>,
 }
 
 /// What is known of the Deployment that the operator belongs to.
@@ -196,6 +198,11 @@ impl Progress {
         let confirmed = before.is_some_and(|trouble| trouble.confirmed) || written.is_some_and(|time| time >= since);
         state.trouble = Some(Trouble { since, failures, last: failure, confirmed });
         failures
+    }
+
+    /// An object could not be read, and is left out.
+    pub(crate) fn skipped(&self, job: Job) {
+        *self.lock().skipped.entry(job).or_default() += 1;
     }
 
     pub(crate) fn found(&self, finding: Finding) {

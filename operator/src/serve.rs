@@ -16,7 +16,7 @@ use crate::events;
 use crate::kubernetes::{self, Client};
 use crate::leadership::Candidate;
 use crate::metrics::Metrics;
-use crate::progress::Progress;
+use crate::progress::{Job, Progress};
 use crate::shutdown::Shutdown;
 use crate::status::{CurrentSkew, Deployments, Writer};
 use crate::{VERSION, argocd, collection, http, logging};
@@ -34,6 +34,12 @@ impl Context {
     /// The date and time as the API server has it.
     pub(crate) fn calendar(&self) -> Timestamp {
         self.skew.get().correct(self.clock.calendar())
+    }
+
+    /// An object cannot be read. That costs nobody the others, but is counted and told.
+    pub(crate) fn skipped(&self, job: Job, reason: &str) {
+        tracing::debug!(job = job.label(), reason, "an object cannot be read");
+        self.progress.skipped(job);
     }
 }
 

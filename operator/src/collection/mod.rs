@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::backoff;
-use crate::failure::{Class, Failure};
-use crate::kubernetes::{Client, ListOptions, Page, REQUEST_TIMEOUT, Request};
+use crate::failure::Failure;
+use crate::kubernetes::{Client, Form, List, REQUEST_TIMEOUT, Read};
 use crate::progress::Job;
 use crate::serve::Context;
-use crate::status::{ConfigMaps, Content, Target, rfc_3339};
+use crate::status::{ConfigMaps, Content, Target};
+use crate::text::rfc_3339;
 use sums::{Node, Sums};
 
 /// Where the dashboard looks.
@@ -93,19 +93,20 @@ struct Counts {
 
 impl Counts {
     async fn take(client: &Client) -> Result<Self, Failure> {
-        let mut counts = Self { namespaces: count(client, "/api/v1/namespaces").await?, ..Self::default() };
+        let mut counts = Self { namespaces: client.count("/api/v1/namespaces").await?, ..Self::default() };
         for (number, (_, path)) in counts.workloads.iter_mut().zip(WORKLOADS) {
-            *number = count(client, path).await?;
+            *number = client.count(path).await?;
         }
-        let mut options = ListOptions { limit: Some(NODES_PER_PAGE), ..ListOptions::default() };
-        loop {
-            let mut page = client.list::<Node>("/api/v1/nodes", &options).await?;
-            page.items().iter().for_each(|node| counts.nodes.add(node));
-            options.continue_token = page.next();
-            if options.continue_token.is_none() {
-                return Ok(counts);
-            }
-        }
+        let list = List {
+            path: "/api/v1/nodes".to_owned(),
+            label_selector: None,
+            field_selector: None,
+            most: NODES_PER_PAGE,
+            form: Form::JSON,
+        };
+        // One that cannot be read is one nevertheless.
+        client.list(&list, &mut |node: Read<Node>| counts.nodes.add(&node.unwrap_or_default())).await?;
+        Ok(counts)
     }
 
     fn dashboard(&self, now: Timestamp) -> Value {
@@ -130,26 +131,6 @@ impl Counts {
         })
     }
 }
-
-/// How many objects there are: one that is sent, without its content, and those that are said to remain.
-async fn count(client: &Client, path: &str) -> Result<u64, Failure> {
-    let options = ListOptions { limit: Some(1), ..ListOptions::default() };
-    let mut page: Page<Nothing> = client.fetch(Request::list_metadata(path, &options), REQUEST_TIMEOUT).await?;
-    let sent = page.items().len() as u64;
-    let remaining = page.metadata.remaining_item_count.and_then(|count| u64::try_from(count).ok());
-    match (page.next(), remaining) {
-        (None, _) => Ok(sent),
-        (Some(_), Some(remaining)) => Ok(sent + remaining),
-        (Some(_), None) => Err(Failure {
-            class: Class::ServerError,
-            message: format!("the API server does not say how many more there are under {path}"),
-            retry_after: None,
-        }),
-    }
-}
-
-#[derive(Deserialize)]
-struct Nothing {}
 
 #[cfg(test)]
 mod tests {

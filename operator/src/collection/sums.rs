@@ -49,7 +49,7 @@ fn rounded(number: f64) -> String {
 }
 
 /// What counts of a node; its images and addresses, which are most of it, are not kept.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct Node {
     status: Option<Status>,
 }

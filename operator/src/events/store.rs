@@ -36,6 +36,7 @@ const MIGRATIONS: [&str; 1] = ["
         last_microseconds INTEGER NOT NULL
     );
     CREATE INDEX events_by_time ON events (last_microseconds, uid);
+    CREATE INDEX events_by_namespace ON events (object_namespace);
 "];
 
 /// What comes late or twice changes nothing: the row is always of the time that was last heard of.
@@ -255,19 +256,30 @@ fn put(upsert: &mut Statement, record: &Record) -> rusqlite::Result<usize> {
     })
 }
 
-/// Removes the oldest rows, the mild ones first, when all together take more room than they may.
+/// Removes the oldest rows, the mild ones first, when all together take more room than they may. They come from the namespace
+/// with the most rows where that has more than twice its share, so that nobody's events cost others theirs.
 fn make_room(connection: &Connection, place: &Place) -> Result<(), Trouble> {
     let pages = |name| connection.pragma_query_value::<u64, _>(None, name, |row| row.get(0));
     let used = pages("page_count")? - pages("freelist_count")?;
     if used * PAGE <= place.bytes_of_rows() {
         return Ok(());
     }
-    let rows: usize = connection.query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;
-    let removed = connection.execute(
-        "DELETE FROM events WHERE uid IN (
-            SELECT uid FROM events ORDER BY severity IN ('error', 'critical'), last_microseconds LIMIT ?1)",
-        [rows / 20 + 1],
-    )?;
+    let sums = "SELECT sum(held), count(*), max(held), namespace FROM
+        (SELECT count(*) AS held, object_namespace AS namespace FROM events GROUP BY object_namespace)";
+    let (rows, namespaces, most, namespace): (usize, usize, usize, Option<String>) =
+        connection.query_row(sums, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let share = rows / namespaces.max(1);
+    let limit = rows / 20 + 1;
+    let oldest = "ORDER BY severity IN ('error', 'critical'), last_microseconds LIMIT :limit";
+    let removed = if most > share * 2 {
+        let delete = format!(
+            "DELETE FROM events WHERE uid IN (SELECT uid FROM events WHERE object_namespace IS :namespace {oldest})"
+        );
+        connection.execute(&delete, named_params! {":namespace": namespace, ":limit": limit.min(most - share)})?
+    } else {
+        let delete = format!("DELETE FROM events WHERE uid IN (SELECT uid FROM events {oldest})");
+        connection.execute(&delete, named_params! {":limit": limit})?
+    };
     tracing::warn!(removed, "the event store is full; the oldest events make room");
     Ok(())
 }
@@ -413,7 +425,7 @@ mod tests {
             "firstTimestamp": start(), "lastTimestamp": start() + SignedDuration::from_secs(second),
         }))
         .unwrap();
-        Record::of(&event)
+        Record::of(&event, start() + SignedDuration::from_hours(24))
     }
 
     fn place(folder: &Path) -> Place {
@@ -499,6 +511,29 @@ mod tests {
             found.total
         );
         assert!(!uids.contains(&"01000"), "the oldest of the mild ones are gone");
+    }
+
+    #[test]
+    fn a_namespace_with_more_than_its_share_makes_room_before_others_do() {
+        let (folder, mut store) = new_store();
+        let of = |namespace: &str, reason: &str, from: i64, to: i64| -> Vec<Record> {
+            let record = |second| Record {
+                description: "x".repeat(900),
+                namespace: Some(namespace.to_owned()),
+                ..event(&format!("{namespace}-{second}"), reason, 1, second)
+            };
+            (from..to).map(record).collect()
+        };
+        for quiet in ["a", "b", "c"] {
+            store.write(&of(quiet, "BackOff", 0, 100)).unwrap();
+        }
+        of("noisy", "Failed", 1000, 12_000).chunks(250).for_each(|batch| drop(store.write(batch).unwrap()));
+        let kept = |namespace: &str| {
+            let filter = Filter { namespace: Some(namespace.to_owned()), ..ALL };
+            list(folder.path(), &filter).unwrap().total
+        };
+        assert_eq!(["a", "b", "c"].map(kept), [100; 3], "the oldest and mildest of all, but not many");
+        assert!(kept("noisy") < 10_000, "{}", kept("noisy"));
     }
 
     #[test]

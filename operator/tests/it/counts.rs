@@ -41,7 +41,7 @@ fn the_dashboard_shows_what_is_in_the_cluster() {
     let lists = audit::requests(&tenant).into_iter().filter(|request| request.verb == "list");
     let (nodes, others): (Vec<_>, Vec<_>) = lists.map(|list| list.address).partition(|list| list.contains("/nodes?"));
     let is_limited = |list: &str, limit: &str| list.split(['?', '&']).any(|part| part == limit);
-    assert!(nodes.iter().all(|list| is_limited(list, "limit=50")), "nodes come in pages: {nodes:?}");
+    assert!(nodes.iter().all(|list| is_limited(list, "limit=20")), "nodes come in pages: {nodes:?}");
     let counts = others.iter().filter(|list| !list.contains("Selector="));
     let growing: Vec<&String> = counts.filter(|list| !is_limited(list, "limit=1")).collect();
     assert_eq!(growing, Vec::<&String>::new(), "no other answer grows with the cluster");
