@@ -165,8 +165,9 @@ impl Metrics {
     }
 
     /// The page for a scrape at an uptime.
-    pub(crate) fn render(&self, facts: &Facts, now: Duration) -> String {
+    pub(crate) fn render(&self, facts: &Facts, now: Duration, may_write: bool) -> String {
         self.fill_in(facts, now, &Process::read());
+        self.leader.set(may_write.into());
         let mut page = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut page, &self.registry);
@@ -186,13 +187,10 @@ impl Metrics {
         for (label, count) in [(SUCCESS, facts.collections.successes), ("failure", facts.collections.failures)] {
             self.collections.get_or_create(&result(label)).inner().store(count, Ordering::Relaxed);
         }
-        for (job, state) in &facts.jobs {
-            if state.running || facts.skipped.contains_key(job) {
-                let count = facts.skipped.get(job).copied().unwrap_or_default();
-                self.skipped.get_or_create(&[("job", job.label())]).inner().store(count, Ordering::Relaxed);
-            }
+        for job in facts.jobs.keys().filter(|job| job.reads_objects()) {
+            let count = facts.skipped.get(job).copied().unwrap_or_default();
+            self.skipped.get_or_create(&[("job", job.label())]).inner().store(count, Ordering::Relaxed);
         }
-        self.leader.set(facts.standby.is_none().into());
         self.resident.set(process.resident_bytes);
         self.cpu.inner().store(process.cpu_seconds.to_bits(), Ordering::Relaxed);
         self.files.set(process.open_files);
@@ -228,7 +226,7 @@ mod tests {
     use crate::progress::JobState;
 
     fn render(metrics: &Metrics, facts: &Facts) -> String {
-        metrics.render(facts, Duration::from_secs(30))
+        metrics.render(facts, Duration::from_secs(30), true)
     }
 
     #[track_caller]

@@ -182,7 +182,8 @@ fn server_feed(client: Client, settings: &Settings) -> Feed<Object> {
 }
 
 fn feed(client: Client, path: String, field_selector: Option<String>, label_selector: Option<String>) -> Feed<Object> {
-    Feed { client, list: List { path, label_selector, field_selector, most: 500, form: Form::METADATA } }
+    let list = List { path, label_selector, field_selector, most: 500, form: Form::METADATA };
+    Feed { client, list, is_counted: false }
 }
 
 fn deployments(namespace: &str) -> String {
@@ -257,12 +258,12 @@ impl Known {
         match change {
             Change::Listing => self.listed_crd = Some(false),
             Change::Listed => self.crd = self.listed_crd.take(),
-            Change::Put(definition) => {
+            Change::Put(definition) | Change::New(definition) => {
                 let crd = self.listed_crd.as_mut().unwrap_or_else(|| self.crd.get_or_insert_default());
                 *crd = is_there(&definition);
             }
             Change::Gone(_) => self.crd = Some(false),
-            Change::Watching | Change::Same | Change::Skipped(_) => {}
+            Change::Watching | Change::Counted(_) | Change::Same | Change::Skipped(_) => {}
         }
     }
 
@@ -270,14 +271,14 @@ impl Known {
         match change {
             Change::Listing => self.listed_servers = Some(Servers::new()),
             Change::Listed => self.servers = self.listed_servers.take(),
-            Change::Put(deployment) => {
+            Change::Put(deployment) | Change::New(deployment) => {
                 let servers = self.listed_servers.as_mut().unwrap_or_else(|| self.servers.get_or_insert_default());
                 detect::put(servers, place(&deployment), candidate(&deployment));
             }
             Change::Gone(deployment) => {
                 self.servers.get_or_insert_default().remove(&place(&deployment));
             }
-            Change::Watching | Change::Same | Change::Skipped(_) => {}
+            Change::Watching | Change::Counted(_) | Change::Same | Change::Skipped(_) => {}
         }
     }
 

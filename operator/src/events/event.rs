@@ -5,6 +5,7 @@ mod wire;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer};
 
+use super::record::Severity;
 use crate::kubernetes::{Metadata, Versioned};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -63,6 +64,12 @@ impl Event {
         let last = series.or(self.last_timestamp).unwrap_or_else(|| self.first());
         let is_possible = last.duration_since(now) <= TOLERATED;
         if is_possible { last } else { self.metadata.creation_timestamp.map_or(now, |created| created.min(now)) }
+    }
+
+    /// Whether somebody may have to do something. kube9 shows one page of what is listed, so such events come first.
+    pub(crate) fn is_trouble(&self) -> bool {
+        Severity::of(self.reason.as_deref().unwrap_or_default(), self.kind.as_deref().unwrap_or_default())
+            != Severity::Info
     }
 
     pub(super) fn count(&self) -> u64 {

@@ -85,7 +85,7 @@ async fn follow(client: Client, context: &Context, channel: &Channel) -> Infalli
         most: 500,
         form: Form::COMPACT,
     };
-    let feed = Feed { client, list };
+    let feed = Feed { client, list, is_counted: false };
     let mut receiver = Receiver { client: feed.client.clone(), context, channel, listed: None };
     progress.job_expected(Job::EventWatch);
     loop {
@@ -124,7 +124,7 @@ impl Follower<Event> for Receiver<'_> {
             Change::Listing => self.listed = Some(Vec::new()),
             Change::Listed => self.listed = None,
             Change::Watching => progress.job_runs(Job::EventWatch),
-            Change::Put(event) => {
+            Change::Put(event) | Change::New(event) => {
                 metrics.event_received(type_label(&event));
                 if is_kept(&event) {
                     let record = Record::of(&event, self.client.time().unwrap_or_else(|| self.context.calendar()));
@@ -136,7 +136,7 @@ impl Follower<Event> for Receiver<'_> {
             }
             Change::Skipped(reason) => self.context.skipped(Job::EventWatch, &reason),
             // What the API server forgets is what the store is for.
-            Change::Gone(_) | Change::Same => {}
+            Change::Gone(_) | Change::Counted(_) | Change::Same => {}
         }
     }
 

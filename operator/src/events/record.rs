@@ -112,7 +112,7 @@ pub(crate) enum Severity {
 }
 
 impl Severity {
-    fn of(reason: &str, kind: &str) -> Self {
+    pub(super) fn of(reason: &str, kind: &str) -> Self {
         match reason {
             "OOMKilled" | "NodeNotReady" | "FailedKillPod" => Self::Critical,
             "Failed" | "CrashLoopBackOff" | "ImagePullBackOff" | "FailedScheduling" | "FailedBinding"

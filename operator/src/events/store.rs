@@ -71,6 +71,11 @@ impl Store {
         let opened = patiently(|| store.attempt(|_, _| Ok(())));
         let opened = match opened {
             Err(trouble) if trouble.kind == Kind::Damaged => patiently(|| store.attempt(|_, _| Ok(()))),
+            // Nobody else will make it readable, and whoever may write to the folder may move it.
+            Err(trouble) if trouble.kind == Kind::Unopened && store.place.file().exists() => {
+                set_aside(&store.place.file(), &trouble)?;
+                patiently(|| store.attempt(|_, _| Ok(())))
+            }
             opened => opened,
         };
         opened.map(|()| store)
@@ -172,7 +177,7 @@ fn list_once(folder: &Path, filter: &Filter) -> Result<Found, Trouble> {
     let matching = named_params! { ":since": since, ":namespace": filter.namespace, ":kind": filter.kind };
     let total = moment.query_row(&format!("SELECT count(*) {MATCHING}"), matching, |row| row.get(0))?;
     let page = format!(
-        "SELECT * {MATCHING} ORDER BY last_microseconds DESC, uid DESC LIMIT {} OFFSET {}",
+        "SELECT * {MATCHING} ORDER BY severity <> 'info' DESC, last_microseconds DESC, uid DESC LIMIT {} OFFSET {}",
         filter.limit, filter.offset
     );
     let records = moment.prepare(&page)?.query_map(matching, record)?.collect::<Result<_, _>>()?;
@@ -300,6 +305,10 @@ fn is_itself(file: &Path) -> Result<(), Trouble> {
 fn set_aside(file: &Path, trouble: &Trouble) -> Result<(), Trouble> {
     let aside = beside(file, ".damaged");
     tracing::error!(%trouble, kept_as = %aside.display(), "the event store cannot be used, and is begun anew");
+    // What was put there the last time may be of another kind.
+    if aside.is_dir() != file.is_dir() || aside.is_dir() {
+        let _ = if aside.is_dir() { fs::remove_dir_all(&aside) } else { fs::remove_file(&aside) };
+    }
     fs::rename(file, &aside)?;
     for end in ["-wal", "-shm"] {
         match fs::remove_file(beside(file, end)) {
@@ -348,6 +357,8 @@ pub(crate) struct Trouble {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Busy,
+    /// There is none, or one that this user may not open.
+    Unopened,
     Damaged,
     Full,
     Gone,
@@ -364,7 +375,7 @@ impl Trouble {
             Kind::Full => "full",
             Kind::Gone => "gone",
             Kind::ReadOnly => "read_only",
-            Kind::Other => "other",
+            Kind::Unopened | Kind::Other => "other",
         }
     }
 }
@@ -379,6 +390,7 @@ impl From<rusqlite::Error> for Trouble {
     fn from(error: rusqlite::Error) -> Self {
         let kind = match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Damaged,
+            Some(ErrorCode::CannotOpen) => Kind::Unopened,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
                 Kind::Busy
             }
@@ -488,6 +500,14 @@ mod tests {
     }
 
     #[test]
+    fn trouble_comes_before_what_is_newer_and_fine() {
+        let (folder, mut store) = new_store();
+        let fine = Record { severity: Severity::Info, ..event("fine", "NodeReady", 1, 9) };
+        store.write(&[fine, event("older", "BackOff", 1, 0), event("newer", "Failed", 1, 5)]).unwrap();
+        assert_eq!(uids(folder.path(), &ALL), ["newer", "older", "fine"]);
+    }
+
+    #[test]
     fn the_oldest_make_room_the_mild_ones_first() {
         let (folder, mut store) = new_store();
         let long = "x".repeat(900);
@@ -553,6 +573,24 @@ mod tests {
         assert_eq!(uids(folder.path(), &ALL), ["c"]);
         let aside = fs::read_to_string(beside(&file, ".damaged")).unwrap();
         assert_eq!(aside, "and this is another one, a bit longer");
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_moved_aside_and_a_store_is_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        fs::write(beside(&file, ".damaged"), "of another time").unwrap();
+        for note in ["first", "second"] {
+            // Whoever runs the tests may open any file, but no folder.
+            fs::create_dir(&file).unwrap();
+            fs::write(file.join("note"), note).unwrap();
+            let mut store = Store::open(place(folder.path())).unwrap();
+            store.write(&[event("a", "Failed", 1, 0)]).unwrap();
+            assert_eq!(uids(folder.path(), &ALL), ["a"]);
+            assert_eq!(fs::read_to_string(beside(&file, ".damaged").join("note")).unwrap(), note);
+            drop(store);
+            fs::remove_file(&file).unwrap();
+        }
     }
 
     #[test]

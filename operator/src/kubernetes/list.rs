@@ -129,18 +129,20 @@ impl Client {
         }
     }
 
-    /// How many objects there are: one that is sent, without its content, and those that are said to remain.
-    pub(crate) async fn count(&self, path: &str) -> Result<u64, Failure> {
+    /// How many objects there are, and the version at which that was so: one that is sent, without its content, and those that are
+    /// said to remain.
+    pub(super) async fn count(&self, path: &str) -> Result<(u64, String), Failure> {
         let list =
             List { path: path.to_owned(), label_selector: None, field_selector: None, most: 1, form: Form::METADATA };
         let mut sent = 0;
         let options = list.options(1, None);
         let page = self.page::<IgnoredAny>(&list, &options, false, &mut |_object| sent += 1, 0).await?;
         let end = page.end.unwrap_or_default();
+        let version = end.resource_version.unwrap_or_default();
         let remaining = end.remaining_item_count.and_then(|count| u64::try_from(count).ok());
         match (end.continue_token.is_none_or(|token| token.is_empty()), remaining) {
-            (true, _) => Ok(sent),
-            (false, Some(remaining)) => Ok(sent + remaining),
+            (true, _) => Ok((sent, version)),
+            (false, Some(remaining)) => Ok((sent + remaining, version)),
             (false, None) => Err(unreadable(&format_args!("it does not say how many more there are under {path}"))),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use form_urlencoded::Serializer;
 use hyper::Method;
 use hyper::body::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::NAME;
 
@@ -73,8 +73,11 @@ impl Request {
         Self::get(query(path, &parameters)).sending(Method::PATCH, APPLY, manifest)
     }
 
-    pub(crate) fn delete(path: String) -> Self {
-        Self { method: Method::DELETE, ..Self::get(path) }
+    /// Nothing happens to another object than the one with this uid, if there is one.
+    pub(crate) fn delete(path: String, uid: Option<&str>) -> Self {
+        let preconditions = uid.map(|uid| json!({"uid": uid}));
+        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions});
+        Self::get(path).sending(Method::DELETE, JSON, &options)
     }
 
     fn sending(self, method: Method, content_type: &'static str, object: &Value) -> Self {
@@ -103,8 +106,6 @@ fn query(path: &str, parameters: &[(&'static str, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn options() -> ListOptions {

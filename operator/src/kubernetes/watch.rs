@@ -35,6 +35,8 @@ const LARGEST_LINE: usize = 2 * 1024 * 1024;
 pub(crate) struct Feed<T> {
     pub(crate) client: Client,
     pub(crate) list: List<T>,
+    /// Whether what there is at the beginning is only counted.
+    pub(crate) is_counted: bool,
 }
 
 pub(crate) enum Change<T> {
@@ -44,8 +46,11 @@ pub(crate) enum Change<T> {
     Listed,
     /// From here on, changes come by themselves.
     Watching,
-    /// New or changed, or in the list.
+    /// So many there are, where they are counted in place of being listed.
+    Counted(u64),
+    /// In the list, or changed.
     Put(T),
+    New(T),
     Gone(T),
     /// Nothing changed up to now.
     Same,
@@ -75,14 +80,24 @@ impl<T: Versioned + DeserializeOwned> Feed<T> {
     }
 
     async fn try_follow(&self, follower: &mut impl Follower<T>) -> Result<Infallible, Failure> {
-        follower.tell(Change::Listing);
-        let mut version = self.client.list(&self.list, &mut Listing(&mut *follower)).await?;
-        follower.tell(Change::Listed);
+        let mut version = self.begin(follower).await?;
         loop {
             let start = Instant::now();
             version = self.watch(version, follower).await?;
             tokio::time::sleep(SHORTEST_WATCH.saturating_sub(start.elapsed())).await;
         }
+    }
+
+    async fn begin(&self, follower: &mut impl Follower<T>) -> Result<String, Failure> {
+        if self.is_counted {
+            let (count, version) = self.client.count(&self.list.path).await?;
+            follower.tell(Change::Counted(count));
+            return Ok(version);
+        }
+        follower.tell(Change::Listing);
+        let version = self.client.list(&self.list, &mut Listing(&mut *follower)).await?;
+        follower.tell(Change::Listed);
+        Ok(version)
     }
 
     /// Watches until the server ends it, and tells where to go on.
@@ -212,7 +227,8 @@ fn read<T: Versioned + DeserializeOwned>(line: &[u8]) -> Result<Option<Told<T>>,
     };
     let object = event.object.get().as_bytes();
     Ok(Some(match event.kind {
-        "ADDED" | "MODIFIED" => versioned(object, Change::Put),
+        "ADDED" => versioned(object, Change::New),
+        "MODIFIED" => versioned(object, Change::Put),
         "DELETED" => versioned(object, Change::Gone),
         "BOOKMARK" => (Some(parse::<Bookmark>(object)?.metadata.resource_version), Change::Same),
         "ERROR" => return Err(parse::<Refusal>(object)?.failure()),
@@ -260,9 +276,10 @@ mod tests {
     #[test]
     fn every_event_tells_how_far_the_watch_has_come() {
         let object = r#"{"metadata": {"resourceVersion": "7", "annotations": {}}}"#;
-        for (kind, tells) in [("ADDED", "put"), ("MODIFIED", "put"), ("DELETED", "gone"), ("BOOKMARK", "same")] {
+        for (kind, tells) in [("ADDED", "new"), ("MODIFIED", "put"), ("DELETED", "gone"), ("BOOKMARK", "same")] {
             let (version, change) = event(kind, object).unwrap().unwrap();
             let told = match change {
+                Change::New(_) => "new",
                 Change::Put(_) => "put",
                 Change::Gone(_) => "gone",
                 Change::Same => "same",

@@ -1,6 +1,6 @@
 //! The newest events of the cluster, in the shape that kube9 shows.
 //!
-//! The API server has events in no useful order, so all that match are read, page by page, and only as many are kept
+//! What went wrong comes first. The API server has events in no useful order, so all that match are read, page by page, and only as many are kept
 //! as were asked for. Filters on the object are left to the API server.
 
 use std::collections::BTreeMap;
@@ -63,8 +63,9 @@ fn selector(filter: &Filter) -> Option<String> {
 /// The newest of all events that were added, and how many those were.
 struct Newest<'filter> {
     filter: &'filter Filter,
-    /// By time; the identity keeps apart what happened in the same second, always in the same order.
-    kept: BTreeMap<(Timestamp, String), Record>,
+    /// What is trouble comes before what is not, and then what is newer; the identity keeps apart what happened in the same
+    /// second, always in the same order.
+    kept: BTreeMap<(bool, Timestamp, String), Record>,
     total: usize,
     /// That could not be read.
     skipped: usize,
@@ -85,7 +86,7 @@ impl<'filter> Newest<'filter> {
             return;
         }
         self.total += 1;
-        let place = (time, event.metadata.uid.clone());
+        let place = (event.is_trouble(), time, event.metadata.uid.clone());
         let is_full = self.kept.len() >= self.filter.limit + self.filter.offset;
         // What is not kept need not be made fit to be told, either.
         if is_full && self.kept.first_key_value().is_some_and(|(oldest, _)| place < *oldest) {
@@ -135,6 +136,16 @@ mod tests {
         let page = page(&filter, ["01", "04", "02", "05", "03"].map(|second| event(second, second)));
         assert_eq!(seconds(&page), ["04", "03"]);
         assert_eq!(page["pagination"], json!({"total": 5, "limit": 2, "offset": 1, "returned": 2}));
+    }
+
+    #[test]
+    fn trouble_comes_before_what_is_newer_and_fine() {
+        let trouble: Event = serde_json::from_value(json!({
+            "metadata": {"uid": "a"}, "lastTimestamp": "2026-08-03T12:00:01Z", "type": "Warning",
+        }))
+        .unwrap();
+        let page = page(&any(2, 0), [event("b", "02"), trouble, event("c", "03")]);
+        assert_eq!(seconds(&page), ["01", "03"]);
     }
 
     #[test]
