@@ -138,7 +138,7 @@ mod tests {
     use crate::image::dockerfile::Dockerfile;
     use crate::image::embedded::{self, BuildContext, Stamp};
     use crate::oci::{Annotations, CONFIG, Descriptor, INDEX, LAYER, MANIFEST};
-    use crate::sys::archive::{Archive, gzip};
+    use crate::sys::archive::{Tarball, gzip};
 
     fn image() -> Layout {
         let dockerfile =
@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn one_more() -> Vec<u8> {
-        let mut archive = Archive::new(7);
+        let mut archive = Tarball::new(7);
         archive.file("bin/sh", 0o755, b"sh").unwrap();
         archive.finish().unwrap()
     }
