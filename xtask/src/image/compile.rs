@@ -5,6 +5,7 @@
 //! program is linked. The build sees a copy of the sources at one path name, and paths of the machine are mapped away, so that
 //! folder, user and home leave no trace in the binary (I15).
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -55,7 +56,8 @@ pub struct Missing {
 /// # Errors
 /// A program that was found cannot be started.
 pub fn toolchains(workspace: &Workspace) -> Result<Toolchains> {
-    let compilers = compilers(workspace)?;
+    let triples: Vec<&str> = workspace.platforms.values().map(String::as_str).collect();
+    let compilers = best_first(compilers(workspace)?, &triples);
     let mut toolchains = Toolchains::default();
     let mut probes = Vec::new();
     for (platform, triple) in &workspace.platforms {
@@ -264,6 +266,7 @@ fn linker_variable(triple: &str) -> String {
 }
 
 /// A `rustc` of this machine.
+#[derive(Debug)]
 struct Compiler {
     path: PathBuf,
     version: String,
@@ -271,7 +274,18 @@ struct Compiler {
     sysroot: PathBuf,
 }
 
-/// Every compiler of this machine that is new enough, the preferred one first.
+/// The one that the user chose, and then those that can build for more platforms than others: what one compiler builds for all of them
+/// takes a twentieth less time than what each builds for one.
+fn best_first(mut compilers: Vec<Compiler>, triples: &[&str]) -> Vec<Compiler> {
+    let chosen = std::env::var_os("RUSTC").map(PathBuf::from);
+    compilers.sort_by_cached_key(|compiler| {
+        let built = triples.iter().filter(|triple| compiler.has_library(triple)).count();
+        (chosen.as_ref() != Some(&compiler.path), Reverse(built))
+    });
+    compilers
+}
+
+/// Every compiler of this machine that is new enough, in the order in which a shell would find them.
 fn compilers(workspace: &Workspace) -> Result<Vec<Compiler>> {
     let mut compilers: Vec<Compiler> = Vec::new();
     // All are asked at once: a compiler takes longer to start than to answer.
@@ -498,6 +512,25 @@ mod tests {
         for name in secrets {
             assert!(!may_see(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_compiler_that_can_build_for_all_platforms_goes_before_the_first_one_of_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let compiler = |name: &str, triples: &[&str]| {
+            let sysroot = folder.path().join(name);
+            for triple in triples {
+                let library = sysroot.join("lib/rustlib").join(triple).join("lib/libstd-0.rlib");
+                files::replace(&library, b"").unwrap();
+            }
+            Compiler { path: sysroot.join("bin/rustc"), version: name.into(), host: String::new(), sysroot }
+        };
+        let compilers = vec![compiler("none", &[]), compiler("first", &["a"]), compiler("both", &["a", "b"])];
+        let best = best_first(compilers, &["a", "b"]);
+        let versions = ["a", "b"].map(|triple| {
+            best.iter().find(|compiler| compiler.has_library(triple)).map(|compiler| compiler.version.as_str())
+        });
+        assert_eq!(versions, [Some("both"), Some("both")], "{best:?}");
     }
 
     #[test]
