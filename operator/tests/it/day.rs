@@ -175,8 +175,8 @@ impl Diary {
     }
 }
 
-/// Two watches for Argo CD.
-const WATCHES: usize = 2;
+/// Two watches for Argo CD, and nine of what is counted.
+const WATCHES: usize = 11;
 
 /// So many requests may go on at once beside the watches, each with a connection that is kept for the next one.
 const SPARE_CONNECTIONS: usize = 4;

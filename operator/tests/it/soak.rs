@@ -30,7 +30,7 @@ fn day() -> Day {
         writes: minutes.filter(|minute| !(outage.from..outage.to).contains(minute)).collect(),
         outages: vec![outage],
         collections: 7,
-        watches: 2,
+        watches: 11,
         sampling: MINUTE / 10.0,
         beginning: vitals,
         end: vitals,
