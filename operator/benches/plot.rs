@@ -14,7 +14,7 @@ const POINTS_AN_HOUR: f64 = 12.0;
 
 /// The whole file.
 pub(crate) fn svg(day: &Day) -> String {
-    let memory = buckets(day, day.samples.iter().map(|Sample { hour, resident_mb, .. }| (*hour, *resident_mb)));
+    let memory = buckets(day, day.samples.iter().map(|Sample { hour, vitals }| (*hour, vitals.resident_mb)));
     let ages = buckets(day, ages(day));
     let second = TOP + PANEL + BETWEEN;
     let height = second + PANEL + 35.0;
@@ -42,7 +42,7 @@ const STYLE: &str = "<style>\n\
 
 /// How old the status was when it was written anew, in minutes.
 fn ages(day: &Day) -> impl Iterator<Item = (f64, f64)> {
-    day.writes.windows(2).map(|pair| (pair[1], (pair[1] - pair[0]) * 60.0))
+    day.writes.windows(2).map(|pair| (pair[1].came, (pair[1].came - pair[0].came) * 60.0))
 }
 
 /// The largest of each stretch of the day, where there is any.

@@ -19,6 +19,8 @@ pub(crate) struct Config {
     pub(crate) namespace: String,
     /// Which replica this is.
     pub(crate) pod: String,
+    /// What tells its pod from another of the same name, if that is known.
+    pub(crate) pod_uid: Option<String>,
     /// The Deployment that the operator belongs to, with which its ConfigMaps go.
     pub(crate) deployment: String,
     /// The time between two writes of the status.
@@ -72,9 +74,10 @@ impl fmt::Display for InvalidConfig {
 }
 
 /// The settings of the operator itself. (Where the API server is found is `kubernetes::access`'s own affair.)
-pub(crate) const VARIABLES: [&Variable; 19] = [
+pub(crate) const VARIABLES: [&Variable; 20] = [
     &POD_NAMESPACE,
     &POD_NAME,
+    &POD_UID,
     &DEPLOYMENT_NAME,
     &STATUS_UPDATE_INTERVAL_SECONDS,
     &HEALTH_PORT,
@@ -123,6 +126,13 @@ const POD_NAME: Variable = Variable {
     default: "kube9-operator",
 };
 
+const POD_UID: Variable = Variable {
+    name: "POD_UID",
+    meaning: "uid of its pod, with which the dashboard's counts go",
+    allowed: "letters, digits and dashes",
+    default: "",
+};
+
 const DEPLOYMENT_NAME: Variable = Variable {
     name: "DEPLOYMENT_NAME",
     meaning: "Deployment with which the ConfigMaps go",
@@ -168,7 +178,7 @@ const COLLECTION_ENABLED: Variable = Variable {
 
 const COLLECTION_INTERVAL_SECONDS: Variable = Variable {
     name: "COLLECTION_INTERVAL_SECONDS",
-    meaning: "time between two counts",
+    meaning: "longest time between two counts; changes show at once",
     allowed: "a whole number from 60 to 86400",
     default: "900",
 };
@@ -251,6 +261,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         // Each is read before any is looked at, so that all mistakes are found.
         let namespace = self.read(&POD_NAMESPACE, label);
         let pod = self.read(&POD_NAME, object_name);
+        let pod_uid = self.read_optional(&POD_UID, uid);
         let deployment = self.read(&DEPLOYMENT_NAME, object_name);
         let status_interval = self.read(&STATUS_UPDATE_INTERVAL_SECONDS, seconds::<10, 120>);
         let port = self.read(&HEALTH_PORT, |text| text.parse().ok());
@@ -267,6 +278,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         Some(Config {
             namespace: namespace?,
             pod: pod?,
+            pod_uid,
             deployment: deployment?,
             status_interval: status_interval?,
             port: port?,
@@ -347,6 +359,10 @@ fn object_name(text: &str) -> Option<String> {
     (text.len() <= 253 && text.split('.').all(is_part)).then(|| text.to_owned())
 }
 
+fn uid(text: &str) -> Option<String> {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-').then(|| text.to_owned())
+}
+
 /// Only what could never be one; the API server knows the rest.
 fn selector(text: &str) -> Option<String> {
     let is_allowed = |character: char| character.is_ascii_alphanumeric() || "-_./=!,() ".contains(character);
@@ -400,6 +416,7 @@ mod tests {
         let expected = Config {
             namespace: "kube9-system".to_owned(),
             pod: "kube9-operator".to_owned(),
+            pod_uid: None,
             deployment: "kube9-operator".to_owned(),
             status_interval: Duration::from_secs(60),
             port: NonZeroU16::new(8080).unwrap(),
@@ -514,6 +531,7 @@ mod tests {
             ("POD_NAMESPACE", "a.b"),
             ("POD_NAMESPACE", "-a"),
             ("POD_NAME", "a..b"),
+            ("POD_UID", "a b"),
             ("DEPLOYMENT_NAME", "a/b"),
             ("LEADER_ELECTION", "maybe"),
             ("COLLECTION_ENABLED", "2"),

@@ -2,6 +2,7 @@
 //!
 //! Hyper alone serves them; a router would be more code than the three lines it replaces.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -17,6 +18,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 
 use crate::probes::{self, Complaint};
 use crate::serve::Context;
@@ -34,12 +36,23 @@ pub(crate) async fn listen(port: NonZeroU16) -> io::Result<TcpListener> {
     }
 }
 
+/// So many clients are there at a time. One more, and the one that is there the longest has to go: a probe takes no time.
+const MOST_CLIENTS: usize = 64;
+
 /// Answers requests for ever.
 pub(crate) async fn answer(listener: TcpListener, context: Arc<Context>) {
+    let mut conversations: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         match listener.accept().await {
             Ok((stream, _peer)) => {
-                tokio::spawn(converse(stream, Arc::clone(&context)));
+                conversations.retain(|conversation| !conversation.is_finished());
+                if conversations.len() >= MOST_CLIENTS
+                    && let Some(oldest) = conversations.pop_front()
+                {
+                    oldest.abort();
+                }
+                let conversation = tokio::spawn(converse(stream, Arc::clone(&context)));
+                conversations.push_back(conversation.abort_handle());
             }
             Err(error) => {
                 // Such as too many open files: wait for some to close instead of spinning.
@@ -76,7 +89,7 @@ fn respond(request: &Request<Incoming>, context: &Context) -> Response<Full<Byte
             let readiness = probes::readiness(&facts, now, context.config.status_interval);
             verdict(readiness, "Ready", StatusCode::SERVICE_UNAVAILABLE)
         }
-        "/metrics" => page(StatusCode::OK, OPEN_METRICS, context.metrics.render(&facts, now)),
+        "/metrics" => page(StatusCode::OK, OPEN_METRICS, context.metrics.render(&facts, now, context.may_write())),
         _ => text(StatusCode::NOT_FOUND, "only /healthz, /readyz and /metrics"),
     }
 }

@@ -27,6 +27,7 @@ mod query;
 mod serve;
 mod shutdown;
 mod status;
+mod text;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

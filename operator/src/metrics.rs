@@ -27,6 +27,7 @@ pub(crate) struct Metrics {
     age: Gauge<f64, AtomicU64>,
     jobs: Family<Labels<1>, Gauge>,
     job_failures: Family<Labels<2>, Counter>,
+    skipped: Family<Labels<1>, Counter>,
     collections: Family<Labels<1>, Counter>,
     argocd: Gauge<f64, AtomicU64>,
     leader: Gauge,
@@ -98,6 +99,8 @@ impl Metrics {
         );
         let job_failures = Family::default();
         registry.register("job_failures", "Failures of jobs and collections, by reason", job_failures.clone());
+        let skipped = Family::default();
+        registry.register("objects_skipped", "Objects of the cluster that could not be read", skipped.clone());
         let collections = Family::default();
         registry.register("collections", "Attempts to count the cluster, by result", collections.clone());
         let argocd = unknown();
@@ -113,6 +116,7 @@ impl Metrics {
             age,
             jobs,
             job_failures,
+            skipped,
             collections,
             argocd,
             leader,
@@ -161,8 +165,9 @@ impl Metrics {
     }
 
     /// The page for a scrape at an uptime.
-    pub(crate) fn render(&self, facts: &Facts, now: Duration) -> String {
+    pub(crate) fn render(&self, facts: &Facts, now: Duration, may_write: bool) -> String {
         self.fill_in(facts, now, &Process::read());
+        self.leader.set(may_write.into());
         let mut page = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut page, &self.registry);
@@ -182,7 +187,10 @@ impl Metrics {
         for (label, count) in [(SUCCESS, facts.collections.successes), ("failure", facts.collections.failures)] {
             self.collections.get_or_create(&result(label)).inner().store(count, Ordering::Relaxed);
         }
-        self.leader.set(facts.standby.is_none().into());
+        for job in facts.jobs.keys().filter(|job| job.reads_objects()) {
+            let count = facts.skipped.get(job).copied().unwrap_or_default();
+            self.skipped.get_or_create(&[("job", job.label())]).inner().store(count, Ordering::Relaxed);
+        }
         self.resident.set(process.resident_bytes);
         self.cpu.inner().store(process.cpu_seconds.to_bits(), Ordering::Relaxed);
         self.files.set(process.open_files);
@@ -218,7 +226,7 @@ mod tests {
     use crate::progress::JobState;
 
     fn render(metrics: &Metrics, facts: &Facts) -> String {
-        metrics.render(facts, Duration::from_secs(30))
+        metrics.render(facts, Duration::from_secs(30), true)
     }
 
     #[track_caller]

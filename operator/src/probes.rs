@@ -2,7 +2,7 @@
 //!
 //! Liveness looks only at our own loop. If it asked the API server, an outage there would make the kubelet restart
 //! every operator in the cluster, which helps nobody. Readiness is about what the operator is for: a fresh status, and
-//! watches that run.
+//! what it needs for that.
 
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ mod tests {
         let last = Failure { class: Class::Forbidden, message: "no role".to_owned(), retry_after: None };
         let trouble = trouble.map(|failures| Trouble { since: Duration::ZERO, failures, last, confirmed: false });
         let state = JobState { running, trouble };
-        Facts { written: Some(seconds(10)), jobs: [(Job::CrdWatch, state)].into(), ..Facts::default() }
+        Facts { written: Some(seconds(10)), jobs: [(Job::EventWatch, state)].into(), ..Facts::default() }
     }
 
     #[test]
@@ -134,12 +134,13 @@ mod tests {
         assert_eq!(ready(&with_watch(None, true)), Ok(()));
         assert_eq!(ready(&with_watch(Some(2), false)), Ok(()));
         let complaint = ready(&with_watch(Some(3), false)).unwrap_err();
-        assert_eq!(
-            complaint,
-            "watch of Argo CD's CustomResourceDefinition failed 3 times in a row: forbidden: no role"
-        );
+        assert_eq!(complaint, "watch of events failed 3 times in a row: forbidden: no role");
         let complaint = ready(&with_watch(None, false)).unwrap_err();
-        assert_eq!(complaint, "watch of Argo CD's CustomResourceDefinition has not begun");
+        assert_eq!(complaint, "watch of events has not begun");
+        let mut optional = with_watch(Some(9), false);
+        let state = optional.jobs.remove(&Job::EventWatch).unwrap();
+        optional.jobs = [(Job::CrdWatch, state.clone()), (Job::DeploymentWatch, state)].into();
+        assert_eq!(ready(&optional), Ok(()), "Argo CD is not the operator's own");
     }
 
     #[test]

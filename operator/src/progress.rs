@@ -19,8 +19,6 @@ pub(crate) struct Progress {
     changed: Notify,
     /// The API server answers again.
     recovered: Notify,
-    /// This replica has begun to lead.
-    elected: Notify,
 }
 
 /// All times are uptimes: how long the process had been running.
@@ -45,6 +43,8 @@ pub(crate) struct Facts {
     /// What is known of Argo CD, once something is.
     pub(crate) argocd: Option<Finding>,
     pub(crate) collections: Collections,
+    /// Objects that could not be read, by whom.
+    pub(crate) skipped: BTreeMap<Job, u64>,
 }
 
 /// What is known of the Deployment that the operator belongs to.
@@ -108,14 +108,20 @@ impl Job {
         }
     }
 
-    /// Whether nothing is as it should be while this does not go on; other jobs come and go.
+    /// Whether the pod is not ready while this does not go on. Argo CD is not the operator's own: what keeps it from being
+    /// looked for shows in the status, and must not keep `helm --wait` waiting.
     pub(crate) fn is_vital(self) -> bool {
-        matches!(self, Self::Election | Self::CrdWatch | Self::DeploymentWatch | Self::EventWatch)
+        matches!(self, Self::Election | Self::EventWatch)
+    }
+
+    /// Whether this reads what others write.
+    pub(crate) fn reads_objects(self) -> bool {
+        matches!(self, Self::CrdWatch | Self::DeploymentWatch | Self::EventWatch | Self::Collection)
     }
 
     /// Whether this goes on all the time, so that it shows when it does not.
     pub(crate) fn is_lasting(self) -> bool {
-        self.is_vital() || self == Self::EventStore
+        self.is_vital() || matches!(self, Self::CrdWatch | Self::DeploymentWatch | Self::EventStore)
     }
 }
 
@@ -193,9 +199,20 @@ impl Progress {
         let before = state.trouble.take();
         let since = before.as_ref().map_or(now, |trouble| trouble.since);
         let failures = before.as_ref().map_or(0, |trouble| trouble.failures).saturating_add(1);
+        let was_confirmed = before.as_ref().is_some_and(|trouble| trouble.confirmed);
         let confirmed = before.is_some_and(|trouble| trouble.confirmed) || written.is_some_and(|time| time >= since);
         state.trouble = Some(Trouble { since, failures, last: failure, confirmed });
+        drop(facts);
+        // A write while it goes on confirms it, and the next one tells it: nobody waits for an interval to be over.
+        if !was_confirmed || failures == TROUBLESOME {
+            self.changed.notify_one();
+        }
         failures
+    }
+
+    /// An object could not be read, and is left out.
+    pub(crate) fn skipped(&self, job: Job) {
+        *self.lock().skipped.entry(job).or_default() += 1;
     }
 
     pub(crate) fn found(&self, finding: Finding) {
@@ -217,7 +234,6 @@ impl Progress {
         if facts.leads_until.replace(time).is_none() {
             tracing::info!("this replica leads");
             self.changed.notify_one();
-            self.elected.notify_waiters();
         }
     }
 
@@ -231,17 +247,6 @@ impl Progress {
 
     pub(crate) fn leads(&self, now: Duration) -> bool {
         self.lock().leads_until.is_some_and(|until| now < until)
-    }
-
-    /// Returns when this replica may write, which it always may where none is chosen.
-    pub(crate) async fn turn_to_lead(&self, elections: bool) {
-        loop {
-            let elected = self.elected.notified();
-            if !elections || self.lock().leads_until.is_some() {
-                return;
-            }
-            elected.await;
-        }
     }
 
     pub(crate) fn collected(&self, now: Duration) {

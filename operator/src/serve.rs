@@ -16,7 +16,7 @@ use crate::events;
 use crate::kubernetes::{self, Client};
 use crate::leadership::Candidate;
 use crate::metrics::Metrics;
-use crate::progress::Progress;
+use crate::progress::{Job, Progress};
 use crate::shutdown::Shutdown;
 use crate::status::{CurrentSkew, Deployments, Writer};
 use crate::{VERSION, argocd, collection, http, logging};
@@ -34,6 +34,17 @@ impl Context {
     /// The date and time as the API server has it.
     pub(crate) fn calendar(&self) -> Timestamp {
         self.skew.get().correct(self.clock.calendar())
+    }
+
+    /// Whether this replica is the one that writes: where replicas choose one of them, as long as it was chosen.
+    pub(crate) fn may_write(&self) -> bool {
+        !self.config.leader_election || self.progress.leads(self.clock.uptime())
+    }
+
+    /// An object cannot be read. That costs nobody the others, but is counted and told.
+    pub(crate) fn skipped(&self, job: Job, reason: &str) {
+        tracing::debug!(job = job.label(), reason, "an object cannot be read");
+        self.progress.skipped(job);
     }
 }
 
@@ -74,6 +85,7 @@ async fn serve(flags: &Flags) -> Result<(), StartError> {
     });
     tokio::spawn(http::answer(listener, Arc::clone(&context)));
     let candidate = Candidate::new(client.clone(), Arc::clone(&context));
+    let collecting = collection::collect(client.clone(), Arc::clone(&context), &shutdown);
     #[cfg(feature = "event-store")]
     let keeping = keep_events(store, client.clone(), &context, &shutdown);
     let writing = async {
@@ -83,9 +95,9 @@ async fn serve(flags: &Flags) -> Result<(), StartError> {
         }
     };
     #[cfg(feature = "event-store")]
-    tokio::join!(writing, keeping);
+    tokio::join!(writing, collecting, keeping);
     #[cfg(not(feature = "event-store"))]
-    writing.await;
+    tokio::join!(writing, collecting);
     candidate.resign().await;
     tracing::info!("stopped");
     Ok(())
@@ -95,16 +107,11 @@ async fn serve(flags: &Flags) -> Result<(), StartError> {
 async fn go_on_beside(client: Client, context: &Arc<Context>, candidate: &Candidate) -> Infallible {
     let config = &context.config;
     let deployments = Deployments::new(client.clone(), &config.namespace, &config.deployment);
-    tokio::join!(
-        deployments.find_owner(context),
-        argocd::look(client.clone(), Arc::clone(context)),
-        collection::collect(client, Arc::clone(context)),
-        async {
-            if context.config.leader_election {
-                candidate.campaign().await;
-            }
-        },
-    );
+    tokio::join!(deployments.find_owner(context), argocd::look(client, Arc::clone(context)), async {
+        if context.config.leader_election {
+            candidate.campaign().await;
+        }
+    },);
     std::future::pending().await
 }
 

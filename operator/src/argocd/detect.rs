@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Approach;
 use crate::progress::Job;
+use crate::text::shortened;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -20,18 +21,63 @@ pub(crate) struct Server {
     pub(crate) version: Option<String>,
 }
 
+/// A namespace, and the name of a Deployment in it.
+pub(super) type Place = (String, String);
+
+pub(super) type Servers = BTreeMap<Place, Candidate>;
+
+/// A Deployment with the labels of Argo CD's server.
+#[derive(Debug, Default)]
+pub(super) struct Candidate {
+    /// What changes whenever its image may have.
+    pub(super) revision: String,
+    /// As its labels have it.
+    pub(super) version: Option<String>,
+}
+
+/// What was learned of a Deployment at a revision by looking at its image.
+#[derive(Debug)]
+pub(super) struct Image {
+    pub(super) place: Place,
+    pub(super) revision: String,
+    pub(super) version: Option<String>,
+}
+
 /// What the API server has told so far. Nothing stands for "it has not said".
 pub(super) struct Known {
     approach: Approach,
     pub(super) crd: Option<bool>,
-    /// By namespace and name.
-    pub(super) servers: Option<BTreeMap<(String, String), Server>>,
+    pub(super) servers: Option<Servers>,
+    /// The same of a list that is not complete.
+    pub(super) listed_crd: Option<bool>,
+    pub(super) listed_servers: Option<Servers>,
+    pub(super) image: Option<Image>,
     checks: BTreeMap<Job, Duration>,
 }
 
 impl Known {
     pub(super) fn new(approach: Approach) -> Self {
-        Self { approach, crd: None, servers: None, checks: BTreeMap::new() }
+        Self {
+            approach,
+            crd: None,
+            servers: None,
+            listed_crd: None,
+            listed_servers: None,
+            image: None,
+            checks: BTreeMap::new(),
+        }
+    }
+
+    /// The server to tell of, where nobody has looked yet what its image says of its version.
+    pub(super) fn unnamed(&self) -> Option<(Place, String)> {
+        detect(self).filter(|answer| *answer != Answer::NotDetected)?;
+        let (place, candidate) = chosen(self.servers.as_ref()?)?;
+        let is_named = candidate.version.is_some() || self.image_of(place, candidate).is_some();
+        (!is_named).then(|| (place.clone(), candidate.revision.clone()))
+    }
+
+    fn image_of(&self, place: &Place, candidate: &Candidate) -> Option<&Image> {
+        self.image.as_ref().filter(|image| image.place == *place && image.revision == candidate.revision)
     }
 
     pub(super) fn checked(&mut self, job: Job, now: Duration) {
@@ -54,21 +100,49 @@ pub(super) fn detect(known: &Known) -> Option<Answer> {
     if !wanted {
         return Some(Answer::NotDetected);
     }
-    let servers = known.servers.as_ref()?;
-    // Where most people have it, or else always the same one.
-    let usual = servers.values().find(|server| server.namespace == USUAL_NAMESPACE);
-    Some(usual.or(servers.values().next()).map_or(Answer::NotDetected, |server| Answer::Detected(server.clone())))
+    let Some((place, candidate)) = chosen(known.servers.as_ref()?) else { return Some(Answer::NotDetected) };
+    let image = || known.image_of(place, candidate).and_then(|image| image.version.clone());
+    let version = candidate.version.clone().or_else(image);
+    Some(Answer::Detected(Server { namespace: place.0.clone(), version }))
+}
+
+/// Where most people have it, or else always the same one.
+fn chosen(servers: &Servers) -> Option<(&Place, &Candidate)> {
+    servers.iter().find(|((namespace, _), _)| namespace == USUAL_NAMESPACE).or(servers.first_key_value())
 }
 
 const USUAL_NAMESPACE: &str = "argocd";
 
-/// What the labels say, or else the image's tag.
-pub(super) fn version(labels: Option<&BTreeMap<String, String>>, images: &BTreeMap<&str, &str>) -> Option<String> {
+/// More that look like Argo CD are of no interest, and somebody's joke.
+const MOST_SERVERS: usize = 1000;
+
+pub(super) fn put(servers: &mut Servers, place: Place, candidate: Candidate) {
+    if place.0 == USUAL_NAMESPACE || servers.len() < MOST_SERVERS || servers.contains_key(&place) {
+        servers.insert(place, candidate);
+    }
+    if servers.len() > MOST_SERVERS
+        && let Some(place) = servers.keys().rev().find(|(namespace, _)| namespace != USUAL_NAMESPACE).cloned()
+    {
+        servers.remove(&place);
+    }
+}
+
+/// What the labels say.
+pub(super) fn labelled_version(labels: Option<&BTreeMap<String, String>>) -> Option<String> {
     let label = |name| labels.and_then(|labels| labels.get(name)).filter(|version| !version.is_empty());
-    let named = LABELS.into_iter().find_map(label).cloned();
-    let image = images.get("argocd-server").or(images.values().find(|image| image.contains("argocd")));
-    let version = named.or_else(|| image.and_then(|image| tag(image)))?;
-    Some(if version.starts_with(|first: char| first.is_ascii_digit()) { format!("v{version}") } else { version })
+    LABELS.into_iter().find_map(label).map(|version| told(version))
+}
+
+/// What the images of its containers say.
+pub(super) fn version_in(images: &BTreeMap<&str, &str>) -> Option<String> {
+    let image = images.get("argocd-server").or(images.values().find(|image| image.contains("argocd")))?;
+    tag(image).map(|version| told(&version))
+}
+
+/// Like `v2.8.0`, and of the length of a label, since an image may have any.
+fn told(version: &str) -> String {
+    let version = shortened(version, 63);
+    if version.starts_with(|first: char| first.is_ascii_digit()) { format!("v{version}") } else { version }
 }
 
 const LABELS: [&str; 3] = ["app.kubernetes.io/version", "argocd.argoproj.io/version", "version"];
@@ -88,10 +162,7 @@ mod tests {
     use super::*;
 
     fn known(approach: Approach, crd: Option<bool>, namespaces: Option<&[&str]>) -> Known {
-        let server = |namespace: &&str| {
-            let server = Server { namespace: (*namespace).to_owned(), version: None };
-            ((server.namespace.clone(), "argocd-server".to_owned()), server)
-        };
+        let server = |namespace: &&str| (((*namespace).to_owned(), "argocd-server".to_owned()), Candidate::default());
         let servers = namespaces.map(|namespaces| namespaces.iter().map(server).collect());
         Known { crd, servers, ..Known::new(approach) }
     }
@@ -148,25 +219,49 @@ mod tests {
     }
 
     #[test]
+    fn the_image_is_looked_at_once_for_each_revision_of_the_server_that_is_told_of() {
+        let mut known = known(Approach::WithoutCrd, None, Some(&["a", "b"]));
+        let (place, revision) = known.unnamed().unwrap();
+        assert_eq!(place.0, "a");
+        known.image = Some(Image { place: place.clone(), revision, version: Some("v2.8.0".to_owned()) });
+        assert_eq!(known.unnamed(), None);
+        let server = Server { namespace: "a".to_owned(), version: Some("v2.8.0".to_owned()) };
+        assert_eq!(detect(&known), Some(Answer::Detected(server)));
+        let changed = Candidate { revision: "2".to_owned(), version: None };
+        put(known.servers.as_mut().unwrap(), place, changed);
+        assert_eq!(known.unnamed().map(|(_, revision)| revision).as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn however_many_there_are_only_some_are_kept_and_the_usual_place_is_among_them() {
+        let mut servers = Servers::new();
+        for number in 0..MOST_SERVERS + 5 {
+            put(&mut servers, (format!("a-{number:05}"), "x".to_owned()), Candidate::default());
+        }
+        put(&mut servers, ("argocd".to_owned(), "x".to_owned()), Candidate::default());
+        assert_eq!((servers.len(), chosen(&servers).unwrap().0.0.as_str()), (MOST_SERVERS, "argocd"));
+    }
+
+    #[test]
     fn the_version_is_the_first_label_that_has_one() {
         let labels = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
         };
         let all = labels(&[("version", "v1.0.0"), ("argocd.argoproj.io/version", "v2.0.0")]);
-        assert_eq!(version(Some(&all), &BTreeMap::new()).as_deref(), Some("v2.0.0"));
+        assert_eq!(labelled_version(Some(&all)).as_deref(), Some("v2.0.0"));
         let bare = labels(&[("app.kubernetes.io/version", "3.0.6")]);
-        assert_eq!(version(Some(&bare), &BTreeMap::new()).as_deref(), Some("v3.0.6"));
+        assert_eq!(labelled_version(Some(&bare)).as_deref(), Some("v3.0.6"));
     }
 
     #[test]
     fn the_version_is_in_the_tag_of_the_image_otherwise() {
-        let of = |image: &str| version(None, &BTreeMap::from([("argocd-server", image)]));
+        let of = |image: &str| version_in(&BTreeMap::from([("argocd-server", image)]));
         assert_eq!(of("quay.io/argoproj/argocd:v2.8.0").as_deref(), Some("v2.8.0"));
         assert_eq!(of("mirror:5000/argocd:2.8.0-rc1@sha256:ab").as_deref(), Some("v2.8.0-rc1"));
         for image in ["argocd", "mirror:5000/argocd", "argocd:latest", "argocd@sha256:ab", "", "argocd:v2.8"] {
             assert_eq!(of(image), None, "{image}");
         }
         let sidecar = BTreeMap::from([("proxy", "envoy:1.2.3"), ("server", "x/argocd:v2.9.1")]);
-        assert_eq!(version(None, &sidecar).as_deref(), Some("v2.9.1"));
+        assert_eq!(version_in(&sidecar).as_deref(), Some("v2.9.1"));
     }
 }

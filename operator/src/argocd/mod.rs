@@ -7,20 +7,23 @@
 
 mod detect;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::sync::Notify;
 
-pub(crate) use detect::{Answer, Server};
+pub(crate) use detect::Answer;
+#[cfg(test)]
+pub(crate) use detect::Server;
 
 use crate::backoff;
-use crate::failure::Class;
-use crate::kubernetes::{Change, Client, Feed, Metadata, Versioned};
+use crate::failure::{Class, Failure};
+use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Metadata, Read, Versioned};
 use crate::progress::Job;
 use crate::serve::Context;
-use detect::{Known, detect};
+use detect::{Candidate, Image, Known, Place, Servers, detect};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -57,152 +60,225 @@ pub(crate) async fn look(client: Client, context: Arc<Context>) {
         context.progress.found(Finding { answer: Answer::NotDetected, checked: context.clock.uptime() });
         return;
     }
-    let known = std::cell::RefCell::new(Known::new(settings.approach));
+    let look = Look { known: RefCell::new(Known::new(settings.approach)), context: &context, unnamed: Notify::new() };
+    let (definitions, servers) = (crd_feed(client.clone()), server_feed(client.clone(), settings));
     tokio::join!(
         async {
             if settings.approach == Approach::WithCrd {
-                let crds = |change: Change<Definition>| known.borrow_mut().crd(&change);
-                follow(crd_feed(client.clone()), Job::CrdWatch, &context, &known, crds).await;
+                look.follow(&definitions, Job::CrdWatch, Known::crd).await;
             }
         },
-        async {
-            let servers = |change: Change<Deployment>| known.borrow_mut().servers(change);
-            follow(server_feed(client.clone(), settings), Job::DeploymentWatch, &context, &known, servers).await;
-        },
+        look.follow(&servers, Job::DeploymentWatch, Known::servers),
+        look.name_versions(&client),
     );
 }
 
-/// Keeps one watch going, whatever happens to it.
-async fn follow<T>(
-    feed: Feed,
+struct Look<'context> {
+    known: RefCell<Known>,
+    context: &'context Context,
+    /// There is a server of which only its image may tell the version.
+    unnamed: Notify,
+}
+
+impl Look<'_> {
+    /// Keeps one watch going, whatever happens to it.
+    async fn follow(&self, feed: &Feed<Object>, job: Job, learn: fn(&mut Known, Change<Object>)) {
+        let Context { config, clock, progress, metrics, .. } = self.context;
+        progress.job_expected(job);
+        let mut learner = Learner { look: self, job, learn };
+        loop {
+            let failure = tokio::select! {
+                failure = feed.follow(&mut learner) => failure,
+                // A full look from time to time, in case that a watch misses something.
+                () = clock.sleep(config.argocd.interval) => continue,
+            };
+            metrics.job_failed(job, failure.class);
+            let expired = failure.class == Class::Expired;
+            let message = failure.to_string();
+            let asked_for = failure.retry_after;
+            let failures = progress.job_failed(job, failure, clock.uptime());
+            let pause = backoff::pause(failures, backoff::random_fraction(), asked_for);
+            if expired && failures == 1 {
+                tracing::debug!(watch = job.label(), "the watch was away for too long; looking again");
+                continue;
+            }
+            tracing::warn!(watch = job.label(), error = message, failures, "cannot look for Argo CD");
+            tokio::select! {
+                () = clock.sleep(pause) => {}
+                () = progress.recovered() => {}
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let known = self.known.borrow();
+        if known.unnamed().is_some() {
+            self.unnamed.notify_one();
+        } else if let Some(finding) = known.finding() {
+            self.context.progress.found(finding);
+        }
+    }
+
+    /// Looks at the image of a server whose labels do not tell its version: of that one alone, whatever else there is.
+    async fn name_versions(&self, client: &Client) {
+        loop {
+            self.unnamed.notified().await;
+            let Some((place, revision)) = self.known.borrow().unnamed() else { continue };
+            let asked = version_of(client, &place).await;
+            let pause = if asked.is_ok() { BETWEEN_IMAGES } else { AFTER_FAILURE };
+            let version = asked.unwrap_or_else(|failure| {
+                tracing::warn!(%failure, namespace = place.0, "cannot ask for the version of Argo CD");
+                None
+            });
+            self.known.borrow_mut().image = Some(Image { place, revision, version });
+            self.publish();
+            self.context.clock.sleep(pause).await;
+        }
+    }
+}
+
+/// Whoever may change a Deployment may do so all the time.
+const BETWEEN_IMAGES: Duration = Duration::from_secs(1);
+const AFTER_FAILURE: Duration = Duration::from_secs(30);
+
+/// Puts what a watch tells into what is known.
+struct Learner<'look, 'context> {
+    look: &'look Look<'context>,
     job: Job,
-    context: &Context,
-    known: &std::cell::RefCell<Known>,
-    mut learn: impl FnMut(Change<T>),
-) where
-    T: Versioned + serde::de::DeserializeOwned,
-{
-    let Context { config, clock, progress, metrics, .. } = context;
-    progress.job_expected(job);
-    loop {
-        let following = feed.follow(|change| {
-            if matches!(change, Change::Watching) {
-                progress.job_runs(job);
-            }
-            learn(change);
-            known.borrow_mut().checked(job, clock.uptime());
-            if let Some(finding) = known.borrow().finding() {
-                progress.found(finding);
-            }
-        });
-        let failure = tokio::select! {
-            failure = following => failure,
-            // A full look from time to time, in case that a watch misses something.
-            () = clock.sleep(config.argocd.interval) => continue,
-        };
-        metrics.job_failed(job, failure.class);
-        let expired = failure.class == Class::Expired;
-        let message = failure.to_string();
-        let asked_for = failure.retry_after;
-        let failures = progress.job_failed(job, failure, clock.uptime());
-        let pause = backoff::pause(failures, backoff::random_fraction(), asked_for);
-        if expired && failures == 1 {
-            tracing::debug!(watch = job.label(), "the watch was away for too long; looking again");
-            continue;
+    learn: fn(&mut Known, Change<Object>),
+}
+
+impl Follower<Object> for Learner<'_, '_> {
+    fn tell(&mut self, change: Change<Object>) {
+        let Context { clock, progress, .. } = self.look.context;
+        match &change {
+            Change::Watching => progress.job_runs(self.job),
+            Change::Skipped(reason) => self.look.context.skipped(self.job, reason),
+            _ => {}
         }
-        tracing::warn!(watch = job.label(), error = message, failures, "cannot look for Argo CD");
-        tokio::select! {
-            () = clock.sleep(pause) => {}
-            () = progress.recovered() => {}
-        }
+        let mut known = self.look.known.borrow_mut();
+        (self.learn)(&mut known, change);
+        known.checked(self.job, clock.uptime());
+        drop(known);
+        self.look.publish();
     }
 }
 
 /// Where kube9 looks for itself, too.
 const CRD: &str = "applications.argoproj.io";
 
-fn crd_feed(client: Client) -> Feed {
-    Feed {
-        client,
-        path: "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned(),
-        // Also what lets the role be limited to this one name.
-        fields: Some(format!("metadata.name={CRD}")),
-        labels: None,
-    }
+fn crd_feed(client: Client) -> Feed<Object> {
+    // Also what lets the role be limited to this one name.
+    let field_selector = Some(format!("metadata.name={CRD}"));
+    feed(client, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned(), field_selector, None)
 }
 
-fn server_feed(client: Client, settings: &Settings) -> Feed {
+fn server_feed(client: Client, settings: &Settings) -> Feed<Object> {
     let path = match &settings.namespace {
-        Some(namespace) => format!("/apis/apps/v1/namespaces/{namespace}/deployments"),
+        Some(namespace) => deployments(namespace),
         None => "/apis/apps/v1/deployments".to_owned(),
     };
-    Feed { client, path, fields: None, labels: Some(settings.selector.clone()) }
+    feed(client, path, None, Some(settings.selector.clone()))
 }
 
+fn feed(client: Client, path: String, field_selector: Option<String>, label_selector: Option<String>) -> Feed<Object> {
+    let list = List { path, label_selector, field_selector, most: 500, form: Form::METADATA };
+    Feed { client, list, is_counted: false }
+}
+
+fn deployments(namespace: &str) -> String {
+    format!("/apis/apps/v1/namespaces/{namespace}/deployments")
+}
+
+/// The version by the tag of the image, if there is such a Deployment, and such a tag.
+async fn version_of(client: &Client, (namespace, name): &Place) -> Result<Option<String>, Failure> {
+    let list = List {
+        path: deployments(namespace),
+        label_selector: None,
+        field_selector: Some(format!("metadata.name={name}")),
+        most: 1,
+        form: Form::JSON,
+    };
+    let mut version = None;
+    client
+        .list(&list, &mut |deployment: Read<Deployment>| version = deployment.ok().and_then(|it| it.version()))
+        .await?;
+    Ok(version)
+}
+
+/// Of whatever kind: nothing but what is asked for, so that it costs little how large the rest is.
 #[derive(Debug, Clone, Deserialize)]
-struct Definition {
+struct Object {
     metadata: Metadata,
 }
 
-impl Versioned for Definition {
+impl Versioned for Object {
     fn version(&self) -> &str {
         &self.metadata.resource_version
     }
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Deserialize)]
 struct Deployment {
-    metadata: Metadata,
     spec: Option<DeploymentSpec>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Deserialize)]
 struct DeploymentSpec {
     template: PodTemplate,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Deserialize)]
 struct PodTemplate {
     spec: Option<PodSpec>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Deserialize)]
 struct PodSpec {
     #[serde(default)]
     containers: Vec<Container>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Deserialize)]
 struct Container {
     name: String,
     image: Option<String>,
 }
 
-impl Versioned for Deployment {
-    fn version(&self) -> &str {
-        &self.metadata.resource_version
+impl Deployment {
+    fn version(&self) -> Option<String> {
+        let pod = self.spec.as_ref()?.template.spec.as_ref()?;
+        let images = pod.containers.iter();
+        detect::version_in(&images.map(|it| (it.name.as_str(), it.image.as_deref().unwrap_or(""))).collect())
     }
 }
 
 impl Known {
-    fn crd(&mut self, change: &Change<Definition>) {
+    fn crd(&mut self, change: Change<Object>) {
         match change {
-            Change::Listed(definitions) => self.crd = Some(definitions.iter().any(is_there)),
-            Change::Put(definition) => self.crd = Some(is_there(definition)),
+            Change::Listing => self.listed_crd = Some(false),
+            Change::Listed => self.crd = self.listed_crd.take(),
+            Change::Put(definition) | Change::New(definition) => {
+                let crd = self.listed_crd.as_mut().unwrap_or_else(|| self.crd.get_or_insert_default());
+                *crd = is_there(&definition);
+            }
             Change::Gone(_) => self.crd = Some(false),
-            Change::Watching | Change::Same => {}
+            Change::Watching | Change::Counted(_) | Change::Same | Change::Skipped(_) => {}
         }
     }
 
-    fn servers(&mut self, change: Change<Deployment>) {
-        let servers = &mut self.servers;
+    fn servers(&mut self, change: Change<Object>) {
         match change {
-            Change::Listed(deployments) => *servers = Some(deployments.iter().map(entry).collect()),
-            Change::Put(deployment) => servers.get_or_insert_default().extend([entry(&deployment)]),
-            Change::Gone(deployment) => {
-                servers.get_or_insert_default().remove(&entry(&deployment).0);
+            Change::Listing => self.listed_servers = Some(Servers::new()),
+            Change::Listed => self.servers = self.listed_servers.take(),
+            Change::Put(deployment) | Change::New(deployment) => {
+                let servers = self.listed_servers.as_mut().unwrap_or_else(|| self.servers.get_or_insert_default());
+                detect::put(servers, place(&deployment), candidate(&deployment));
             }
-            Change::Watching | Change::Same => {}
+            Change::Gone(deployment) => {
+                self.servers.get_or_insert_default().remove(&place(&deployment));
+            }
+            Change::Watching | Change::Counted(_) | Change::Same | Change::Skipped(_) => {}
         }
     }
 
@@ -213,16 +289,44 @@ impl Known {
 }
 
 /// No other is ever told of; and one on its way out can take a while.
-fn is_there(definition: &Definition) -> bool {
+fn is_there(definition: &Object) -> bool {
     definition.metadata.deletion_timestamp.is_none()
 }
 
-fn entry(deployment: &Deployment) -> ((String, String), Server) {
-    let namespace = deployment.metadata.namespace.clone().unwrap_or_default();
-    let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    let images = pod.map_or(&[][..], |pod| &pod.containers).iter();
-    let images: BTreeMap<&str, &str> =
-        images.map(|container| (container.name.as_str(), container.image.as_deref().unwrap_or(""))).collect();
-    let version = detect::version(deployment.metadata.labels.as_ref(), &images);
-    ((namespace.clone(), deployment.metadata.name.clone()), Server { namespace, version })
+fn place(deployment: &Object) -> Place {
+    (deployment.metadata.namespace.clone().unwrap_or_default(), deployment.metadata.name.clone())
+}
+
+fn candidate(deployment: &Object) -> Candidate {
+    let Metadata { uid, generation, labels, .. } = &deployment.metadata;
+    Candidate { revision: format!("{uid} {generation}"), version: detect::labelled_version(labels.as_ref()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(name: &str) -> Object {
+        Object { metadata: Metadata { name: name.to_owned(), ..Metadata::default() } }
+    }
+
+    #[test]
+    fn a_list_says_nothing_before_it_is_complete() {
+        let mut known = Known::new(Approach::WithCrd);
+        for change in [Change::Listing, Change::Put(object("a")), Change::Skipped(String::new())] {
+            known.servers(change);
+        }
+        known.crd(Change::Listing);
+        assert_eq!((known.crd, known.servers.is_some()), (None, false));
+        known.servers(Change::Listed);
+        known.crd(Change::Listed);
+        assert_eq!((known.crd, known.servers.as_ref().map(Servers::len)), (Some(false), Some(1)));
+        known.servers(Change::Put(object("b")));
+        known.servers(Change::Gone(object("a")));
+        known.crd(Change::Put(object("c")));
+        assert_eq!(
+            (known.crd, known.servers.unwrap().into_keys().map(|place| place.1).collect()),
+            (Some(true), vec!["b".to_owned()])
+        );
+    }
 }

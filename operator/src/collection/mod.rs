@@ -1,25 +1,33 @@
 //! What the kube9 dashboard shows of the cluster: how many there are of everything, and what the nodes have.
 //!
-//! Whatever the size of the cluster, memory stays the same: of most kinds one object is asked for, and with it how many
-//! more there are; nodes come in pages and are added up as they come. All counts are taken or none is told.
+//! Each kind is counted once, by one object and how many more there are, and then watched by metadata alone: what comes and
+//! goes is added and taken away. So a change shows within seconds, an idle cluster costs nothing, and memory does not
+//! follow the size of the cluster, but for a line for each node. All counts are known or none is told.
+//!
+//! kube9 shows these counts in place of its own, so they go when nobody keeps them up to date any more.
 
 mod quantity;
 mod sums;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::backoff;
 use crate::failure::{Class, Failure};
-use crate::kubernetes::{Client, ListOptions, Page, REQUEST_TIMEOUT, Request};
-use crate::progress::Job;
+use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Metadata, REQUEST_TIMEOUT, Versioned};
+use crate::probes::HEARTBEAT;
+use crate::progress::{Job, TROUBLESOME};
 use crate::serve::Context;
-use crate::status::{ConfigMaps, Content, Target, rfc_3339};
-use sums::{Node, Sums};
+use crate::shutdown::Shutdown;
+use crate::status::{ConfigMaps, Content, Owner, Target};
+use crate::text::rfc_3339;
+use sums::{Node, Nodes, Sums};
 
 /// Where the dashboard looks.
 const CONFIG_MAP_NAME: &str = "kube9-dashboard-data";
@@ -30,7 +38,14 @@ const NODES_PER_PAGE: u32 = 50;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
+/// The shortest time between two writes, whatever changes.
+const BETWEEN_WRITES: Duration = Duration::from_secs(15);
+
+/// While the status takes leave, and no longer.
+const LEAVE: Duration = Duration::from_millis(1500);
+
 /// What is counted, under the names of the dashboard.
+const NAMESPACES: &str = "/api/v1/namespaces";
 const WORKLOADS: [(&str, &str); 7] = [
     ("deployments", "/apis/apps/v1/deployments"),
     ("statefulsets", "/apis/apps/v1/statefulsets"),
@@ -41,49 +56,270 @@ const WORKLOADS: [(&str, &str); 7] = [
     ("pods", "/api/v1/pods"),
 ];
 
-/// Counts for ever, in intervals.
-pub(crate) async fn collect(client: Client, context: Arc<Context>) {
-    let Context { config, clock, progress, metrics, .. } = &*context;
-    let config_maps = ConfigMaps::new(client.clone(), &config.namespace);
-    let Some(interval) = config.collection_interval else {
+/// Namespaces, workloads, and four figures of the nodes.
+const DATA_POINTS: u64 = 1 + WORKLOADS.len() as u64 + 4;
+
+/// Counts until the shutdown, and takes the counts away then.
+pub(crate) async fn collect(client: Client, context: Arc<Context>, shutdown: &Shutdown) {
+    let config_maps = ConfigMaps::new(client.clone(), &context.config.namespace);
+    let Some(interval) = context.config.collection_interval else {
         // What an earlier configuration left behind would be shown as if it were true.
-        if let Err(failure) = config_maps.delete(CONFIG_MAP_NAME, REQUEST_TIMEOUT).await {
+        if let Err(failure) = config_maps.delete(CONFIG_MAP_NAME, None, REQUEST_TIMEOUT).await {
             tracing::warn!(%failure, "cannot remove the counts of an earlier configuration");
         }
         return;
     };
-    // The status comes first, and with it whose it is.
-    clock.sleep(FIRST_PAUSE).await;
-    loop {
-        progress.turn_to_lead(config.leader_election).await;
-        let pause = match collect_once(&client, &config_maps, &context).await {
-            Ok(()) => {
-                progress.job_runs(Job::Collection);
-                progress.collected(clock.uptime());
-                interval
-            }
-            Err(failure) => {
-                tracing::warn!(%failure, "cannot count the cluster");
-                metrics.job_failed(Job::Collection, failure.class);
-                progress.not_collected();
-                let asked_for = failure.retry_after;
-                let failures = progress.job_failed(Job::Collection, failure, clock.uptime());
-                backoff::pause(failures, backoff::random_fraction(), asked_for)
-            }
-        };
-        clock.sleep(pause).await;
+    let collector = Collector {
+        client,
+        config_maps,
+        context,
+        interval,
+        known: RefCell::default(),
+        changed: Notify::new(),
+        written: RefCell::default(),
+    };
+    tokio::select! {
+        () = collector.run() => {}
+        () = shutdown.requested() => {}
+    }
+    let written = collector.written.take();
+    if let Some(uid) = written {
+        collector.take_away(Some(&uid), LEAVE).await;
     }
 }
 
-async fn collect_once(client: &Client, config_maps: &ConfigMaps, context: &Context) -> Result<(), Failure> {
-    let counts = Counts::take(client).await?;
-    let text = format!("{:#}", counts.dashboard(context.calendar()));
-    let content = Content { name: CONFIG_MAP_NAME, component: "dashboard", data: [(KEY, text.as_str())].into() };
-    let facts = context.progress.facts();
-    config_maps.apply(&content, facts.owner(), &Target::Any, REQUEST_TIMEOUT).await.map(drop)
+struct Collector {
+    client: Client,
+    config_maps: ConfigMaps,
+    context: Arc<Context>,
+    /// The longest time between two counts of all.
+    interval: Duration,
+    known: RefCell<Known>,
+    changed: Notify,
+    /// The uid of the ConfigMap, if this replica wrote it last.
+    written: RefCell<Option<String>>,
 }
 
-#[derive(Debug, Default)]
+/// What the watches know.
+#[derive(Default)]
+struct Known {
+    /// Namespaces, and then in the order of `WORKLOADS`.
+    kinds: [Option<u64>; 1 + WORKLOADS.len()],
+    nodes: Option<Nodes>,
+}
+
+impl Collector {
+    async fn run(&self) {
+        let Context { clock, progress, metrics, .. } = &*self.context;
+        // The status comes first, and with it whose it is.
+        clock.sleep(FIRST_PAUSE).await;
+        loop {
+            while !self.context.may_write() {
+                clock.sleep(HEARTBEAT).await;
+            }
+            let failure = tokio::select! {
+                failure = self.watch() => failure,
+                failure = self.publish() => failure,
+                () = self.deposed() => {
+                    // It is the other one's by now.
+                    self.written.take();
+                    continue;
+                }
+            };
+            tracing::warn!(%failure, "cannot count the cluster");
+            metrics.job_failed(Job::Collection, failure.class);
+            progress.not_collected();
+            let asked_for = failure.retry_after;
+            let failures = progress.job_failed(Job::Collection, failure, clock.uptime());
+            if failures == TROUBLESOME {
+                self.written.take();
+                self.take_away(None, REQUEST_TIMEOUT).await;
+            }
+            clock.sleep(backoff::pause(failures, backoff::random_fraction(), asked_for)).await;
+        }
+    }
+
+    /// Returns when another replica may write.
+    async fn deposed(&self) {
+        while self.context.may_write() {
+            self.context.clock.sleep(HEARTBEAT).await;
+        }
+    }
+
+    /// Keeps what is known up to date until something fails.
+    async fn watch(&self) -> Failure {
+        self.known.replace(Known::default());
+        let workload = |index: usize| self.count(index + 1, WORKLOADS[index].1);
+        tokio::select! {
+            failure = self.count(0, NAMESPACES) => failure,
+            failure = workload(0) => failure,
+            failure = workload(1) => failure,
+            failure = workload(2) => failure,
+            failure = workload(3) => failure,
+            failure = workload(4) => failure,
+            failure = workload(5) => failure,
+            failure = workload(6) => failure,
+            failure = self.add_nodes() => failure,
+        }
+    }
+
+    /// Writes what is known, when it changed, until something fails.
+    async fn publish(&self) -> Failure {
+        let Context { clock, progress, .. } = &*self.context;
+        let mut last: Option<(Counts, Duration)> = None;
+        loop {
+            let counts = self.known.borrow().counts();
+            let due = last.as_ref().map_or(Duration::ZERO, |(_, time)| *time + self.interval);
+            match counts {
+                Some(counts) if clock.uptime() >= due || last.as_ref().is_none_or(|(last, _)| *last != counts) => {
+                    if let Err(failure) = self.write(&counts).await {
+                        return failure;
+                    }
+                    progress.job_runs(Job::Collection);
+                    progress.collected(clock.uptime());
+                    last = Some((counts, clock.uptime()));
+                    clock.sleep(BETWEEN_WRITES.min(self.interval)).await;
+                }
+                _ => tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = clock.sleep(due.saturating_sub(clock.uptime())), if last.is_some() => {}
+                },
+            }
+        }
+    }
+
+    async fn write(&self, counts: &Counts) -> Result<(), Failure> {
+        let facts = self.context.progress.facts();
+        let collected = (facts.collections.successes + 1) * DATA_POINTS;
+        let text = format!("{:#}", counts.dashboard(self.context.calendar(), collected));
+        let content = Content { name: CONFIG_MAP_NAME, component: "dashboard", data: [(KEY, text.as_str())].into() };
+        let config = &self.context.config;
+        // With the pod, so that a node that is lost does not leave the counts behind.
+        let pod = config.pod_uid.as_ref().map(|uid| Owner::pod(&config.pod, uid));
+        let owner = pod.as_ref().or(facts.owner());
+        let written = self.config_maps.apply(&content, owner, &Target::Any, REQUEST_TIMEOUT).await?;
+        self.written.replace(Some(written.identity.uid));
+        Ok(())
+    }
+
+    async fn take_away(&self, uid: Option<&str>, limit: Duration) {
+        match self.config_maps.delete(CONFIG_MAP_NAME, uid, limit).await {
+            Ok(()) => tracing::info!("the counts for the dashboard are taken away"),
+            Err(failure) => tracing::warn!(%failure, "cannot take the counts for the dashboard away"),
+        }
+    }
+}
+
+fn list<T>(path: &str, most: u32, form: Form<T>) -> List<T> {
+    List { path: path.to_owned(), label_selector: None, field_selector: None, most, form }
+}
+
+impl Collector {
+    /// Follows a kind until something fails, and begins anew from time to time, in case that a watch missed something.
+    async fn keep<T>(&self, feed: Feed<T>, mut follower: impl Follower<T>) -> Failure
+    where
+        T: Versioned + serde::de::DeserializeOwned,
+    {
+        let clock = &self.context.clock;
+        loop {
+            tokio::select! {
+                failure = feed.follow(&mut follower) => match failure.class {
+                    Class::Expired => clock.sleep(FIRST_PAUSE).await,
+                    _ => return failure,
+                },
+                () = clock.sleep(self.interval) => {}
+            }
+        }
+    }
+
+    async fn count(&self, index: usize, path: &str) -> Failure {
+        let feed = Feed { client: self.client.clone(), list: list(path, 1, Form::METADATA), is_counted: true };
+        self.keep(feed, Counter { collector: self, index }).await
+    }
+
+    async fn add_nodes(&self) -> Failure {
+        let list = list("/api/v1/nodes", NODES_PER_PAGE, Form::JSON);
+        let feed = Feed { client: self.client.clone(), list, is_counted: false };
+        self.keep(feed, Adder { collector: self, listed: None }).await
+    }
+}
+
+/// Counts what comes and goes of one kind.
+struct Counter<'collector> {
+    collector: &'collector Collector,
+    index: usize,
+}
+
+impl Follower<Object> for Counter<'_> {
+    fn tell(&mut self, change: Change<Object>) {
+        let count = &mut self.collector.known.borrow_mut().kinds[self.index];
+        let before = *count;
+        match change {
+            Change::Counted(number) => *count = Some(number),
+            Change::New(_) => *count = count.map(|count| count + 1),
+            Change::Gone(_) => *count = count.map(|count| count.saturating_sub(1)),
+            _ => {}
+        }
+        if *count != before {
+            self.collector.changed.notify_one();
+        }
+    }
+}
+
+/// Keeps what counts of every node.
+struct Adder<'collector> {
+    collector: &'collector Collector,
+    /// What a list brings, as long as there is one.
+    listed: Option<Nodes>,
+}
+
+impl Follower<Node> for Adder<'_> {
+    fn tell(&mut self, change: Change<Node>) {
+        let listed = &mut self.listed;
+        if let Change::Skipped(reason) = &change {
+            self.collector.context.skipped(Job::Collection, reason);
+        }
+        let known = &mut self.collector.known.borrow_mut().nodes;
+        match change {
+            Change::Listing => *listed = Some(Nodes::default()),
+            Change::Listed => *known = listed.take(),
+            Change::Put(node) | Change::New(node) => {
+                listed.as_mut().unwrap_or_else(|| known.get_or_insert_default()).put(node);
+            }
+            Change::Gone(node) => known.get_or_insert_default().remove(&node),
+            // One that cannot be read is one nevertheless.
+            Change::Skipped(_) => listed.iter_mut().for_each(Nodes::put_unknown),
+            Change::Watching | Change::Counted(_) | Change::Same => return,
+        }
+        self.collector.changed.notify_one();
+    }
+}
+
+#[derive(Deserialize)]
+struct Object {
+    metadata: Metadata,
+}
+
+impl Versioned for Object {
+    fn version(&self) -> &str {
+        &self.metadata.resource_version
+    }
+}
+
+impl Known {
+    /// Nothing as long as anything is not known.
+    fn counts(&self) -> Option<Counts> {
+        let [namespaces, workloads @ ..] = &self.kinds;
+        let mut counts =
+            Counts { namespaces: (*namespaces)?, workloads: [0; WORKLOADS.len()], nodes: self.nodes.as_ref()?.sums() };
+        for (count, known) in counts.workloads.iter_mut().zip(workloads) {
+            *count = (*known)?;
+        }
+        Some(counts)
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Counts {
     namespaces: u64,
     /// In the order of `WORKLOADS`.
@@ -92,23 +328,8 @@ struct Counts {
 }
 
 impl Counts {
-    async fn take(client: &Client) -> Result<Self, Failure> {
-        let mut counts = Self { namespaces: count(client, "/api/v1/namespaces").await?, ..Self::default() };
-        for (number, (_, path)) in counts.workloads.iter_mut().zip(WORKLOADS) {
-            *number = count(client, path).await?;
-        }
-        let mut options = ListOptions { limit: Some(NODES_PER_PAGE), ..ListOptions::default() };
-        loop {
-            let mut page = client.list::<Node>("/api/v1/nodes", &options).await?;
-            page.items().iter().for_each(|node| counts.nodes.add(node));
-            options.continue_token = page.next();
-            if options.continue_token.is_none() {
-                return Ok(counts);
-            }
-        }
-    }
-
-    fn dashboard(&self, now: Timestamp) -> Value {
+    /// As kube9 reads it, with how many figures there have been in all.
+    fn dashboard(&self, now: Timestamp, collected: u64) -> Value {
         let workloads = WORKLOADS.iter().zip(self.workloads).map(|((name, _), number)| (*name, number));
         let time = rfc_3339(now);
         json!({
@@ -122,34 +343,13 @@ impl Counts {
             },
             "operatorMetrics": {
                 "collectorsRunning": 1,
-                // Namespaces, workloads, and four figures of the nodes.
-                "dataPointsCollected": 1 + WORKLOADS.len() + 4,
+                "dataPointsCollected": collected,
                 "lastCollectionTime": time,
             },
             "lastUpdated": time,
         })
     }
 }
-
-/// How many objects there are: one that is sent, without its content, and those that are said to remain.
-async fn count(client: &Client, path: &str) -> Result<u64, Failure> {
-    let options = ListOptions { limit: Some(1), ..ListOptions::default() };
-    let mut page: Page<Nothing> = client.fetch(Request::list_metadata(path, &options), REQUEST_TIMEOUT).await?;
-    let sent = page.items().len() as u64;
-    let remaining = page.metadata.remaining_item_count.and_then(|count| u64::try_from(count).ok());
-    match (page.next(), remaining) {
-        (None, _) => Ok(sent),
-        (Some(_), Some(remaining)) => Ok(sent + remaining),
-        (Some(_), None) => Err(Failure {
-            class: Class::ServerError,
-            message: format!("the API server does not say how many more there are under {path}"),
-            retry_after: None,
-        }),
-    }
-}
-
-#[derive(Deserialize)]
-struct Nothing {}
 
 #[cfg(test)]
 mod tests {
@@ -166,11 +366,21 @@ mod tests {
             "nodes": {"totalNodes": 0, "readyNodes": 0, "cpuCapacity": "0", "memoryCapacity": "0Gi"},
             "operatorMetrics": {
                 "collectorsRunning": 1,
-                "dataPointsCollected": 12,
+                "dataPointsCollected": 24,
                 "lastCollectionTime": "2026-08-03T12:00:00Z",
             },
             "lastUpdated": "2026-08-03T12:00:00Z",
         });
-        assert_eq!(counts.dashboard("2026-08-03T12:00:00Z".parse().unwrap()), expected);
+        assert_eq!(counts.dashboard("2026-08-03T12:00:00Z".parse().unwrap(), 2 * DATA_POINTS), expected);
+    }
+
+    #[test]
+    fn nothing_is_told_before_all_is_known() {
+        let mut known = Known { kinds: [Some(1); 1 + WORKLOADS.len()], nodes: None };
+        assert_eq!(known.counts(), None);
+        known.nodes = Some(Nodes::default());
+        assert!(known.counts().is_some());
+        known.kinds[7] = None;
+        assert_eq!(known.counts(), None);
     }
 }

@@ -1,12 +1,15 @@
-//! Nodes, added up one by one.
+//! Nodes, added up.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use super::quantity::quantity;
+use crate::kubernetes::{Metadata, Versioned};
 
 const GIBIBYTE: f64 = 1_073_741_824.0;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Sums {
     pub(super) total: u64,
     pub(super) ready: u64,
@@ -14,20 +17,54 @@ pub(super) struct Sums {
     bytes: f64,
 }
 
-impl Sums {
-    pub(super) fn add(&mut self, node: &Node) {
-        let Some(status) = &node.status else {
-            self.total += 1;
-            return;
-        };
-        self.total += 1;
-        self.ready += u64::from(status.conditions.iter().flatten().any(is_ready));
+/// What counts of every node, by its name.
+#[derive(Default)]
+pub(super) struct Nodes {
+    known: BTreeMap<String, Share>,
+    /// Those of which nothing can be read.
+    unknown: u64,
+}
+
+/// What one node adds to the sums.
+struct Share {
+    is_ready: bool,
+    cores: f64,
+    bytes: f64,
+}
+
+impl Nodes {
+    pub(super) fn put(&mut self, node: Node) {
+        let status = node.status.unwrap_or_default();
         let capacity = status.capacity.as_ref();
         let number = |text: Option<&String>| text.and_then(|text| quantity(text)).unwrap_or_default();
-        self.cores += number(capacity.and_then(|capacity| capacity.cpu.as_ref()));
-        self.bytes += number(capacity.and_then(|capacity| capacity.memory.as_ref()));
+        let share = Share {
+            is_ready: status.conditions.iter().flatten().any(is_ready),
+            cores: number(capacity.and_then(|capacity| capacity.cpu.as_ref())),
+            bytes: number(capacity.and_then(|capacity| capacity.memory.as_ref())),
+        };
+        self.known.insert(node.metadata.name, share);
     }
 
+    pub(super) fn remove(&mut self, node: &Node) {
+        self.known.remove(&node.metadata.name);
+    }
+
+    pub(super) fn put_unknown(&mut self) {
+        self.unknown += 1;
+    }
+
+    pub(super) fn sums(&self) -> Sums {
+        let mut sums = Sums { total: self.known.len() as u64 + self.unknown, ..Sums::default() };
+        for share in self.known.values() {
+            sums.ready += u64::from(share.is_ready);
+            sums.cores += share.cores;
+            sums.bytes += share.bytes;
+        }
+        sums
+    }
+}
+
+impl Sums {
     /// In cores.
     pub(super) fn cpu(&self) -> String {
         rounded(self.cores)
@@ -48,13 +85,21 @@ fn rounded(number: f64) -> String {
     ((number * 10.0).round() / 10.0).to_string()
 }
 
-/// What counts of a node; its images and addresses, which are most of it, are not kept.
+/// What is read of a node; its images and addresses, which are most of it, are not.
 #[derive(Deserialize)]
 pub(super) struct Node {
+    metadata: Metadata,
     status: Option<Status>,
 }
 
-#[derive(Deserialize)]
+impl Versioned for Node {
+    fn version(&self) -> &str {
+        &self.metadata.resource_version
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Status {
     capacity: Option<Capacity>,
     conditions: Option<Vec<Condition>>,
@@ -77,18 +122,32 @@ struct Condition {
 mod tests {
     use super::*;
 
+    fn node(name: &str, status: &serde_json::Value) -> Node {
+        serde_json::from_value(serde_json::json!({"metadata": {"name": name}, "status": status})).unwrap()
+    }
+
     #[test]
     fn nodes_add_up_and_those_that_are_ready_are_told() {
-        let mut sums = Sums::default();
-        for (cpu, memory, ready) in [("4", "16777216Ki", "True"), ("3500m", "8Gi", "False"), ("4", "512Mi", "Unknown")]
-        {
-            let node = serde_json::json!({"status": {
-                "capacity": {"cpu": cpu, "memory": memory},
-                "conditions": [{"type": "DiskPressure", "status": "True"}, {"type": "Ready", "status": ready}],
-            }});
-            sums.add(&serde_json::from_value(node).unwrap());
+        let mut nodes = Nodes::default();
+        let all = [
+            ("a", "4", "16777216Ki", "False"),
+            ("b", "3500m", "8Gi", "False"),
+            ("c", "4", "512Mi", "Unknown"),
+            ("a", "4", "16777216Ki", "True"),
+            ("gone", "1", "1Gi", "True"),
+        ];
+        for (name, cpu, memory, ready) in all {
+            nodes.put(node(
+                name,
+                &serde_json::json!({
+                    "capacity": {"cpu": cpu, "memory": memory},
+                    "conditions": [{"type": "DiskPressure", "status": "True"}, {"type": "Ready", "status": ready}],
+                }),
+            ));
         }
-        sums.add(&serde_json::from_str("{}").unwrap());
+        nodes.remove(&node("gone", &serde_json::Value::Null));
+        nodes.put_unknown();
+        let sums = nodes.sums();
         assert_eq!((sums.total, sums.ready), (4, 1));
         assert_eq!((sums.cpu(), sums.memory()), ("11.5".to_owned(), "24.5Gi".to_owned()));
     }

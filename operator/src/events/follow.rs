@@ -15,7 +15,7 @@ use super::store::{Store, Trouble};
 use super::{Event, Record, Settings};
 use crate::backoff;
 use crate::failure::{Class, Failure};
-use crate::kubernetes::{Change, Client, Feed};
+use crate::kubernetes::{Change, Client, Feed, Follower, Form, List};
 use crate::progress::Job;
 use crate::serve::Context;
 use crate::shutdown::Shutdown;
@@ -78,32 +78,19 @@ impl Channel {
 /// Keeps the watch going, whatever happens to it.
 async fn follow(client: Client, context: &Context, channel: &Channel) -> Infallible {
     let Context { clock, progress, metrics, .. } = context;
-    let feed = Feed { client, path: "/api/v1/events".to_owned(), fields: None, labels: None };
-    let kept = |event: &Event| {
-        metrics.event_received(type_label(event));
-        is_kept(event).then(|| Record::of(event))
+    let list = List {
+        path: "/api/v1/events".to_owned(),
+        label_selector: None,
+        field_selector: None,
+        most: 500,
+        form: Form::COMPACT,
     };
+    let feed = Feed { client, list, is_counted: false };
+    let mut receiver = Receiver { client: feed.client.clone(), context, channel, listed: None };
     progress.job_expected(Job::EventWatch);
     loop {
-        let following = feed.follow_pages(
-            async |page: Vec<Event>| {
-                for record in page.iter().filter_map(kept) {
-                    channel.queue.push_patiently(record).await;
-                }
-            },
-            |change| match change {
-                Change::Watching => progress.job_runs(Job::EventWatch),
-                Change::Put(event) => {
-                    if let Some(record) = kept(&event) {
-                        metrics.events_dropped(channel.push(record));
-                    }
-                }
-                // What the API server forgets is what the store is for.
-                Change::Gone(_) | Change::Listed(_) | Change::Same => {}
-            },
-        );
         let failure = tokio::select! {
-            failure = following => failure,
+            failure = feed.follow(&mut receiver) => failure,
             () = channel.again.notified() => continue,
         };
         metrics.job_failed(Job::EventWatch, failure.class);
@@ -117,6 +104,45 @@ async fn follow(client: Client, context: &Context, channel: &Channel) -> Infalli
         tokio::select! {
             () = clock.sleep(backoff::pause(failures, backoff::random_fraction(), asked_for)) => {}
             () = progress.recovered() => {}
+        }
+    }
+}
+
+/// Takes what the watch brings.
+struct Receiver<'context> {
+    client: Client,
+    context: &'context Context,
+    channel: &'context Channel,
+    /// What a list brings, as long as there is one.
+    listed: Option<Vec<Record>>,
+}
+
+impl Follower<Event> for Receiver<'_> {
+    fn tell(&mut self, change: Change<Event>) {
+        let Context { progress, metrics, .. } = self.context;
+        match change {
+            Change::Listing => self.listed = Some(Vec::new()),
+            Change::Listed => self.listed = None,
+            Change::Watching => progress.job_runs(Job::EventWatch),
+            Change::Put(event) | Change::New(event) => {
+                metrics.event_received(type_label(&event));
+                if is_kept(&event) {
+                    let record = Record::of(&event, self.client.time().unwrap_or_else(|| self.context.calendar()));
+                    match &mut self.listed {
+                        Some(listed) => listed.push(record),
+                        None => metrics.events_dropped(self.channel.push(record)),
+                    }
+                }
+            }
+            Change::Skipped(reason) => self.context.skipped(Job::EventWatch, &reason),
+            // What the API server forgets is what the store is for.
+            Change::Gone(_) | Change::Counted(_) | Change::Same => {}
+        }
+    }
+
+    async fn page_is_over(&mut self) {
+        for record in self.listed.iter_mut().flat_map(std::mem::take) {
+            self.channel.queue.push_patiently(record).await;
         }
     }
 }

@@ -52,9 +52,13 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// The answer as kube9 reads it.
-    pub(crate) fn page(&self, rows: &[Value], total: usize) -> Value {
-        let pagination = json!({"total": total, "limit": self.limit, "offset": self.offset, "returned": rows.len()});
+    /// The answer as kube9 reads it, and how many events there are that nobody can read.
+    pub(crate) fn page(&self, rows: &[Value], total: usize, skipped: usize) -> Value {
+        let mut pagination =
+            json!({"total": total, "limit": self.limit, "offset": self.offset, "returned": rows.len()});
+        if skipped > 0 {
+            pagination["skipped"] = json!(skipped);
+        }
         json!({"events": rows, "pagination": pagination})
     }
 }

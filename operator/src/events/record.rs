@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Event;
 use super::redaction::redacted;
-use crate::status::{rfc_3339, shortened};
+use crate::text::{plain, rfc_3339, shortened};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -27,24 +27,29 @@ pub(crate) struct Record {
 const LONGEST_TITLE: usize = 200;
 const LONGEST_DESCRIPTION: usize = 1000;
 
+/// The longest that the API server takes for a name.
+const LONGEST_NAME: usize = 253;
+
 impl Record {
-    pub(crate) fn of(event: &Event) -> Self {
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    /// What is to be told of an event, by the API server's time. Whoever writes events may write whatever they like.
+    pub(crate) fn of(event: &Event, now: Timestamp) -> Self {
         let object = &event.involved_object;
+        let name = |name: &Option<String>| name.as_deref().map(|name| fit(name, LONGEST_NAME));
+        let reason = event.reason.as_deref().map(|reason| fit(reason, LONGEST_TITLE));
+        let last = event.last(now);
         Self {
-            uid: event.metadata.uid.clone(),
+            uid: fit(&event.metadata.uid, LONGEST_NAME),
             id: id(event),
-            severity: Severity::of(&text(&event.reason), &text(&event.kind)),
-            title: shortened(&text(&event.reason), LONGEST_TITLE),
-            // Before it is shortened: half a secret is one, too.
-            description: shortened(redacted(&text(&event.message)).trim_end(), LONGEST_DESCRIPTION),
-            kind: object.kind.clone(),
-            namespace: object.namespace.clone(),
-            name: object.name.clone(),
-            reason: event.reason.as_deref().map(|reason| shortened(reason, LONGEST_TITLE)),
+            severity: Severity::of(reason.as_deref().unwrap_or_default(), event.kind.as_deref().unwrap_or_default()),
+            title: reason.clone().unwrap_or_default(),
+            description: description(event.message.as_deref().unwrap_or_default()),
+            kind: name(&object.kind),
+            namespace: name(&object.namespace),
+            name: name(&object.name),
+            reason,
             count: event.count(),
-            first: event.first(),
-            last: event.last(),
+            first: event.first().min(last),
+            last,
         }
     }
 
@@ -71,6 +76,26 @@ impl Record {
     }
 }
 
+/// Of a text of any length, no more is looked at than may be told of it.
+fn fit(text: &str, longest: usize) -> String {
+    shortened(plain(beginning(text, longest * 4)).trim_end(), longest)
+}
+
+/// Without secrets, before it is shortened: half of one is one, too.
+fn description(message: &str) -> String {
+    let begun = beginning(message, LONGEST_DESCRIPTION * 4);
+    // The last word may be one that cannot be told from others by its half.
+    let whole = match begun.rfind(char::is_whitespace) {
+        Some(end) if begun.len() < message.len() => &begun[..end],
+        _ => begun,
+    };
+    shortened(redacted(&plain(whole)).trim_end(), LONGEST_DESCRIPTION)
+}
+
+fn beginning(text: &str, longest: usize) -> &str {
+    text.char_indices().nth(longest).map_or(text, |(end, _)| &text[..end])
+}
+
 /// The same as long as the API server has the event, also when it happens again.
 fn id(event: &Event) -> String {
     let digits: String = event.metadata.uid.chars().filter(char::is_ascii_hexdigit).collect();
@@ -87,7 +112,7 @@ pub(crate) enum Severity {
 }
 
 impl Severity {
-    fn of(reason: &str, kind: &str) -> Self {
+    pub(super) fn of(reason: &str, kind: &str) -> Self {
         match reason {
             "OOMKilled" | "NodeNotReady" | "FailedKillPod" => Self::Critical,
             "Failed" | "CrashLoopBackOff" | "ImagePullBackOff" | "FailedScheduling" | "FailedBinding"
@@ -121,6 +146,43 @@ impl Severity {
 mod tests {
     use super::*;
 
+    fn now() -> Timestamp {
+        "2026-08-03T12:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn nothing_that_is_written_into_an_event_grows_or_lasts_or_commands() {
+        let long = "\u{1b}[31mx".repeat(100_000);
+        let event = |last: &str| -> Event {
+            serde_json::from_value(json!({
+                "metadata": {"uid": "1", "creationTimestamp": "2026-08-03T11:00:00Z"},
+                "involvedObject": {"kind": long, "namespace": "shop", "name": long},
+                "reason": long, "message": long, "type": long, "count": -1, "firstTimestamp": last, "lastTimestamp": last,
+            }))
+            .unwrap()
+        };
+        for (last, told) in [
+            ("2999-01-01T00:00:00Z", "2026-08-03T11:00:00Z"),
+            ("9999-12-31T23:59:59-23:59", "2026-08-03T11:00:00Z"),
+            ("10000-01-01T23:58:59Z", "2026-08-03T11:00:00Z"),
+            ("2026-08-03T12:00:59Z", "2026-08-03T12:00:59Z"),
+            ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+        ] {
+            let record = Record::of(&event(last), now());
+            let row = record.row();
+            assert_eq!((&row["created_at"], &row["metadata"]["count"]), (&json!(told), &json!(1)), "{last}");
+            assert!(record.first <= record.last && row.to_string().len() < 3000, "{row}");
+            assert!(!row.to_string().contains("u001b"), "{row}");
+        }
+    }
+
+    #[test]
+    fn half_a_secret_at_the_end_of_what_is_looked_at_is_not_told() {
+        let message = format!("--password={} see AKIA{}", "x".repeat(3980), "A".repeat(16));
+        assert_eq!(description(&message), "--password=[REDACTED] see");
+        assert_eq!(description("pass\u{200b}word=x"), "password=[REDACTED]");
+    }
+
     #[test]
     fn an_event_of_the_first_generation_has_every_field_kube9_shows() {
         let event: Event = serde_json::from_value(json!({
@@ -147,7 +209,7 @@ mod tests {
             },
             "created_at": "2026-08-03T11:30:00Z",
         });
-        assert_eq!(Record::of(&event).row(), expected);
+        assert_eq!(Record::of(&event, now()).row(), expected);
     }
 
     #[test]
@@ -157,7 +219,7 @@ mod tests {
             "series": {"count": 3, "lastObservedTime": "2026-08-03T11:10:00.000000Z"},
         }))
         .unwrap();
-        let row = Record::of(&event).row();
+        let row = Record::of(&event, now()).row();
         assert_eq!(row["metadata"]["count"], 3);
         assert_eq!(
             (&row["metadata"]["first_timestamp"], &row["created_at"]),

@@ -36,6 +36,7 @@ const MIGRATIONS: [&str; 1] = ["
         last_microseconds INTEGER NOT NULL
     );
     CREATE INDEX events_by_time ON events (last_microseconds, uid);
+    CREATE INDEX events_by_namespace ON events (object_namespace);
 "];
 
 /// What comes late or twice changes nothing: the row is always of the time that was last heard of.
@@ -70,6 +71,11 @@ impl Store {
         let opened = patiently(|| store.attempt(|_, _| Ok(())));
         let opened = match opened {
             Err(trouble) if trouble.kind == Kind::Damaged => patiently(|| store.attempt(|_, _| Ok(()))),
+            // Nobody else will make it readable, and whoever may write to the folder may move it.
+            Err(trouble) if trouble.kind == Kind::Unopened && store.place.file().exists() => {
+                set_aside(&store.place.file(), &trouble)?;
+                patiently(|| store.attempt(|_, _| Ok(())))
+            }
             opened => opened,
         };
         opened.map(|()| store)
@@ -171,7 +177,7 @@ fn list_once(folder: &Path, filter: &Filter) -> Result<Found, Trouble> {
     let matching = named_params! { ":since": since, ":namespace": filter.namespace, ":kind": filter.kind };
     let total = moment.query_row(&format!("SELECT count(*) {MATCHING}"), matching, |row| row.get(0))?;
     let page = format!(
-        "SELECT * {MATCHING} ORDER BY last_microseconds DESC, uid DESC LIMIT {} OFFSET {}",
+        "SELECT * {MATCHING} ORDER BY severity <> 'info' DESC, last_microseconds DESC, uid DESC LIMIT {} OFFSET {}",
         filter.limit, filter.offset
     );
     let records = moment.prepare(&page)?.query_map(matching, record)?.collect::<Result<_, _>>()?;
@@ -255,19 +261,30 @@ fn put(upsert: &mut Statement, record: &Record) -> rusqlite::Result<usize> {
     })
 }
 
-/// Removes the oldest rows, the mild ones first, when all together take more room than they may.
+/// Removes the oldest rows, the mild ones first, when all together take more room than they may. They come from the namespace
+/// with the most rows where that has more than twice its share, so that nobody's events cost others theirs.
 fn make_room(connection: &Connection, place: &Place) -> Result<(), Trouble> {
     let pages = |name| connection.pragma_query_value::<u64, _>(None, name, |row| row.get(0));
     let used = pages("page_count")? - pages("freelist_count")?;
     if used * PAGE <= place.bytes_of_rows() {
         return Ok(());
     }
-    let rows: usize = connection.query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;
-    let removed = connection.execute(
-        "DELETE FROM events WHERE uid IN (
-            SELECT uid FROM events ORDER BY severity IN ('error', 'critical'), last_microseconds LIMIT ?1)",
-        [rows / 20 + 1],
-    )?;
+    let sums = "SELECT sum(held), count(*), max(held), namespace FROM
+        (SELECT count(*) AS held, object_namespace AS namespace FROM events GROUP BY object_namespace)";
+    let (rows, namespaces, most, namespace): (usize, usize, usize, Option<String>) =
+        connection.query_row(sums, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let share = rows / namespaces.max(1);
+    let limit = rows / 20 + 1;
+    let oldest = "ORDER BY severity IN ('error', 'critical'), last_microseconds LIMIT :limit";
+    let removed = if most > share * 2 {
+        let delete = format!(
+            "DELETE FROM events WHERE uid IN (SELECT uid FROM events WHERE object_namespace IS :namespace {oldest})"
+        );
+        connection.execute(&delete, named_params! {":namespace": namespace, ":limit": limit.min(most - share)})?
+    } else {
+        let delete = format!("DELETE FROM events WHERE uid IN (SELECT uid FROM events {oldest})");
+        connection.execute(&delete, named_params! {":limit": limit})?
+    };
     tracing::warn!(removed, "the event store is full; the oldest events make room");
     Ok(())
 }
@@ -288,6 +305,10 @@ fn is_itself(file: &Path) -> Result<(), Trouble> {
 fn set_aside(file: &Path, trouble: &Trouble) -> Result<(), Trouble> {
     let aside = beside(file, ".damaged");
     tracing::error!(%trouble, kept_as = %aside.display(), "the event store cannot be used, and is begun anew");
+    // What was put there the last time may be of another kind.
+    if aside.is_dir() != file.is_dir() || aside.is_dir() {
+        let _ = if aside.is_dir() { fs::remove_dir_all(&aside) } else { fs::remove_file(&aside) };
+    }
     fs::rename(file, &aside)?;
     for end in ["-wal", "-shm"] {
         match fs::remove_file(beside(file, end)) {
@@ -336,6 +357,8 @@ pub(crate) struct Trouble {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Busy,
+    /// There is none, or one that this user may not open.
+    Unopened,
     Damaged,
     Full,
     Gone,
@@ -352,7 +375,7 @@ impl Trouble {
             Kind::Full => "full",
             Kind::Gone => "gone",
             Kind::ReadOnly => "read_only",
-            Kind::Other => "other",
+            Kind::Unopened | Kind::Other => "other",
         }
     }
 }
@@ -367,6 +390,7 @@ impl From<rusqlite::Error> for Trouble {
     fn from(error: rusqlite::Error) -> Self {
         let kind = match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Damaged,
+            Some(ErrorCode::CannotOpen) => Kind::Unopened,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
                 Kind::Busy
             }
@@ -413,7 +437,7 @@ mod tests {
             "firstTimestamp": start(), "lastTimestamp": start() + SignedDuration::from_secs(second),
         }))
         .unwrap();
-        Record::of(&event)
+        Record::of(&event, start() + SignedDuration::from_hours(24))
     }
 
     fn place(folder: &Path) -> Place {
@@ -476,6 +500,14 @@ mod tests {
     }
 
     #[test]
+    fn trouble_comes_before_what_is_newer_and_fine() {
+        let (folder, mut store) = new_store();
+        let fine = Record { severity: Severity::Info, ..event("fine", "NodeReady", 1, 9) };
+        store.write(&[fine, event("older", "BackOff", 1, 0), event("newer", "Failed", 1, 5)]).unwrap();
+        assert_eq!(uids(folder.path(), &ALL), ["newer", "older", "fine"]);
+    }
+
+    #[test]
     fn the_oldest_make_room_the_mild_ones_first() {
         let (folder, mut store) = new_store();
         let long = "x".repeat(900);
@@ -502,6 +534,29 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_with_more_than_its_share_makes_room_before_others_do() {
+        let (folder, mut store) = new_store();
+        let of = |namespace: &str, reason: &str, from: i64, to: i64| -> Vec<Record> {
+            let record = |second| Record {
+                description: "x".repeat(900),
+                namespace: Some(namespace.to_owned()),
+                ..event(&format!("{namespace}-{second}"), reason, 1, second)
+            };
+            (from..to).map(record).collect()
+        };
+        for quiet in ["a", "b", "c"] {
+            store.write(&of(quiet, "BackOff", 0, 100)).unwrap();
+        }
+        of("noisy", "Failed", 1000, 12_000).chunks(250).for_each(|batch| drop(store.write(batch).unwrap()));
+        let kept = |namespace: &str| {
+            let filter = Filter { namespace: Some(namespace.to_owned()), ..ALL };
+            list(folder.path(), &filter).unwrap().total
+        };
+        assert_eq!(["a", "b", "c"].map(kept), [100; 3], "the oldest and mildest of all, but not many");
+        assert!(kept("noisy") < 10_000, "{}", kept("noisy"));
+    }
+
+    #[test]
     fn a_file_that_makes_no_sense_is_moved_aside_and_begun_anew() {
         let (folder, mut store) = new_store();
         store.write(&[event("a", "Failed", 1, 0)]).unwrap();
@@ -518,6 +573,24 @@ mod tests {
         assert_eq!(uids(folder.path(), &ALL), ["c"]);
         let aside = fs::read_to_string(beside(&file, ".damaged")).unwrap();
         assert_eq!(aside, "and this is another one, a bit longer");
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_moved_aside_and_a_store_is_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        fs::write(beside(&file, ".damaged"), "of another time").unwrap();
+        for note in ["first", "second"] {
+            // Whoever runs the tests may open any file, but no folder.
+            fs::create_dir(&file).unwrap();
+            fs::write(file.join("note"), note).unwrap();
+            let mut store = Store::open(place(folder.path())).unwrap();
+            store.write(&[event("a", "Failed", 1, 0)]).unwrap();
+            assert_eq!(uids(folder.path(), &ALL), ["a"]);
+            assert_eq!(fs::read_to_string(beside(&file, ".damaged").join("note")).unwrap(), note);
+            drop(store);
+            fs::remove_file(&file).unwrap();
+        }
     }
 
     #[test]

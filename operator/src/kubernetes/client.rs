@@ -6,22 +6,25 @@
 //! Nothing is asked a second time: that would hide failures from probes and metrics for minutes.
 
 use std::error::Error;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, USER_AGENT};
 use hyper_rustls::HttpsConnector;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use serde::de::DeserializeOwned;
 
+use super::Request;
 use super::access::{Access, Token};
 use super::refusal::Refusal;
-use super::{ListOptions, Page, REQUEST_TIMEOUT, Request};
 use crate::failure::{Class, Failure};
 
 /// Connections that nobody waits for any more end after this.
@@ -29,6 +32,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The same for one that takes nothing more of what is written.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(295);
+
+/// A single object; lists are read as they come.
+const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
+
+/// The reason is in the first sentence.
+const LARGEST_REFUSAL: usize = 64 * 1024;
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")));
 
@@ -40,6 +49,8 @@ pub(crate) struct Client {
     /// What stands before every path.
     server: String,
     token: Option<Token>,
+    /// What the API server last said that it was, and when.
+    date: Arc<Mutex<Option<(Timestamp, Instant)>>>,
 }
 
 impl Client {
@@ -51,16 +62,13 @@ impl Client {
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_write_timeout(Some(WRITE_TIMEOUT));
         let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { http, server: access.server, token: access.token })
+        Ok(Self { http, server: access.server, token: access.token, date: Arc::default() })
     }
 
-    /// Asks for one page of what is under a path such as `/api/v1/nodes`.
-    pub(crate) async fn list<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        options: &ListOptions,
-    ) -> Result<Page<T>, Failure> {
-        self.fetch(Request::list(path, options), REQUEST_TIMEOUT).await
+    /// What time it is for the API server, to the second, once it has answered anything.
+    pub(crate) fn time(&self) -> Option<Timestamp> {
+        let (date, seen) = (*self.date.lock().unwrap_or_else(PoisonError::into_inner))?;
+        date.checked_add(seen.elapsed()).ok()
     }
 
     /// Asks, and reads the answer as JSON.
@@ -71,7 +79,7 @@ impl Client {
 
     /// The whole answer.
     pub(super) async fn answer(&self, request: Request, limit: Duration) -> Result<Bytes, Failure> {
-        within(limit, async { whole(self.open(request).await?).await }).await
+        within(limit, async { whole(self.open(request).await?, LARGEST_ANSWER).await }).await
     }
 
     /// The answer as it comes.
@@ -80,6 +88,10 @@ impl Client {
         let response = self.http.request(self.dressed(request)?).await;
         let response = response.inspect_err(|error| tracing::debug!(%method, target, error = chain(error)));
         let response = response.map_err(|error| broken(&error))?;
+        let date = response.headers().get(DATE).and_then(|date| date_of(date.as_bytes()));
+        if let Some(date) = date {
+            *self.date.lock().unwrap_or_else(PoisonError::into_inner) = Some((date, Instant::now()));
+        }
         let status = response.status();
         tracing::debug!(%method, target, status = status.as_u16());
         if status.is_success() {
@@ -88,7 +100,9 @@ impl Client {
         if let (StatusCode::UNAUTHORIZED, Some(token)) = (status, &self.token) {
             token.is_refused();
         }
-        Err(Refusal::of(status.as_u16(), &whole(response.into_body()).await?))
+        // One that is too long or breaks off says enough by its status.
+        let answer = whole(response.into_body(), LARGEST_REFUSAL).await.unwrap_or_default();
+        Err(Refusal::of(status.as_u16(), &answer))
     }
 
     /// As it goes over the wire.
@@ -113,8 +127,19 @@ impl Client {
     }
 }
 
-async fn whole(body: Incoming) -> Result<Bytes, Failure> {
-    Ok(body.collect().await.map_err(|error| broken(&error))?.to_bytes())
+/// As HTTP writes a date, which is as mails do.
+fn date_of(header: &[u8]) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(header).ok()
+}
+
+async fn whole(body: Incoming, longest: usize) -> Result<Bytes, Failure> {
+    match Limited::new(body, longest).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) => match error.downcast::<LengthLimitError>() {
+            Ok(_limit) => Err(unreadable(&format_args!("it is longer than {longest} bytes"))),
+            Err(error) => Err(broken(&*error)),
+        },
+    }
 }
 
 /// Runs a request that must be over within `limit`. One that is not is dropped, and its connection with it.
@@ -161,8 +186,6 @@ mod tests {
     use std::fs;
     use std::io;
     use std::path::Path;
-    use std::sync::{Arc, Mutex};
-    use std::time::Instant;
 
     use hyper::server::conn::http1;
     use hyper::service::service_fn;
@@ -170,6 +193,7 @@ mod tests {
     use serde_json::{Value, json};
     use tokio::net::TcpListener;
 
+    use super::super::REQUEST_TIMEOUT;
     use super::*;
 
     /// A server that takes one token only, keeps what it was asked, and its address.
@@ -260,6 +284,13 @@ mod tests {
         let refused = client.fetch::<Value>(request(), REQUEST_TIMEOUT).await.unwrap_err();
         assert_eq!(refused.class, Class::Unreachable);
         assert!(refused.message.contains("Connection refused"), "{refused}");
+    }
+
+    #[test]
+    fn the_date_of_an_answer_is_understood() {
+        let date = date_of(b"Mon, 03 Aug 2026 12:00:00 GMT").unwrap();
+        assert_eq!(date, "2026-08-03T12:00:00Z".parse().unwrap());
+        assert_eq!(date_of(b"soon"), None);
     }
 
     #[test]

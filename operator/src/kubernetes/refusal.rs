@@ -7,6 +7,10 @@ use serde::Deserialize;
 use super::compact;
 use super::wire::{Field, Malformed, Wire};
 use crate::failure::{Class, Failure};
+use crate::text::shortened;
+
+/// What a page of a proxy says beyond this helps nobody.
+const LONGEST_MESSAGE: usize = 1000;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -64,7 +68,7 @@ impl Refusal {
         let seconds = self.details.and_then(|details| u64::try_from(details.retry_after_seconds).ok());
         Failure {
             class: Class::of_http_status(status),
-            message: format!("{} (HTTP {status})", self.message.trim_end()),
+            message: format!("{} (HTTP {status})", shortened(self.message.trim_end(), LONGEST_MESSAGE)),
             retry_after: seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs),
         }
     }

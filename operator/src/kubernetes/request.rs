@@ -5,7 +5,7 @@ use std::time::Duration;
 use form_urlencoded::Serializer;
 use hyper::Method;
 use hyper::body::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::NAME;
 
@@ -22,19 +22,16 @@ pub(crate) struct Request {
 
 /// Which objects of a kind are asked for.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ListOptions {
-    pub(crate) label_selector: Option<String>,
-    pub(crate) field_selector: Option<String>,
+pub(super) struct ListOptions {
+    pub(super) label_selector: Option<String>,
+    pub(super) field_selector: Option<String>,
     /// The size of a page.
-    pub(crate) limit: Option<u32>,
+    pub(super) limit: Option<u32>,
     /// Where the page before ended.
-    pub(crate) continue_token: Option<String>,
+    pub(super) continue_token: Option<String>,
 }
 
 const JSON: &str = "application/json";
-
-/// Of each object its metadata only.
-const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 
 /// A server-side apply. JSON is YAML.
 const APPLY: &str = "application/apply-patch+yaml";
@@ -46,16 +43,12 @@ impl Request {
     }
 
     /// Asks for one page of what is under a path such as `/api/v1/nodes`.
-    pub(crate) fn list(path: &str, options: &ListOptions) -> Self {
+    pub(super) fn list(path: &str, options: &ListOptions) -> Self {
         Self::get(query(path, &options.parameters()))
     }
 
-    pub(crate) fn list_metadata(path: &str, options: &ListOptions) -> Self {
-        Self { accept: METADATA, ..Self::list(path, options) }
-    }
-
     /// Asks to be told of every change since a version, for some time.
-    pub(crate) fn watch(path: &str, options: &ListOptions, version: &str, time: Duration) -> Self {
+    pub(super) fn watch(path: &str, options: &ListOptions, version: &str, time: Duration) -> Self {
         let mut parameters = vec![
             ("watch", "true".to_owned()),
             ("allowWatchBookmarks", "true".to_owned()),
@@ -80,8 +73,11 @@ impl Request {
         Self::get(query(path, &parameters)).sending(Method::PATCH, APPLY, manifest)
     }
 
-    pub(crate) fn delete(path: String) -> Self {
-        Self { method: Method::DELETE, ..Self::get(path) }
+    /// Nothing happens to another object than the one with this uid, if there is one.
+    pub(crate) fn delete(path: String, uid: Option<&str>) -> Self {
+        let preconditions = uid.map(|uid| json!({"uid": uid}));
+        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions});
+        Self::get(path).sending(Method::DELETE, JSON, &options)
     }
 
     fn sending(self, method: Method, content_type: &'static str, object: &Value) -> Self {
@@ -110,8 +106,6 @@ fn query(path: &str, parameters: &[(&'static str, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn options() -> ListOptions {
@@ -135,7 +129,6 @@ mod tests {
         let options =
             ListOptions { limit: Some(50), continue_token: Some("a+b/c=".to_owned()), ..ListOptions::default() };
         assert_eq!(Request::list("/api/v1/nodes", &options).target, "/api/v1/nodes?limit=50&continue=a%2Bb%2Fc%3D");
-        assert!(Request::list_metadata("/api/v1/pods", &options).accept.contains("as=PartialObjectMetadataList"));
     }
 
     #[test]

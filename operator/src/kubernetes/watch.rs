@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use memchr::memchr;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::client::{broken, unreadable, within};
 use super::refusal::Refusal;
-use super::{Client, ListOptions, Metadata, REQUEST_TIMEOUT, Request};
+use super::{Client, List, ListOptions, Metadata, REQUEST_TIMEOUT, Read, Reader, Request};
 use crate::failure::{Class, Failure};
 
 /// After this long the server ends a watch by itself.
@@ -27,26 +28,34 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(300);
 /// A server that ends each watch at once is not asked in a tight loop.
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 
-const PAGE: u32 = 500;
+/// One event; a larger object is skipped.
+const LARGEST_LINE: usize = 2 * 1024 * 1024;
 
 /// What is followed.
-pub(crate) struct Feed {
+pub(crate) struct Feed<T> {
     pub(crate) client: Client,
-    pub(crate) path: String,
-    pub(crate) fields: Option<String>,
-    pub(crate) labels: Option<String>,
+    pub(crate) list: List<T>,
+    /// Whether what there is at the beginning is only counted.
+    pub(crate) is_counted: bool,
 }
 
 pub(crate) enum Change<T> {
-    /// All there is; what was known before and is not in it is gone.
-    Listed(Vec<T>),
+    /// A list begins: what was known before and is not in it is gone.
+    Listing,
+    /// The list is complete.
+    Listed,
     /// From here on, changes come by themselves.
     Watching,
-    /// New or changed.
+    /// So many there are, where they are counted in place of being listed.
+    Counted(u64),
+    /// In the list, or changed.
     Put(T),
+    New(T),
     Gone(T),
     /// Nothing changed up to now.
     Same,
+    /// Something changed that cannot be read, for this reason.
+    Skipped(String),
 }
 
 /// An object that tells where in the history of its kind it stands.
@@ -54,86 +63,81 @@ pub(crate) trait Versioned {
     fn version(&self) -> &str;
 }
 
-impl Feed {
+/// Who is told of every change.
+pub(crate) trait Follower<T> {
+    fn tell(&mut self, change: Change<T>);
+
+    /// No more of a list comes until this returns. What a watch brings cannot wait.
+    async fn page_is_over(&mut self) {}
+}
+
+impl<T: Versioned + DeserializeOwned> Feed<T> {
     /// Tells every change until something fails.
-    pub(crate) async fn follow<T>(&self, tell: impl FnMut(Change<T>)) -> Failure
-    where
-        T: Versioned + DeserializeOwned,
-    {
-        match self.try_follow(tell).await {
+    pub(crate) async fn follow(&self, follower: &mut impl Follower<T>) -> Failure {
+        match self.try_follow(follower).await {
             Err(failure) => failure,
         }
     }
 
-    async fn try_follow<T>(&self, mut tell: impl FnMut(Change<T>)) -> Result<Infallible, Failure>
-    where
-        T: Versioned + DeserializeOwned,
-    {
-        let mut objects = Vec::new();
-        let version = self.list(async |mut page| objects.append(&mut page)).await?;
-        tell(Change::Listed(objects));
-        self.watch_from(version, tell).await
-    }
-
-    /// As `follow`, for a kind with too many objects to hold: the first ones come page by page, and each is waited for.
-    #[cfg(feature = "event-store")]
-    pub(crate) async fn follow_pages<T>(&self, page: impl AsyncFnMut(Vec<T>), tell: impl FnMut(Change<T>)) -> Failure
-    where
-        T: Versioned + DeserializeOwned,
-    {
-        let following = async { self.watch_from(self.list(page).await?, tell).await };
-        match following.await {
-            Err(failure) => failure,
-        }
-    }
-
-    async fn watch_from<T>(&self, mut version: String, mut tell: impl FnMut(Change<T>)) -> Result<Infallible, Failure>
-    where
-        T: Versioned + DeserializeOwned,
-    {
+    async fn try_follow(&self, follower: &mut impl Follower<T>) -> Result<Infallible, Failure> {
+        let mut version = self.begin(follower).await?;
         loop {
             let start = Instant::now();
-            version = self.watch(version, &mut tell).await?;
+            version = self.watch(version, follower).await?;
             tokio::time::sleep(SHORTEST_WATCH.saturating_sub(start.elapsed())).await;
         }
     }
 
-    /// Hands everything on, and tells the version at which it was like that.
-    async fn list<T: DeserializeOwned>(&self, mut hand_on: impl AsyncFnMut(Vec<T>)) -> Result<String, Failure> {
-        let mut options = ListOptions { limit: Some(PAGE), ..self.options() };
-        loop {
-            let mut page = self.client.list(&self.path, &options).await?;
-            hand_on(page.items()).await;
-            options.continue_token = page.next();
-            if options.continue_token.is_none() {
-                return Ok(page.metadata.resource_version.unwrap_or_default());
-            }
+    async fn begin(&self, follower: &mut impl Follower<T>) -> Result<String, Failure> {
+        if self.is_counted {
+            let (count, version) = self.client.count(&self.list.path).await?;
+            follower.tell(Change::Counted(count));
+            return Ok(version);
         }
+        follower.tell(Change::Listing);
+        let version = self.client.list(&self.list, &mut Listing(&mut *follower)).await?;
+        follower.tell(Change::Listed);
+        Ok(version)
     }
 
     /// Watches until the server ends it, and tells where to go on.
-    async fn watch<T>(&self, mut version: String, tell: &mut impl FnMut(Change<T>)) -> Result<String, Failure>
-    where
-        T: Versioned + DeserializeOwned,
-    {
-        let request = Request::watch(&self.path, &self.options(), &version, WATCH);
-        let body = within(REQUEST_TIMEOUT, self.client.open(request)).await?;
-        tell(Change::Watching);
+    async fn watch(&self, mut version: String, follower: &mut impl Follower<T>) -> Result<String, Failure> {
+        let request = Request::watch(&self.list.path, &self.options(), &version, WATCH);
+        let accept = self.list.form.accept_in_watch();
+        let body = within(REQUEST_TIMEOUT, self.client.open(Request { accept, ..request })).await?;
+        follower.tell(Change::Watching);
         let mut lines = Lines { body, begun: Vec::new() };
         while let Some(line) = in_time(lines.next()).await? {
+            let Line::Whole(line) = line else {
+                follower.tell(Change::Skipped("it is too large".to_owned()));
+                continue;
+            };
             let Some((now, change)) = read(&line)? else { break };
-            version = now;
-            tell(change);
+            version = now.unwrap_or(version);
+            follower.tell(change);
         }
         Ok(version)
     }
 
     fn options(&self) -> ListOptions {
         ListOptions {
-            label_selector: self.labels.clone(),
-            field_selector: self.fields.clone(),
+            label_selector: self.list.label_selector.clone(),
+            field_selector: self.list.field_selector.clone(),
             ..ListOptions::default()
         }
+    }
+}
+
+/// What is listed is new to whoever follows.
+struct Listing<'follower, F>(&'follower mut F);
+
+impl<T, F: Follower<T>> Reader<T> for Listing<'_, F> {
+    fn read(&mut self, object: Read<T>) {
+        self.0.tell(object.map_or_else(Change::Skipped, Change::Put));
+    }
+
+    async fn page_is_over(&mut self) {
+        self.0.page_is_over().await;
     }
 }
 
@@ -154,14 +158,28 @@ struct Lines {
     begun: Vec<u8>,
 }
 
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Whole(Vec<u8>),
+    TooLong,
+}
+
 impl Lines {
     /// None when no more will come. A watch that the server or somebody in between cuts off ends like any other.
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+    async fn next(&mut self) -> Result<Option<Line>, Failure> {
         let mut searched = 0;
+        let mut is_too_long = false;
         loop {
-            if let Some(end) = self.begun[searched..].iter().position(|byte| *byte == b'\n') {
+            if let Some(end) = memchr(b'\n', &self.begun[searched..]) {
                 let rest = self.begun.split_off(searched + end + 1);
-                return Ok(Some(std::mem::replace(&mut self.begun, rest)));
+                let line = std::mem::replace(&mut self.begun, rest);
+                return Ok(Some(if is_too_long { Line::TooLong } else { Line::Whole(line) }));
+            }
+            if self.begun.len() > LARGEST_LINE {
+                is_too_long = true;
+            }
+            if is_too_long {
+                self.begun = Vec::new();
             }
             searched = self.begun.len();
             match self.body.frame().await {
@@ -169,7 +187,7 @@ impl Lines {
                 Some(Err(error)) if !was_cut_off(&error) => return Err(broken(&error)),
                 Some(Err(_)) | None => {
                     let last = std::mem::take(&mut self.begun);
-                    return Ok(Some(last).filter(|line| !line.is_empty()));
+                    return Ok(Some(last).filter(|line| !line.is_empty() && !is_too_long).map(Line::Whole));
                 }
             }
         }
@@ -196,8 +214,11 @@ struct Bookmark {
     metadata: Metadata,
 }
 
-/// What an event tells, and the version at which it was like that. None for half an event, with which a watch may end.
-fn read<T: Versioned + DeserializeOwned>(line: &[u8]) -> Result<Option<(String, Change<T>)>, Failure> {
+/// A change, and the version at which it was like that, if that can be read.
+type Told<T> = (Option<String>, Change<T>);
+
+/// What an event tells. None for half an event, with which a watch may end.
+fn read<T: Versioned + DeserializeOwned>(line: &[u8]) -> Result<Option<Told<T>>, Failure> {
     let event: Event = match serde_json::from_slice(line) {
         Ok(event) => event,
         Err(error) if error.is_eof() => return Ok(None),
@@ -206,16 +227,20 @@ fn read<T: Versioned + DeserializeOwned>(line: &[u8]) -> Result<Option<(String, 
     };
     let object = event.object.get().as_bytes();
     Ok(Some(match event.kind {
-        "ADDED" | "MODIFIED" => versioned(parse(object)?, Change::Put),
-        "DELETED" => versioned(parse(object)?, Change::Gone),
-        "BOOKMARK" => (parse::<Bookmark>(object)?.metadata.resource_version, Change::Same),
+        "ADDED" => versioned(object, Change::New),
+        "MODIFIED" => versioned(object, Change::Put),
+        "DELETED" => versioned(object, Change::Gone),
+        "BOOKMARK" => (Some(parse::<Bookmark>(object)?.metadata.resource_version), Change::Same),
         "ERROR" => return Err(parse::<Refusal>(object)?.failure()),
         other => return Err(unreadable(&format!("an event of the unknown type {other:?}"))),
     }))
 }
 
-fn versioned<T: Versioned>(object: T, change: fn(T) -> Change<T>) -> (String, Change<T>) {
-    (object.version().to_owned(), change(object))
+fn versioned<T: Versioned + DeserializeOwned>(json: &[u8], change: fn(T) -> Change<T>) -> Told<T> {
+    match serde_json::from_slice::<T>(json) {
+        Ok(object) => (Some(object.version().to_owned()), change(object)),
+        Err(error) => (None, Change::Skipped(error.to_string())),
+    }
 }
 
 fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Failure> {
@@ -240,26 +265,27 @@ mod tests {
         }
     }
 
-    fn event(kind: &str, object: &str) -> Result<Option<(String, Change<Thing>)>, Failure> {
+    fn event(kind: &str, object: &str) -> Result<Option<Told<Thing>>, Failure> {
         read(format!("{{\"type\": \"{kind}\", \"object\": {object}}}\n").as_bytes())
     }
 
-    fn failure(event: Result<Option<(String, Change<Thing>)>, Failure>) -> String {
+    fn failure(event: Result<Option<Told<Thing>>, Failure>) -> String {
         event.err().unwrap().to_string()
     }
 
     #[test]
     fn every_event_tells_how_far_the_watch_has_come() {
         let object = r#"{"metadata": {"resourceVersion": "7", "annotations": {}}}"#;
-        for (kind, tells) in [("ADDED", "put"), ("MODIFIED", "put"), ("DELETED", "gone"), ("BOOKMARK", "same")] {
+        for (kind, tells) in [("ADDED", "new"), ("MODIFIED", "put"), ("DELETED", "gone"), ("BOOKMARK", "same")] {
             let (version, change) = event(kind, object).unwrap().unwrap();
             let told = match change {
+                Change::New(_) => "new",
                 Change::Put(_) => "put",
                 Change::Gone(_) => "gone",
                 Change::Same => "same",
-                Change::Listed(_) | Change::Watching => "nonsense",
+                _ => "nonsense",
             };
-            assert_eq!((version.as_str(), told), ("7", tells), "{kind}");
+            assert_eq!((version.as_deref(), told), (Some("7"), tells), "{kind}");
         }
     }
 
@@ -274,15 +300,24 @@ mod tests {
     #[test]
     fn half_an_event_is_the_end_and_nonsense_is_a_failure() {
         assert!(read::<Thing>(br#"{"type": "ADDED", "object": {"meta"#).unwrap().is_none());
-        assert!(failure(event("ADDED", r#"{"metadata": 1}"#)).starts_with("server_error: "));
+        assert!(failure(event("BOOKMARK", r#"{"metadata": 1}"#)).starts_with("server_error: "));
         assert!(failure(event("SURPRISE", "{}")).contains("SURPRISE"));
         assert!(failure(read(b"hello\n")).starts_with("server_error: "));
     }
 
+    #[test]
+    fn an_object_that_cannot_be_read_does_not_end_the_watch() {
+        for kind in ["ADDED", "MODIFIED", "DELETED"] {
+            let (version, change) = event(kind, r#"{"metadata": {"name": 1}}"#).unwrap().unwrap();
+            assert!(version.is_none() && matches!(change, Change::Skipped(_)), "{kind}");
+        }
+    }
+
     /// What a server sends that hangs up afterwards, as its client has it: lines, and how they end.
-    async fn received(chunks: &'static [&'static str], end: &'static str) -> (Vec<String>, Result<(), Failure>) {
+    async fn received(chunks: &[&str], end: &'static str) -> (Vec<String>, Result<(), Failure>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = format!("http://{}", listener.local_addr().unwrap());
+        let chunks: Vec<String> = chunks.iter().map(|chunk| (*chunk).to_owned()).collect();
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let _ = stream.read(&mut [0; 4096]).unwrap();
@@ -298,7 +333,8 @@ mod tests {
         let mut told = Vec::new();
         loop {
             match lines.next().await {
-                Ok(Some(line)) => told.push(String::from_utf8(line).unwrap()),
+                Ok(Some(Line::Whole(line))) => told.push(String::from_utf8(line).unwrap()),
+                Ok(Some(Line::TooLong)) => told.push("too long".to_owned()),
                 Ok(None) => return (told, Ok(())),
                 Err(failure) => return (told, Err(failure)),
             }
@@ -310,6 +346,9 @@ mod tests {
         let (lines, end) = received(&["on", "e\ntwo\nth", "ree\n"], "0\r\n\r\n").await;
         assert_eq!(lines, ["one\n", "two\n", "three\n"]);
         assert_eq!(end, Ok(()));
+        let long = "x".repeat(LARGEST_LINE + 1);
+        let (lines, _) = received(&["one\n", &long, &long, "\ntwo\n", &long], "0\r\n\r\n").await;
+        assert_eq!(lines, ["one\n", "too long", "two\n"]);
     }
 
     #[tokio::test]

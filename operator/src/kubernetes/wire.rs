@@ -61,11 +61,6 @@ impl<'message> Field<'message> {
         if let Self::Number(number) = self { Ok(number.cast_signed()) } else { Err(Malformed) }
     }
 
-    /// None for zero, which JSON leaves out.
-    pub(crate) fn count(self) -> Result<Option<u64>, Malformed> {
-        Ok(u64::try_from(self.number()?).ok().filter(|number| *number > 0))
-    }
-
     pub(crate) fn time(self) -> Result<Option<Timestamp>, Malformed> {
         self.message::<Time>().map(Time::read_out)
     }
@@ -108,6 +103,29 @@ fn next<'message>(rest: &mut &'message [u8]) -> Result<(u64, Field<'message>), M
         _ => return Err(Malformed),
     };
     Ok((key >> 3, field))
+}
+
+/// What a field is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Bytes,
+    Other,
+}
+
+/// The number and the kind of a field that begins with these bytes, and how many are to follow. None as long as that is not told.
+pub(super) fn header(bytes: &[u8]) -> Result<Option<(u64, Kind, u64)>, Malformed> {
+    let rest = &mut &bytes[..];
+    // Two numbers of ten bytes each are the longest there is.
+    let unknown = if bytes.len() < 20 { Ok(None) } else { Err(Malformed) };
+    let Ok(key) = varint(rest) else { return unknown };
+    let (kind, length) = match key & 7 {
+        0 => (Kind::Other, varint(rest).map(|_| 0)),
+        1 => (Kind::Other, Ok(8)),
+        2 => (Kind::Bytes, varint(rest)),
+        5 => (Kind::Other, Ok(4)),
+        _ => return Err(Malformed),
+    };
+    length.map_or(unknown, |length| Ok(Some((key >> 3, kind, length))))
 }
 
 fn take<'message>(rest: &mut &'message [u8], length: u64) -> Result<&'message [u8], Malformed> {
@@ -153,6 +171,10 @@ pub(in crate::kubernetes) mod tests {
         bytes
     }
 
+    pub(in crate::kubernetes) fn varint(length: usize) -> Vec<u8> {
+        number(0, length as i64)[1..].to_vec()
+    }
+
     #[derive(Debug, Default, PartialEq)]
     struct Thing {
         name: String,
@@ -186,8 +208,6 @@ pub(in crate::kubernetes) mod tests {
     fn what_was_never_set_is_nothing() {
         assert_eq!(Thing::read(&field(3, "")).unwrap(), Thing::default());
         assert_eq!(Field::Bytes(b"").some_text().unwrap(), None);
-        let counts = [-1, 0, 3].map(|number: i64| Field::Number(number.cast_unsigned()).count().unwrap());
-        assert_eq!(counts, [None, None, Some(3)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The newest events of the cluster, in the shape that kube9 shows.
 //!
-//! The API server has events in no useful order, so all that match are read, page by page, and only as many are kept
+//! What went wrong comes first. The API server has events in no useful order, so all that match are read, page by page, and only as many are kept
 //! as were asked for. Filters on the object are left to the API server.
 
 use std::collections::BTreeMap;
@@ -8,15 +8,16 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::clock::Clock;
 use crate::events::{Event, Filter, Record};
 use crate::failure::{Class, Failure};
-use crate::kubernetes::{Client, ListOptions};
+use crate::kubernetes::{Client, Form, List, Read};
 
 /// What a table shows of an event.
 pub(super) const COLUMNS: [&str; 6] =
     ["created_at", "severity", "object_namespace", "object_kind", "object_name", "description"];
 
-/// Few requests for 10,000 events, and little to keep of each answer.
+/// Few requests for 10,000 events.
 const PAGE: u32 = 2000;
 
 /// The answer as kube9 reads it.
@@ -31,15 +32,16 @@ pub(super) async fn list(client: &Client, filter: &Filter) -> Result<Value, Fail
 
 async fn read<'filter>(client: &Client, filter: &'filter Filter) -> Result<Newest<'filter>, Failure> {
     let mut newest = Newest::new(filter);
-    let mut options = ListOptions { field_selector: selector(filter), limit: Some(PAGE), ..ListOptions::default() };
-    loop {
-        let mut page = client.list_compactly::<Event>(&path(filter), &options).await?;
-        page.items().into_iter().for_each(|event| newest.add(event));
-        options.continue_token = page.next();
-        if options.continue_token.is_none() {
-            return Ok(newest);
-        }
-    }
+    let list = List {
+        path: path(filter),
+        label_selector: None,
+        field_selector: selector(filter),
+        most: PAGE,
+        form: Form::COMPACT,
+    };
+    let now = || client.time().unwrap_or_else(|| Clock::start().calendar());
+    client.list(&list, &mut |event| newest.add(event, now())).await?;
+    Ok(newest)
 }
 
 /// The events of objects in a namespace are in that namespace, which is all that has to be searched then.
@@ -61,32 +63,44 @@ fn selector(filter: &Filter) -> Option<String> {
 /// The newest of all events that were added, and how many those were.
 struct Newest<'filter> {
     filter: &'filter Filter,
-    /// By time; the identity keeps apart what happened in the same second, always in the same order.
-    kept: BTreeMap<(Timestamp, String), Event>,
+    /// What is trouble comes before what is not, and then what is newer; the identity keeps apart what happened in the same
+    /// second, always in the same order.
+    kept: BTreeMap<(bool, Timestamp, String), Record>,
     total: usize,
+    /// That could not be read.
+    skipped: usize,
 }
 
 impl<'filter> Newest<'filter> {
     fn new(filter: &'filter Filter) -> Self {
-        Self { filter, kept: BTreeMap::new(), total: 0 }
+        Self { filter, kept: BTreeMap::new(), total: 0, skipped: 0 }
     }
 
-    fn add(&mut self, event: Event) {
-        let time = event.last();
+    fn add(&mut self, event: Read<Event>, now: Timestamp) {
+        let Ok(event) = event else {
+            self.skipped += 1;
+            return;
+        };
+        let time = event.last(now);
         if self.filter.since.is_some_and(|since| time < since) {
             return;
         }
         self.total += 1;
-        self.kept.insert((time, event.metadata.uid.clone()), event);
-        if self.kept.len() > self.filter.limit + self.filter.offset {
+        let place = (event.is_trouble(), time, event.metadata.uid.clone());
+        let is_full = self.kept.len() >= self.filter.limit + self.filter.offset;
+        // What is not kept need not be made fit to be told, either.
+        if is_full && self.kept.first_key_value().is_some_and(|(oldest, _)| place < *oldest) {
+            return;
+        }
+        self.kept.insert(place, Record::of(&event, now));
+        if is_full {
             self.kept.pop_first();
         }
     }
 
     fn page(&self) -> Value {
-        let rows: Vec<Value> =
-            self.kept.values().rev().skip(self.filter.offset).map(|event| Record::of(event).row()).collect();
-        self.filter.page(&rows, self.total)
+        let rows: Vec<Value> = self.kept.values().rev().skip(self.filter.offset).map(Record::row).collect();
+        self.filter.page(&rows, self.total, self.skipped)
     }
 }
 
@@ -107,7 +121,8 @@ mod tests {
 
     fn page(filter: &Filter, events: impl IntoIterator<Item = Event>) -> Value {
         let mut newest = Newest::new(filter);
-        events.into_iter().for_each(|event| newest.add(event));
+        let now = "2026-08-03T13:00:00Z".parse().unwrap();
+        events.into_iter().for_each(|event| newest.add(Ok(event), now));
         newest.page()
     }
 
@@ -124,9 +139,29 @@ mod tests {
     }
 
     #[test]
+    fn trouble_comes_before_what_is_newer_and_fine() {
+        let trouble: Event = serde_json::from_value(json!({
+            "metadata": {"uid": "a"}, "lastTimestamp": "2026-08-03T12:00:01Z", "type": "Warning",
+        }))
+        .unwrap();
+        let page = page(&any(2, 0), [event("b", "02"), trouble, event("c", "03")]);
+        assert_eq!(seconds(&page), ["01", "03"]);
+    }
+
+    #[test]
     fn what_happened_in_the_same_second_is_kept_apart() {
         let page = page(&any(9, 0), ["a", "b"].map(|uid| event(uid, "01")));
         assert_eq!(page["pagination"]["returned"], 2);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_out_and_counted() {
+        let filter = any(9, 0);
+        let mut newest = Newest::new(&filter);
+        newest.add(Err("it is too large".to_owned()), Timestamp::MAX);
+        newest.add(Ok(event("a", "01")), Timestamp::MAX);
+        let pagination = json!({"total": 1, "limit": 9, "offset": 0, "returned": 1, "skipped": 1});
+        assert_eq!(newest.page()["pagination"], pagination);
     }
 
     #[test]

@@ -155,7 +155,7 @@ fn stored(filter: &Filter) -> Result<Option<Value>, Refusal> {
         ),
     })?;
     let rows: Vec<Value> = found.records.iter().map(Record::row).collect();
-    Ok(Some(filter.page(&rows, found.total)))
+    Ok(Some(filter.page(&rows, found.total, 0)))
 }
 
 async fn status(client: Client) -> Result<Value, Refusal> {

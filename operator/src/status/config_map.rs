@@ -70,11 +70,13 @@ impl ConfigMaps {
         Ok(Written { time: written.metadata.time(), identity: written.metadata.identity() })
     }
 
-    /// Removes it, if it is there.
-    pub(crate) async fn delete(&self, name: &str, limit: Duration) -> Result<(), Failure> {
-        match self.client.fetch::<IgnoredAny>(Request::delete(self.object(name)), limit).await {
-            Err(failure) if failure.class != Class::NotFound => Err(failure),
-            _ => Ok(()),
+    /// Removes it, if it is there, and the one with that uid where there is one.
+    pub(crate) async fn delete(&self, name: &str, uid: Option<&str>, limit: Duration) -> Result<(), Failure> {
+        match self.client.fetch::<IgnoredAny>(Request::delete(self.object(name), uid), limit).await {
+            Err(failure) if failure.class == Class::NotFound => Ok(()),
+            // Another one stands in its place, which is none of our business.
+            Err(failure) if failure.class == Class::Conflict && uid.is_some() => Ok(()),
+            answer => answer.map(drop),
         }
     }
 
@@ -177,7 +179,7 @@ mod tests {
 
     #[test]
     fn an_owner_takes_the_config_map_along_when_it_goes() {
-        let owner = Owner { name: "kube9-operator".to_owned(), uid: "12-34".to_owned() };
+        let owner = Owner::deployment("kube9-operator", "12-34".to_owned());
         let manifest = manifest(&content(), Some(&owner), &Target::Any);
         assert_eq!(
             manifest["metadata"]["ownerReferences"],

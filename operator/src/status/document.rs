@@ -3,6 +3,7 @@
 //! Its names and values are an interface, fixed by the extension that reads them. A block that nothing stands behind
 //! yet is left out: kube9 then shows an empty state, and looks for itself where it can.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,6 +13,7 @@ use super::health::Health;
 use crate::VERSION;
 use crate::argocd::{Answer, Finding};
 use crate::progress::Facts;
+use crate::text::{rfc_3339, shortened};
 
 /// `error` is shown in a tooltip; a longer text would be cut there anyway.
 const LONGEST_ERROR: usize = 500;
@@ -47,6 +49,11 @@ pub(crate) fn document(namespace: &str, health: &Health, facts: &Facts, now: Now
             "lastSuccessTime": collections.last_success.map(|time| now.date_of(time)),
         },
     });
+    if !facts.skipped.is_empty() {
+        // No reason to call the cluster degraded: whoever may write one object could do that, then.
+        let skipped = facts.skipped.iter().map(|(job, count)| (job.label(), *count));
+        document["skippedObjects"] = skipped.collect::<BTreeMap<_, _>>().into_iter().collect();
+    }
     if let Some(finding) = &facts.argocd {
         document["argocd"] = argocd(finding, now);
     }
@@ -67,19 +74,6 @@ fn argocd(finding: &Finding, now: Now) -> Value {
             "resourceTreeLastError": {"code": "ARGOCD_TOKEN_MISSING", "message": "no API token configured"},
         }),
     }
-}
-
-/// In UTC with a `Z`, to the second.
-pub(crate) fn rfc_3339(time: Timestamp) -> String {
-    format!("{time:.0}")
-}
-
-/// The first `longest` characters, the last of them an ellipsis if something was left out.
-pub(crate) fn shortened(text: &str, longest: usize) -> String {
-    if text.chars().count() <= longest {
-        return text.to_owned();
-    }
-    text.chars().take(longest.saturating_sub(1)).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -153,10 +147,5 @@ mod tests {
         let document = document("tools", &health, &Facts::default(), noon());
         let error = document["error"].as_str().unwrap();
         assert_eq!((error.chars().count(), error.chars().last()), (500, Some('…')));
-    }
-
-    #[test]
-    fn a_reason_that_fits_is_kept() {
-        assert_eq!(shortened(&"a".repeat(500), 500), "a".repeat(500));
     }
 }

@@ -11,7 +11,6 @@ mod skew;
 mod writer;
 
 pub(crate) use config_map::{ConfigMaps, Content, Target};
-pub(crate) use document::{rfc_3339, shortened};
 pub(crate) use owner::{Deployments, Owner};
 pub(crate) use skew::CurrentSkew;
 pub(crate) use writer::Writer;

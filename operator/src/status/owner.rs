@@ -14,16 +14,27 @@ use crate::kubernetes::{Client, Metadata, REQUEST_TIMEOUT, Request};
 use crate::progress::Job;
 use crate::serve::Context;
 
+/// What a ConfigMap goes with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Owner {
-    pub(crate) name: String,
-    pub(crate) uid: String,
+    api: &'static str,
+    kind: &'static str,
+    name: String,
+    uid: String,
 }
 
 impl Owner {
+    pub(crate) fn deployment(name: &str, uid: String) -> Self {
+        Self { api: "apps/v1", kind: "Deployment", name: name.to_owned(), uid }
+    }
+
+    pub(crate) fn pod(name: &str, uid: &str) -> Self {
+        Self { api: "v1", kind: "Pod", name: name.to_owned(), uid: uid.to_owned() }
+    }
+
     /// Without `blockOwnerDeletion`, which would need a further right.
     pub(crate) fn reference(&self) -> Value {
-        json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": self.name, "uid": self.uid})
+        json!({"apiVersion": self.api, "kind": self.kind, "name": self.name, "uid": self.uid})
     }
 }
 
@@ -68,7 +79,7 @@ impl Deployments {
     /// None if the operator was not installed by a Deployment.
     async fn owner(&self, limit: Duration) -> Result<Option<Owner>, Failure> {
         match self.get(limit).await {
-            Ok(deployment) => Ok(Some(Owner { name: self.name.clone(), uid: deployment.metadata.uid })),
+            Ok(deployment) => Ok(Some(Owner::deployment(&self.name, deployment.metadata.uid))),
             Err(failure) if failure.class == Class::NotFound => Ok(None),
             Err(failure) => Err(failure),
         }

@@ -76,7 +76,7 @@ impl Writer {
         self.look_around(shutdown).await;
         while !shutdown.is_requested() {
             self.context.progress.beat(self.context.clock.uptime());
-            if self.may_write() {
+            if self.context.may_write() {
                 let start = self.context.clock.uptime();
                 let pause = self.write(shutdown).await;
                 // An interval is from start to start, as long as all is well; a failure is followed by its whole pause.
@@ -93,12 +93,6 @@ impl Writer {
             Ok(()) => {}
             Err(_elapsed) => tracing::warn!("the final status could not be written in time"),
         }
-    }
-
-    /// Where replicas choose one of them, only that one may.
-    fn may_write(&self) -> bool {
-        let Context { config, clock, progress, .. } = &*self.context;
-        !config.leader_election || progress.leads(clock.uptime())
     }
 
     /// Gives what the first status could tell a moment to arrive.

@@ -1,6 +1,6 @@
 //! What an operator asked for, by the API server's own account.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -16,6 +16,7 @@ pub(crate) struct Request {
     /// With its parameters.
     pub(crate) address: String,
     pub(crate) came: Timestamp,
+    pub(crate) answered: Timestamp,
     is_success: bool,
     is_over: bool,
 }
@@ -39,6 +40,7 @@ fn request(entry: &Value) -> Option<Request> {
         name: word(&reference["name"]),
         address: word(&entry["requestURI"]),
         came: entry["requestReceivedTimestamp"].as_str()?.parse().ok()?,
+        answered: entry["stageTimestamp"].as_str()?.parse().ok()?,
         is_success: entry["responseStatus"]["code"].as_u64().is_some_and(|code| code < 300),
         is_over: entry["stage"] == "ResponseComplete",
     })
@@ -49,15 +51,64 @@ impl Request {
         self.verb == "watch"
     }
 
+    /// What is watched, whatever the version from which on: that comes before the selectors, and is never the same.
+    fn thing(&self) -> (&str, &str) {
+        let (path, parameters) = self.address.split_once('?').unwrap_or((&self.address, ""));
+        let selectors = parameters.split_once("&resourceVersion=").map_or("", |(_, rest)| rest);
+        (path, selectors.split_once('&').map_or("", |(_, selectors)| selectors))
+    }
+
     /// Whether it wrote this ConfigMap.
     pub(crate) fn wrote(&self, config_map: &str) -> bool {
         self.is_success && self.verb == "patch" && self.resource == "configmaps" && self.name == config_map
     }
 }
 
-/// How many watches that began at a time or later go on.
-pub(crate) fn open_watches(requests: &[Request], since: Timestamp) -> usize {
-    let watches = || requests.iter().filter(|request| request.is_watch() && request.came >= since);
+/// What is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Watches {
+    /// Of so many things the newest watch goes on. One that is begun anew ends a moment before the next begins.
+    pub(crate) open: usize,
+    /// So many go on although there is a newer one of the same thing.
+    pub(crate) left_behind: usize,
+}
+
+pub(crate) fn watches(requests: &[Request]) -> Watches {
+    let watches = || requests.iter().filter(|request| request.is_watch());
     let ended: BTreeSet<&str> = watches().filter(|watch| watch.is_over).map(|watch| watch.id.as_str()).collect();
-    watches().filter(|watch| !ended.contains(watch.id.as_str())).count()
+    let mut newest: BTreeMap<(&str, &str), (Timestamp, &str)> = BTreeMap::new();
+    for watch in watches() {
+        let known = newest.entry(watch.thing()).or_insert((watch.came, &watch.id));
+        *known = (*known).max((watch.came, &watch.id));
+    }
+    let going_on: BTreeSet<&str> = watches().map(|watch| watch.id.as_str()).filter(|id| !ended.contains(id)).collect();
+    let open = newest.values().filter(|(_, id)| going_on.contains(id)).count();
+    Watches { open, left_behind: going_on.len() - open }
+}
+
+#[test]
+fn a_watch_that_is_lost_or_left_behind_is_told_from_one_that_is_begun_anew() {
+    let request = |number: i64, path: &str, is_over: bool| Request {
+        id: number.to_string(),
+        verb: "watch".to_owned(),
+        resource: String::new(),
+        name: String::new(),
+        address: format!("{path}?watch=true&resourceVersion={number}&labelSelector=a"),
+        came: Timestamp::from_second(number).unwrap(),
+        answered: Timestamp::from_second(number).unwrap(),
+        is_success: true,
+        is_over,
+    };
+    let judged = |log: &[Request]| {
+        let Watches { open, left_behind } = watches(log);
+        (open, left_behind)
+    };
+    let begun = || vec![request(1, "/pods", false), request(2, "/nodes", false)];
+    assert_eq!(judged(&begun()), (2, 0));
+    let with = |more: Vec<Request>| judged(&begun().into_iter().chain(more).collect::<Vec<_>>());
+    assert_eq!(with(vec![request(1, "/pods", true)]), (1, 0));
+    assert_eq!(with(vec![request(3, "/pods", false)]), (2, 1));
+    assert_eq!(with(vec![request(3, "/pods", false), request(1, "/pods", true)]), (2, 0));
+    // It does not make up for the one that is over.
+    assert_eq!(with(vec![request(3, "/pods", false), request(3, "/pods", true)]), (1, 1));
 }

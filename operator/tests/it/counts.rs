@@ -20,9 +20,9 @@ fn the_dashboard_shows_what_is_in_the_cluster() {
     for number in 0..3 {
         chart::create(&cluster, &pod(&tenant, number));
     }
-    let operator = tenant.operator().start();
+    let mut operator = tenant.operator().with("POD_UID", "12-34").start();
 
-    let dashboard = until("it is there", seconds(10), || dashboard(&tenant));
+    let dashboard = until("it is there", seconds(10), || shown(&tenant));
 
     // The API server makes four namespaces itself.
     assert_eq!(dashboard["namespaceCount"], 5);
@@ -37,20 +37,48 @@ fn the_dashboard_shows_what_is_in_the_cluster() {
         operator.metric("kube9_operator_collections_total{result=\"success\"}") > 0.0
     });
     let owners = tenant.find(DASHBOARD).unwrap().metadata.owner_references.unwrap();
-    assert_eq!((owners[0].kind.as_str(), owners[0].name.as_str()), ("Deployment", "kube9-operator"));
+    let owner = (owners[0].kind.as_str(), owners[0].name.as_str(), owners[0].uid.as_str());
+    assert_eq!(owner, ("Pod", tenant.namespace.as_str(), "12-34"), "it does not outlive a node");
     let lists = audit::requests(&tenant).into_iter().filter(|request| request.verb == "list");
     let (nodes, others): (Vec<_>, Vec<_>) = lists.map(|list| list.address).partition(|list| list.contains("/nodes?"));
+    let writes = || audit::requests(&tenant).into_iter().filter(|request| request.wrote(DASHBOARD));
+    assert_eq!(writes().count(), 1, "nothing has changed since");
     let is_limited = |list: &str, limit: &str| list.split(['?', '&']).any(|part| part == limit);
-    assert!(nodes.iter().all(|list| is_limited(list, "limit=50")), "nodes come in pages: {nodes:?}");
+    assert!(nodes.iter().all(|list| is_limited(list, "limit=20")), "nodes come in pages: {nodes:?}");
     let counts = others.iter().filter(|list| !list.contains("Selector="));
     let growing: Vec<&String> = counts.filter(|list| !is_limited(list, "limit=1")).collect();
     assert_eq!(growing, Vec::<&String>::new(), "no other answer grows with the cluster");
-    drop(operator);
+
+    // What comes and goes is counted within 15 seconds, and told at most as often.
+    chart::delete(&cluster, &pod(&tenant, 0));
+    chart::create(&cluster, &pod(&tenant, 3));
+    chart::create(&cluster, &pod(&tenant, 4));
+    chart::create(&cluster, &node(3, "True"));
+    let changed = until("a change shows", seconds(18), || {
+        shown(&tenant).filter(|dashboard| dashboard["workloads"]["pods"] == 4 && dashboard["nodes"]["readyNodes"] == 2)
+    });
+    assert_eq!((&changed["nodes"]["totalNodes"], &changed["nodes"]["cpuCapacity"]), (&json!(4), &json!("16")));
+    let points = |dashboard: &Value| dashboard["operatorMetrics"]["dataPointsCollected"].as_u64().unwrap();
+    assert_eq!((points(&dashboard), points(&changed)), (12, 24), "it is a total");
+    let came: Vec<_> = writes().map(|request| request.came).collect();
+    assert!(came.windows(2).all(|pair| pair[1].duration_since(pair[0]).as_secs() >= 14), "{came:?}");
+
+    // What nobody keeps up to date is not left to be shown in place of what the extension counts itself.
+    operator.terminate();
+    assert!(operator.end(seconds(5)).0.success());
+    assert!(shown(&tenant).is_none());
+    tenant.put(DASHBOARD, &json!({"dashboard": "{\"of\": \"a lost node\"}"}));
+    let blind = Tenant::with_chart(&cluster, &[], |mut rendered| {
+        rendered.0.retain(|object| object["kind"] != "ClusterRole");
+        rendered
+    });
+    blind.put(DASHBOARD, &json!({"dashboard": "{}"}));
+    let _cannot_count = blind.operator().start();
+    until_true("what can no longer be counted is taken away", seconds(15), || blind.find(DASHBOARD).is_none());
 
     // Switched off, what was counted before is not left to be shown as if it were true.
     let _operator = tenant.operator().with("COLLECTION_ENABLED", "false").start();
-    tenant.wait_for_status();
-    assert!(tenant.find(DASHBOARD).is_some(), "this tenant's role does not let it be removed");
+    until_true("it is gone", seconds(5), || tenant.find(DASHBOARD).is_none());
     let off = Tenant::with_chart(&cluster, &["--set", "collection.enabled=false"], |rendered| rendered);
     off.put(DASHBOARD, &json!({"dashboard": "{}"}));
     let operator = off.operator().start();
@@ -58,7 +86,7 @@ fn the_dashboard_shows_what_is_in_the_cluster() {
     operator.wait_until_ready(seconds(5));
 }
 
-fn dashboard(tenant: &Tenant) -> Option<Value> {
+fn shown(tenant: &Tenant) -> Option<Value> {
     let data = tenant.find(DASHBOARD)?.data.unwrap();
     Some(serde_json::from_str(&data["dashboard"]).unwrap())
 }

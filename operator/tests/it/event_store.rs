@@ -80,6 +80,65 @@ fn f1_an_event_that_happens_again_is_one_row_and_all_is_well_is_none() {
 }
 
 #[test]
+fn f1_what_is_written_into_events_to_do_harm_costs_nobody_theirs() {
+    let Some(cluster) = Cluster::shared() else { return };
+    let keeper = Keeper::new(cluster);
+    let tenant = &keeper.tenant;
+    let now = Timestamp::now();
+    let mut negative = event(tenant, 0, now);
+    negative.count = Some(-1);
+    let hostile = |minutes: u32, field: &str, value: Value| -> Event {
+        let mut event = serde_json::to_value(event(tenant, minutes, now)).unwrap();
+        event[field] = value;
+        serde_json::from_value(event).unwrap()
+    };
+    let message = "\u{1b}[2J\u{202e}--password hunter2 {\\\"token\\\":\\\"hunter2\\\"}";
+    // What is listed, and then what is watched.
+    happen(tenant, [negative.clone(), hostile(1, "lastTimestamp", json!("2999-01-01T00:00:00Z"))].into_iter());
+    let operator = keeper.start();
+    keeper.wait_for(2);
+    negative.metadata.name = Some("watched".to_owned());
+    let watched = [negative, hostile(3, "message", json!(message)), hostile(4, "reason", json!("Long".repeat(10_000)))];
+    happen(tenant, watched.into_iter());
+    create_with_invalid_utf_8(tenant);
+
+    let rows = keeper.wait_for(6)["events"].clone();
+    for row in rows.as_array().unwrap() {
+        let last: Timestamp = row["created_at"].as_str().unwrap().parse().unwrap();
+        assert!(last <= Timestamp::now() + SignedDuration::from_secs(1), "{row}");
+        assert_eq!(row["metadata"]["count"], 1);
+        assert!(row.to_string().len() < 2000, "{row}");
+    }
+    let text = rows.to_string();
+    assert!(!text.contains("u001b") && !text.contains('\u{202e}') && !text.contains("hunter2"), "{text}");
+    assert!(text.contains("a\u{fffd}b"), "{text}");
+    let live = list_live(tenant);
+    let sorted =
+        |rows: &Value| -> BTreeSet<String> { rows.as_array().unwrap().iter().map(ToString::to_string).collect() };
+    assert_eq!(sorted(&live["events"]), sorted(&rows));
+    assert!(!operator.page("/metrics").1.contains("job_failures_total{job=\"events\""), "the watch never failed");
+}
+
+/// In protocol buffers texts may be anything; the API server takes them as they are.
+fn create_with_invalid_utf_8(tenant: &Tenant) {
+    let field = |number: u8, bytes: &[u8]| {
+        let (low, high) = ((bytes.len() & 0x7f) as u8 | 0x80, (bytes.len() >> 7) as u8);
+        [&[number << 3 | 2, low, high], bytes].concat()
+    };
+    let namespace = tenant.namespace.as_bytes();
+    let metadata = [field(1, b"invalid"), field(3, namespace)].concat();
+    let object = [field(1, b"Pod"), field(2, namespace), field(3, b"pod")].concat();
+    let event =
+        [field(1, &metadata), field(2, &object), field(3, b"BackOff"), field(4, b"a\xffb"), field(9, b"Warning")]
+            .concat();
+    let kind = [field(1, b"v1"), field(2, b"Event")].concat();
+    let body = [&b"k8s\0"[..], &field(1, &kind), &field(2, &event)].concat();
+    let path = format!("/api/v1/namespaces/{}/events", tenant.namespace);
+    let request = hyper::Request::post(path).header("content-type", "application/vnd.kubernetes.protobuf").body(body);
+    tenant.cluster.run(tenant.cluster.admin.request_text(request.unwrap())).unwrap();
+}
+
+#[test]
 fn f2_an_operator_that_is_killed_half_way_through_a_write_begins_again_without_a_loss_or_a_duplicate() {
     let Some(cluster) = Cluster::shared() else { return };
     let keeper = Keeper::new(cluster);

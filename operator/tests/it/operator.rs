@@ -1,8 +1,10 @@
 //! The operator's process, and everything that can be seen of it from outside.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -43,6 +45,12 @@ impl Operator {
         command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { command, ..self }
+    }
+
+    /// For one that may say more than a pipe has room for, at which it would stop.
+    pub(crate) fn logging_to(mut self, file: &Path) -> Self {
+        self.command.stderr(File::create(file).unwrap());
+        self
     }
 
     /// The shortest interval there is, for tests that wait for the next write.

@@ -12,6 +12,8 @@ pub(crate) struct Vitals {
     pub(crate) peak_mb: f64,
     pub(crate) files: usize,
     pub(crate) threads: usize,
+    /// For how many seconds it would have run, and the processor was busy with others.
+    pub(crate) waited: f64,
 }
 
 impl Vitals {
@@ -24,6 +26,7 @@ impl Vitals {
             peak_mb: bytes(&status, "VmHWM:")? / 1_000_000.0,
             files: fs::read_dir(format!("/proc/{process}/fd")).ok()?.count(),
             threads: fs::read_dir(format!("/proc/{process}/task")).ok()?.count(),
+            waited: waited(&fs::read_to_string(format!("/proc/{process}/schedstat")).ok()?)?,
         })
     }
 }
@@ -32,4 +35,10 @@ fn bytes(status: &str, field: &str) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kibibytes: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
     Some(kibibytes * 1024.0)
+}
+
+/// Time on the processor, time in its queue, and how often, in nanoseconds: of the main thread, on which all is done.
+fn waited(schedstat: &str) -> Option<f64> {
+    let nanoseconds: f64 = schedstat.split_whitespace().nth(1)?.parse().ok()?;
+    Some(nanoseconds / 1e9)
 }

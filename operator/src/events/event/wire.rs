@@ -12,7 +12,7 @@ impl Wire for Event {
             4 => self.message = field.some_text()?,
             6 => self.first_timestamp = field.time()?,
             7 => self.last_timestamp = field.time()?,
-            8 => self.count = field.count()?,
+            8 => self.count = Some(field.number()?),
             9 => self.kind = field.some_text()?,
             10 => self.event_time = field.time()?,
             11 => self.series = Some(field.message()?),
@@ -37,7 +37,7 @@ impl Wire for Object {
 impl Wire for Series {
     fn set(&mut self, number: u64, field: Field<'_>) -> Result<(), Malformed> {
         match number {
-            1 => self.count = field.count()?,
+            1 => self.count = Some(field.number()?),
             2 => self.last_observed_time = field.time()?,
             _ => {}
         }

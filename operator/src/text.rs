@@ -1,0 +1,43 @@
+//! Words that come from elsewhere, made fit to be told.
+
+use jiff::Timestamp;
+
+/// The first `longest` characters, the last of them an ellipsis if something was left out.
+pub(crate) fn shortened(text: &str, longest: usize) -> String {
+    // No more of a long text is looked at than is kept.
+    match text.char_indices().nth(longest) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(longest.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+/// The same without what a terminal takes for commands, and without what turns the order of letters round. Lines stay lines.
+pub(crate) fn plain(text: &str) -> String {
+    let is_plain = |character: &char| match character {
+        '\n' | '\t' => true,
+        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => false,
+        _ => !character.is_control(),
+    };
+    text.chars().filter(is_plain).collect()
+}
+
+/// In UTC with a `Z`, to the second.
+pub(crate) fn rfc_3339(time: Timestamp) -> String {
+    format!("{time:.0}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_fits_is_kept_and_a_longer_one_says_that_it_is() {
+        assert_eq!(shortened(&"ü".repeat(500), 500), "ü".repeat(500));
+        assert_eq!(shortened("four", 3), "fo…");
+    }
+
+    #[test]
+    fn commands_for_a_terminal_are_taken_out() {
+        assert_eq!(plain("a\u{1b}[2J\u{9b}31m\r\u{202e}é\tb\n"), "a[2J31mé\tb\n");
+    }
+}
