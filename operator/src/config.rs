@@ -1,4 +1,4 @@
-//! The one place where settings come from: flags and environment variables, looked at once, at start.
+//! The one place where settings come from: environment variables, looked at once, at start.
 //!
 //! A setting that cannot be used stops the start. Running on with a default would hide the mistake until somebody
 //! wonders why the setting has no effect. All mistakes are told at once.
@@ -49,7 +49,6 @@ impl Config {
     }
 
     /// As `read`, for a query, which needs to know no more than where the store is.
-    #[cfg(feature = "event-store")]
     pub(crate) fn read_event_store(
         look_up: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<events::Settings>, InvalidConfig> {
@@ -98,18 +97,11 @@ pub(crate) const VARIABLES: [&Variable; 20] = [
 ];
 
 pub(crate) struct Variable {
-    /// As an environment variable; the flag is the same in lower case with dashes.
     pub(crate) name: &'static str,
     pub(crate) meaning: &'static str,
     pub(crate) allowed: &'static str,
     /// What counts where nothing is set; empty for none.
     pub(crate) default: &'static str,
-}
-
-impl Variable {
-    pub(crate) fn flag(&self) -> String {
-        format!("--{}", self.name.to_lowercase().replace('_', "-"))
-    }
 }
 
 pub(crate) const POD_NAMESPACE: Variable = Variable {
@@ -297,9 +289,6 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let megabytes = self.read(&EVENT_STORE_MEGABYTES, number::<16, 65_536>);
         let info_and_warning = self.read(&EVENT_RETENTION_INFO_WARNING_DAYS, days::<1, 3650>);
         let error_and_critical = self.read(&EVENT_RETENTION_ERROR_CRITICAL_DAYS, days::<1, 3650>);
-        if enabled == Some(true) && !cfg!(feature = "event-store") {
-            self.mistakes.push(format!("{} must be false: this build has no event store", EVENT_STORE.name));
-        }
         let retention =
             events::Retention { info_and_warning: info_and_warning?, error_and_critical: error_and_critical? };
         let place = events::Place { folder: folder?, bytes: megabytes? * 1024 * 1024 };
@@ -478,7 +467,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "event-store")]
     fn the_event_store_is_off_until_it_is_switched_on() {
         let day = SignedDuration::from_hours(24);
         let expected = events::Settings {
@@ -489,20 +477,12 @@ mod tests {
     }
 
     #[test]
-    #[cfg(not(feature = "event-store"))]
-    fn a_build_without_the_event_store_says_so() {
-        let message = read(&[("EVENT_STORE", "true")]).unwrap_err().to_string();
-        assert_eq!(message, "EVENT_STORE must be false: this build has no event store");
-        assert!(read(&[("EVENT_STORE", "false")]).is_ok());
-    }
-
-    #[test]
     fn the_readme_has_a_row_for_every_setting() {
         let readme = include_str!("../README.md");
         for variable in VARIABLES {
             let Variable { name, meaning, allowed, default } = variable;
             let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
-            let row = format!("| `{name}` | `{}` | {meaning} | {allowed} | {default} |\n", variable.flag());
+            let row = format!("| `{name}` | {meaning} | {allowed} | {default} |\n");
             assert!(readme.contains(&row), "{row}");
         }
     }

@@ -89,7 +89,7 @@ fn respond(request: &Request<Incoming>, context: &Context) -> Response<Full<Byte
             let readiness = probes::readiness(&facts, now, context.config.status_interval);
             verdict(readiness, "Ready", StatusCode::SERVICE_UNAVAILABLE)
         }
-        "/metrics" => page(StatusCode::OK, OPEN_METRICS, context.metrics.render(&facts, now, context.may_write())),
+        "/metrics" => page(StatusCode::OK, OPEN_METRICS, context.metrics.render(&facts, context.may_write())),
         _ => text(StatusCode::NOT_FOUND, "only /healthz, /readyz and /metrics"),
     }
 }

@@ -5,8 +5,6 @@
 //! thread: the work is a request a minute, and a second thread would cost more memory than the work itself.
 //! Only the event store, where it is switched on, writes on another one, since a disk may take its time.
 
-#![cfg_attr(not(feature = "event-store"), allow(dead_code, reason = "some is for the event store only"))]
-
 mod argocd;
 mod backoff;
 mod cli;
@@ -42,7 +40,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Serve(flags)) => serve::run(&flags),
+        Ok(Command::Serve) => serve::run(),
         Ok(Command::Query(query)) => query::run(&query),
         Ok(Command::Version) => print(&format!("{NAME} {VERSION}\n")),
         Ok(Command::Help) => print(&cli::help()),

@@ -8,10 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tracing::Level;
 
-use crate::cli::Flags;
 use crate::clock::Clock;
 use crate::config::Config;
-#[cfg(feature = "event-store")]
 use crate::events;
 use crate::kubernetes::{self, Client};
 use crate::leadership::Candidate;
@@ -49,12 +47,12 @@ impl Context {
 }
 
 /// Runs until a signal comes, and says whether that went well.
-pub(crate) fn run(flags: &Flags) -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     let served = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| StartError::new("cannot start the runtime", error))
-        .and_then(|runtime| runtime.block_on(serve(flags)));
+        .and_then(|runtime| runtime.block_on(serve()));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -64,10 +62,9 @@ pub(crate) fn run(flags: &Flags) -> ExitCode {
     }
 }
 
-async fn serve(flags: &Flags) -> Result<(), StartError> {
+async fn serve() -> Result<(), StartError> {
     let shutdown = Shutdown::hook().map_err(|error| StartError::new("cannot listen to signals", error))?;
-    let config = configure(flags)?;
-    #[cfg(feature = "event-store")]
+    let config = configure()?;
     let store = open_store(&config)?;
     let listener = http::listen(config.port)
         .await
@@ -86,7 +83,6 @@ async fn serve(flags: &Flags) -> Result<(), StartError> {
     tokio::spawn(http::answer(listener, Arc::clone(&context)));
     let candidate = Candidate::new(client.clone(), Arc::clone(&context));
     let collecting = collection::collect(client.clone(), Arc::clone(&context), &shutdown);
-    #[cfg(feature = "event-store")]
     let keeping = keep_events(store, client.clone(), &context, &shutdown);
     let writing = async {
         tokio::select! {
@@ -94,10 +90,7 @@ async fn serve(flags: &Flags) -> Result<(), StartError> {
             never = go_on_beside(client.clone(), &context, &candidate) => match never {},
         }
     };
-    #[cfg(feature = "event-store")]
     tokio::join!(writing, collecting, keeping);
-    #[cfg(not(feature = "event-store"))]
-    tokio::join!(writing, collecting);
     candidate.resign().await;
     tracing::info!("stopped");
     Ok(())
@@ -116,7 +109,6 @@ async fn go_on_beside(client: Client, context: &Arc<Context>, candidate: &Candid
 }
 
 /// None where it is switched off.
-#[cfg(feature = "event-store")]
 fn open_store(config: &Config) -> Result<Option<events::Store>, StartError> {
     let Some(settings) = &config.event_store else { return Ok(None) };
     let folder = settings.place.folder.display();
@@ -127,7 +119,6 @@ fn open_store(config: &Config) -> Result<Option<events::Store>, StartError> {
 }
 
 /// Ends some time after the wish to stop.
-#[cfg(feature = "event-store")]
 async fn keep_events(store: Option<events::Store>, client: Client, context: &Arc<Context>, shutdown: &Shutdown) {
     if let (Some(store), Some(settings)) = (store, &context.config.event_store) {
         events::keep(client, store, settings, context, shutdown).await;
@@ -135,8 +126,8 @@ async fn keep_events(store: Option<events::Store>, client: Client, context: &Arc
 }
 
 /// Reads the configuration and starts logging as it says, or in the default way when it cannot be used.
-fn configure(flags: &Flags) -> Result<Config, StartError> {
-    let config = Config::read(|name| flags.get(name).cloned().or_else(|| environment(name)));
+fn configure() -> Result<Config, StartError> {
+    let config = Config::read(environment);
     logging::start(config.as_ref().map_or(Level::INFO, |config| config.log_level));
     config.map_err(|error| StartError::new("invalid configuration", error))
 }

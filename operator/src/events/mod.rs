@@ -4,14 +4,11 @@
 //! until it is written, and `store` is the file. Each replica has its own, since any of them may be asked.
 
 mod event;
-#[cfg(feature = "event-store")]
 mod follow;
 mod keep;
-#[cfg(feature = "event-store")]
 mod queue;
 mod record;
 mod redaction;
-#[cfg(feature = "event-store")]
 mod store;
 
 use std::path::PathBuf;
@@ -20,11 +17,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub(crate) use event::Event;
-#[cfg(feature = "event-store")]
 pub(crate) use follow::keep;
 pub(crate) use keep::Retention;
 pub(crate) use record::Record;
-#[cfg(feature = "event-store")]
 pub(crate) use store::{Store, list};
 
 /// Of the store, if it is switched on.

@@ -16,11 +16,9 @@ use serde_json::{Value, json};
 
 use crate::cli::Flags;
 use crate::clock::Clock;
-#[cfg(feature = "event-store")]
 use crate::config::Config;
 use crate::config::{self, POD_NAMESPACE};
 use crate::events::Filter;
-#[cfg(feature = "event-store")]
 use crate::events::{Record, list};
 use crate::failure::{Class, Failure};
 use crate::kubernetes::{self, Client, REQUEST_TIMEOUT};
@@ -68,7 +66,7 @@ impl Query {
 }
 
 fn format(flags: &Flags) -> Result<Format, String> {
-    Ok(read(flags, "--format", "one of json, compact, yaml, table", Format::from_word)?.unwrap_or(Format::Json))
+    Ok(read(flags, "--format", "json or table", Format::from_word)?.unwrap_or(Format::Json))
 }
 
 fn read<T>(flags: &Flags, name: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, String> {
@@ -110,7 +108,6 @@ struct Refusal {
 }
 
 async fn answer(query: &Query) -> Result<String, Refusal> {
-    #[cfg(feature = "event-store")]
     if let What::Events(filter) = &query.what
         && let Some(answer) = stored(filter)?
     {
@@ -141,7 +138,6 @@ async fn answer(query: &Query) -> Result<String, Refusal> {
 }
 
 /// What the store has, where there is one. A store that cannot be read is no reason to answer with less than is asked.
-#[cfg(feature = "event-store")]
 fn stored(filter: &Filter) -> Result<Option<Value>, Refusal> {
     let settings = Config::read_event_store(serve::environment)
         .map_err(|error| Refusal { error: "invalid configuration".to_owned(), details: error.to_string() })?;
