@@ -3,12 +3,11 @@
 //! It is read by hand. With two commands and flags that all take a value, a parser from a library would be a tenth of
 //! the program.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
 use crate::config::{VARIABLES, Variable};
-use crate::query::Query;
+use crate::query::{Flags, Query};
 use crate::{NAME, VERSION};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -18,9 +17,6 @@ pub(crate) enum Command {
     Version,
     Help,
 }
-
-/// The values of flags, by their names.
-pub(crate) type Flags = BTreeMap<&'static str, String>;
 
 /// Reads the arguments that follow the program's name.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {

@@ -20,8 +20,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
+use crate::context::Context;
 use crate::probes::{self, Complaint};
-use crate::serve::Context;
 
 /// A client has to send its request, or its next one, within this time, so that silent clients do not pile up.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(5);

@@ -11,6 +11,7 @@ mod cli;
 mod clock;
 mod collection;
 mod config;
+mod context;
 mod events;
 mod failure;
 mod http;
@@ -18,19 +19,23 @@ mod kubernetes;
 mod leadership;
 mod logging;
 mod metrics;
+mod output;
+mod owner;
 mod probes;
 mod process;
 mod progress;
 mod query;
+mod retry;
 mod serve;
 mod shutdown;
+mod skew;
 mod status;
 mod text;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use cli::Command;
+use output::{complain, print, refuse};
 
 /// The name the program goes by, in messages and towards the API server.
 const NAME: &str = env!("CARGO_PKG_NAME");
@@ -44,21 +49,7 @@ fn main() -> ExitCode {
         Ok(Command::Query(query)) => query::run(&query),
         Ok(Command::Version) => print(&format!("{NAME} {VERSION}\n")),
         Ok(Command::Help) => print(&cli::help()),
-        Err(usage) if usage.of_query => query::complain("unusable arguments", &usage.to_string()),
+        Err(usage) if usage.of_query => refuse("unusable arguments", &usage.to_string()),
         Err(usage) => complain(&usage.to_string()),
     }
-}
-
-/// Standard output carries what was asked for and nothing else, since other programs read it.
-fn print(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_closed) => ExitCode::FAILURE,
-    }
-}
-
-fn complain(message: &str) -> ExitCode {
-    // Standard error may be closed; the exit code still tells.
-    let _ = writeln!(io::stderr(), "{NAME}: {message}");
-    ExitCode::FAILURE
 }

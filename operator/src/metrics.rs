@@ -14,10 +14,9 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::VERSION;
-use crate::argocd::Answer;
 use crate::failure::Class;
 use crate::process::Process;
-use crate::progress::{Facts, Job};
+use crate::progress::{Answer, Facts, Job};
 
 pub(crate) struct Metrics {
     registry: Registry,
@@ -143,8 +142,8 @@ impl Metrics {
         self.events.stored.get_or_create(&[("event_type", "cluster"), ("severity", severity)]).inc();
     }
 
-    pub(crate) fn events_dropped(&self, count: u64) {
-        self.events.dropped.inc_by(count);
+    pub(crate) fn event_dropped(&self) {
+        self.events.dropped.inc();
     }
 
     pub(crate) fn event_queue(&self, length: usize) {
@@ -216,8 +215,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::argocd::Finding;
-    use crate::progress::JobState;
+    use crate::progress::{Finding, JobState};
 
     fn render(metrics: &Metrics, facts: &Facts) -> String {
         metrics.render(facts, true)
@@ -272,7 +270,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.event_received("Warning");
         metrics.event_stored("critical");
-        metrics.events_dropped(3);
+        metrics.event_dropped();
         metrics.event_store_failed("full");
         metrics.event_queue(5);
         metrics.event_storage(4096);
@@ -280,7 +278,7 @@ mod tests {
         for line in [
             "events_received_total{type=\"Warning\"} 1",
             "events_stored_total{event_type=\"cluster\",severity=\"critical\"} 1",
-            "events_dropped_total 3",
+            "events_dropped_total 1",
             "events_errors_total{reason=\"full\"} 1",
             "events_queue_size 5",
             "events_storage_size_bytes 4096",

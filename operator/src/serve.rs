@@ -5,46 +5,16 @@ use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tracing::Level;
 
-use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, environment};
+use crate::context::Context;
 use crate::events;
 use crate::kubernetes::{self, Client};
 use crate::leadership::Candidate;
-use crate::metrics::Metrics;
-use crate::progress::{Job, Progress};
 use crate::shutdown::Shutdown;
-use crate::status::{CurrentSkew, Deployments, Writer};
+use crate::status::{Deployments, Writer};
 use crate::{VERSION, argocd, collection, http, logging};
-
-/// What every part of the running operator may look at.
-pub(crate) struct Context {
-    pub(crate) config: Config,
-    pub(crate) clock: Clock,
-    pub(crate) progress: Progress,
-    pub(crate) metrics: Metrics,
-    pub(crate) skew: CurrentSkew,
-}
-
-impl Context {
-    /// The date and time as the API server has it.
-    pub(crate) fn calendar(&self) -> Timestamp {
-        self.skew.get().correct(self.clock.calendar())
-    }
-
-    /// Whether this replica is the one that writes: where replicas choose one of them, as long as it was chosen.
-    pub(crate) fn may_write(&self) -> bool {
-        !self.config.leader_election || self.progress.leads(self.clock.uptime())
-    }
-
-    /// An object cannot be read. That costs nobody the others, but is counted and told.
-    pub(crate) fn skipped(&self, job: Job, reason: &str) {
-        tracing::debug!(job = job.label(), reason, "an object cannot be read");
-        self.progress.skipped(job);
-    }
-}
 
 /// Runs until a signal comes, and says whether that went well.
 pub(crate) fn run() -> ExitCode {
@@ -73,13 +43,7 @@ async fn serve() -> Result<(), StartError> {
         kubernetes::client().map_err(|error| StartError::new("cannot find out how to reach the API server", error))?;
 
     tracing::info!(version = VERSION, namespace = config.namespace, port = config.port, "started");
-    let context = Arc::new(Context {
-        config,
-        clock: Clock::start(),
-        progress: Progress::default(),
-        metrics: Metrics::new(),
-        skew: CurrentSkew::default(),
-    });
+    let context = Arc::new(Context::new(config));
     tokio::spawn(http::answer(listener, Arc::clone(&context)));
     let candidate = Candidate::new(client.clone(), Arc::clone(&context));
     let collecting = collection::collect(client.clone(), Arc::clone(&context), &shutdown);
@@ -121,7 +85,7 @@ fn open_store(config: &Config) -> Result<Option<events::Store>, StartError> {
 /// Ends some time after the wish to stop.
 async fn keep_events(store: Option<events::Store>, client: Client, context: &Arc<Context>, shutdown: &Shutdown) {
     if let (Some(store), Some(settings)) = (store, &context.config.event_store) {
-        events::keep(client, store, settings, context, shutdown).await;
+        events::keep(client, store, settings.clone(), Arc::clone(context), shutdown).await;
     }
 }
 
@@ -130,10 +94,6 @@ fn configure() -> Result<Config, StartError> {
     let config = Config::read(environment);
     logging::start(config.as_ref().map_or(Level::INFO, |config| config.log_level));
     config.map_err(|error| StartError::new("invalid configuration", error))
-}
-
-pub(crate) fn environment(name: &str) -> Option<String> {
-    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Why the operator did not start. Once it runs, it keeps trying instead.
