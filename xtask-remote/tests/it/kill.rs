@@ -632,7 +632,7 @@ impl Drop for Halted {
 }
 
 /// A run that halts at every moment until it is told to go on.
-struct Stepped {
+pub struct Stepped {
     child: Child,
     input: ChildStdin,
     record: PathBuf,
@@ -641,7 +641,7 @@ struct Stepped {
 }
 
 impl Stepped {
-    fn start(mut command: Command, record: PathBuf) -> Self {
+    pub fn start(mut command: Command, record: PathBuf) -> Self {
         command.env("XTASK_HALT_EACH", "1").process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -651,7 +651,7 @@ impl Stepped {
 
     /// Lets it go on, if it had halted, until it halts again and its children have ended by themselves. Gives what it recorded until then;
     /// nothing where it has ended.
-    fn next_halt(&mut self) -> Option<String> {
+    pub fn next_halt(&mut self) -> Option<String> {
         if self.passed > 0 {
             self.input.write_all(b"\n").unwrap();
         }
