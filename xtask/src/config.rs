@@ -409,6 +409,12 @@ impl Target {
         self.image_path().rsplit_once('/').map_or_else(|| "charts".into(), |(parent, _)| format!("{parent}/charts"))
     }
 
+    /// A chart in that registry, without its version, as Helm is told of it.
+    pub fn chart_reference(&self, chart: &str) -> String {
+        let host = self.image.split('/').next().unwrap_or_default();
+        format!("oci://{host}/{}/{chart}", self.charts_path())
+    }
+
     /// Whether it is beyond this machine: what is published there never changes.
     pub fn is_remote(&self) -> bool {
         matches!(self.location, Location::Remote(_))
