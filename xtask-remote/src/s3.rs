@@ -4,6 +4,7 @@
 //! where the content differs and 404 where there is none; both give 409 while another write of the key is under way. A reply that is
 //! lost makes the SDK ask again, and then a 412 may mean our own write: callers look at what is there, and judge by its bytes.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -123,17 +124,18 @@ impl Store for Bucket {
         }
     }
 
-    fn list(&self, suffix: &str) -> Result<Vec<String>> {
+    fn list(&self, suffix: &str) -> Result<BTreeMap<String, u64>> {
         let bucket = self.name()?;
         let mut pages = self.client.list_objects_v2().bucket(bucket).into_paginator().send();
         self.aws.wait(async {
-            let mut names = Vec::new();
+            let mut files = BTreeMap::new();
             while let Some(page) = pages.next().await {
                 let page = page.map_err(|error| explain(&format!("cannot list {bucket}"), &error))?;
-                let keys = page.contents().iter().filter_map(|object| object.key());
-                names.extend(keys.filter(|key| key.ends_with(suffix)).map(str::to_owned));
+                let objects = page.contents().iter().filter_map(|object| Some((object.key()?, object.size()?)));
+                let wanted = objects.filter(|(key, _)| key.ends_with(suffix));
+                files.extend(wanted.map(|(key, size)| (key.to_owned(), u64::try_from(size).unwrap_or_default())));
             }
-            Ok(names)
+            Ok(files)
         })
     }
 

@@ -5,7 +5,7 @@
 //!
 //! Each figure is the best of several runs: a busy machine makes every time longer and none shorter. What takes minutes is measured
 //! only when asked for, and keeps its earlier figure otherwise: `cargo bench --package xtask -- --slow`. Groups can be named, too
-//! (`index`, `chart`, `release`): the others keep theirs. `-- tables` measures nothing, and only writes the tables, such as
+//! (`index`, `page`, `chart`, `release`): the others keep theirs. `-- tables` measures nothing, and only writes the tables, such as
 //! after the operator's own benchmarks.
 
 #![expect(
@@ -15,15 +15,20 @@
     reason = "a benchmark's own files and words"
 )]
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 use std::time::Instant;
 
-use xtask::chart::archive;
-use xtask::chart::index::Index;
+use xtask::chart::index::{FILE, Index};
+use xtask::chart::page::{self, About};
+use xtask::chart::store::Store;
+use xtask::chart::{archive, repository};
 use xtask::git::{Repository, Worktree};
 use xtask::image::dockerfile::Dockerfile;
 use xtask::image::embedded::{self, BuildContext, Stamp};
+use xtask::local;
 use xtask::oci::{Layout, Platform, sha256_hex};
 
 mod measure;
@@ -54,11 +59,12 @@ fn main() {
         return;
     }
     let mut figures = Figures::of(root, "xtask.json");
-    const GROUPS: [&str; 3] = ["index", "chart", "release"];
+    const GROUPS: [&str; 4] = ["index", "page", "chart", "release"];
     let named = GROUPS.iter().any(|group| words.iter().any(|word| word == group));
     for group in GROUPS.into_iter().filter(|group| !named || words.iter().any(|word| word == group)) {
         match group {
             "index" => index_rows(&mut figures, slow),
+            "page" => page_rows(&mut figures),
             "chart" => chart_row(&mut figures, root),
             _ => release_rows(&mut figures, root),
         }
@@ -113,6 +119,31 @@ fn helm_merge(count: usize, slow: bool) -> Option<f64> {
     let started = Instant::now();
     run(Command::new(&helm).args(["repo", "index", "--merge"]).arg(&old).arg(&new));
     Some(started.elapsed().as_secs_f64())
+}
+
+/// The pages that people read: all of them are made again, and those that a release changes are written into a folder.
+fn page_rows(figures: &mut Figures) {
+    let about = About { repository: "https://charts.kube9.io".into(), chart: CHART.into(), ..About::default() };
+    for (count, reach) in [(1_000, 20.0), (10_000, 100.0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = local::store(folder.path());
+        assert!(store.put_new(FILE, ours(CHART, count).as_bytes()).unwrap().is_done());
+        let seen = RefCell::new(Rc::new(repository::read(&store).unwrap()));
+        let publish = || page::publish(&store, &about, &|| Ok(Rc::clone(&seen.borrow()))).unwrap();
+        assert_eq!(publish().written.len(), count / 50 + 1);
+        let mut patch = 0;
+        let release = || {
+            patch += 1;
+            let listed = entry(CHART, &format!("999.0.{patch}"));
+            repository::add(&repository::read(&store).unwrap(), &store, CHART, &listed).unwrap();
+            let now = repository::read(&store).unwrap();
+            now.index().unwrap();
+            seen.replace(Rc::new(now));
+        };
+        let time = best_of_prepared(5, release, publish);
+        let what = format!("the pages of a repository with {count} versions, after a release");
+        figures.add(&what, time * 1000.0, "ms", Some(reach), None);
+    }
 }
 
 fn chart_row(figures: &mut Figures, root: &Path) {

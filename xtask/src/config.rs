@@ -427,6 +427,11 @@ impl Target {
         has_signers && self.signed_since.as_ref().is_none_or(|first| version >= first)
     }
 
+    /// A chart in that registry, without its version, as Helm is told of it.
+    pub fn chart_reference(&self, chart: &str) -> String {
+        format!("oci://{}", self.of_chart(chart).image)
+    }
+
     /// Whether it is beyond this machine: what is published there never changes.
     pub fn is_remote(&self) -> bool {
         matches!(self.location, Location::Remote(_))

@@ -13,14 +13,14 @@ pub(crate) struct Packages {
 }
 
 impl Packages {
-    /// Those of a list whose purpose nothing on this machine fulfils; nothing where there are none.
+    /// Those of a list that these parts need and whose purpose nothing on this machine fulfils; nothing where there are none.
     ///
     /// # Errors
     /// The list cannot be read.
-    pub(crate) fn missing(list: &Path) -> Result<Option<Self>> {
+    pub(crate) fn missing(list: &Path, parts: &[&str]) -> Result<Option<Self>> {
         let list = String::from_utf8_lossy(&files::read(list)?.unwrap_or_default()).into_owned();
-        let names: Vec<String> =
-            missing_packages(&wanted_packages(&list, &is_there))?.into_iter().map(str::to_owned).collect();
+        let missing = missing_packages(&wanted_packages(&list, parts, &is_there))?;
+        let names: Vec<String> = missing.into_iter().map(str::to_owned).collect();
         Ok((!names.is_empty()).then_some(Packages { names }))
     }
 
@@ -41,14 +41,17 @@ impl Packages {
     }
 }
 
-/// The packages of a list whose purpose is not fulfilled yet.
-fn wanted_packages<'l>(list: &'l str, is_there: &dyn Fn(&str) -> bool) -> Vec<&'l str> {
+/// The packages of a list that some parts need, and whose purpose is not fulfilled yet.
+fn wanted_packages<'l>(list: &'l str, parts: &[&str], is_there: &dyn Fn(&str) -> bool) -> Vec<&'l str> {
     let lines = list.lines().map(|line| line.split('#').next().unwrap_or_default());
-    let pairs = lines.filter_map(|line| {
+    let wanted = lines.filter_map(|line| {
         let mut words = line.split_whitespace();
-        Some((words.next()?, words.next()))
+        let (package, purpose, part) = (words.next()?, words.next(), words.next());
+        let is_needed = part.is_none_or(|part| parts.iter().any(|name| name.contains(part)));
+        let is_there = purpose.is_some_and(|purpose| purpose.split('|').any(is_there));
+        (is_needed && !is_there).then_some(package)
     });
-    pairs.filter(|(_, purpose)| !purpose.is_some_and(is_there)).map(|(package, _)| package).collect()
+    wanted.collect()
 }
 
 /// Whether a package's purpose is fulfilled by whatever else is on this machine.
@@ -97,21 +100,30 @@ mod tests {
 
     #[test]
     fn a_bare_debian_needs_every_package_and_the_other_architecture() {
-        let wanted = wanted_packages(LIST, &|_| false);
+        let wanted = wanted_packages(LIST, &["xtask"], &|_| false);
         assert!(wanted.len() > 8 && wanted.contains(&"libstd-rust-web-dev:arm64"), "{wanted:?}");
         assert_eq!(commands_for(wanted)[0], ["dpkg", "--add-architecture", "arm64"]);
     }
 
     #[test]
     fn a_second_compiler_and_its_architecture_are_not_wanted_where_rustup_has_the_target_and_the_sources() {
-        let wanted = wanted_packages(LIST, &|purpose| purpose.starts_with("std:") || purpose == "src");
+        let wanted = wanted_packages(LIST, &["xtask"], &|purpose| purpose.starts_with("std:") || purpose == "src");
         assert!(!wanted.iter().any(|package| package.contains("rust") || package.contains(':')), "{wanted:?}");
         assert_eq!(commands_for(wanted)[0], ["apt-get", "update"]);
     }
 
     #[test]
+    fn what_is_large_is_installed_for_those_who_need_it_and_one_of_several_is_enough() {
+        let has_browser = |parts: &[&str], there: &str| {
+            wanted_packages(LIST, parts, &|purpose| purpose == there).contains(&"chromium-headless-shell")
+        };
+        assert!(has_browser(&["xtask", "xtask nightly"], "") && !has_browser(&["xtask"], ""));
+        assert!(!has_browser(&["xtask nightly"], "google-chrome"));
+    }
+
+    #[test]
     fn what_is_there_from_elsewhere_is_not_installed_again() {
-        let wanted = wanted_packages(LIST, &|purpose| purpose == "runc");
+        let wanted = wanted_packages(LIST, &["xtask"], &|purpose| purpose == "runc");
         assert!(!wanted.contains(&"runc") && wanted.contains(&"skopeo"), "{wanted:?}");
         assert!(
             is_there("sh") && is_there("/") && !is_there("no-such-program-here") && !is_there("std:no-such-target")

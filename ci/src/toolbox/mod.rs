@@ -53,7 +53,7 @@ impl Installation {
             .context(Exit::Workspace, || format!("{LOCKS}/tools.toml cannot be used"))?;
         let recipes = list.recipes(&Places { locks: &locks, cache: &cache }, parts)?;
         let _turn = Lock::wait(&cache.join(".lock"))?;
-        Ok(Installation { recipes, cache, packages: Packages::missing(&locks.join("debian.txt"))?, _turn })
+        Ok(Installation { recipes, cache, packages: Packages::missing(&locks.join("debian.txt"), parts)?, _turn })
     }
 
     /// The Debian packages that are not installed yet, if any.

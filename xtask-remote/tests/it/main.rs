@@ -26,6 +26,7 @@ mod macos;
 #[cfg(target_os = "linux")]
 mod node;
 mod packaging;
+mod page;
 mod pipeline;
 mod power_loss;
 mod product;

@@ -6,6 +6,7 @@ pub mod ignore;
 pub mod index;
 pub mod manifest;
 pub mod oci;
+pub mod page;
 pub mod repository;
 pub mod store;
 

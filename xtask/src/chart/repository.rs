@@ -1,6 +1,7 @@
 //! The chart repository in a store: archives that are written once, and the index that changes by compare-and-swap.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::chart::index::{Added, Entry, FILE, Index};
@@ -12,11 +13,16 @@ use crate::sys::retry::{Failure, retry};
 const ATTEMPTS: usize = 50;
 
 /// The `Content-Type` and `Cache-Control` of a repository's file, the same wherever it is served from. Archives never change, so
-/// that caches may keep them; the index is looked at again soon.
+/// that caches may keep them; the index, and what people read of it, are looked at again soon.
 pub fn headers(name: &str) -> Option<(&'static str, &'static str)> {
-    match name {
-        FILE => Some(("text/yaml", "public, max-age=300")),
-        _ if name.ends_with(".tgz") => Some(("application/gzip", "public, max-age=31536000, immutable")),
+    const CHANGES: &str = "public, max-age=300";
+    match name.rsplit_once('.')? {
+        _ if name == FILE => Some(("text/yaml", CHANGES)),
+        (_, "tgz") => Some(("application/gzip", "public, max-age=31536000, immutable")),
+        (_, "html") => Some(("text/html; charset=utf-8", CHANGES)),
+        (_, "css") => Some(("text/css; charset=utf-8", CHANGES)),
+        (_, "svg") => Some(("image/svg+xml", CHANGES)),
+        (_, "png") => Some(("image/png", CHANGES)),
         _ => None,
     }
 }
@@ -70,11 +76,11 @@ pub fn read(store: &dyn Store) -> Result<Snapshot> {
     Ok(Snapshot { object: Some(object), index: OnceCell::new() })
 }
 
-fn missing_index(store: &dyn Store, archives: &[String]) -> Error {
+fn missing_index(store: &dyn Store, archives: &BTreeMap<String, u64>) -> Error {
     let missing = Error::new(Exit::Repository, format!("the repository has no {FILE}"));
-    let missing = match archives {
-        [] => missing.because("an empty answer is never taken for an empty repository"),
-        [first, ..] => missing.because(format!(
+    let missing = match archives.keys().next() {
+        None => missing.because("an empty answer is never taken for an empty repository"),
+        Some(first) => missing.because(format!(
             "it holds {} archives, such as {first}: without their index they are lost to users",
             archives.len()
         )),

@@ -3,6 +3,8 @@
 //! Three verbs are all that a release needs, and each is safe against anybody else doing the same at the same time: `get`,
 //! `put_new` (never over something), and `replace` (only over what was seen).
 
+use std::collections::BTreeMap;
+
 use crate::error::Result;
 
 /// A file of the store, and a mark of this very content that `replace` compares.
@@ -66,11 +68,11 @@ pub trait Store {
         Ok(self.get(name)?.map(|object| object.version))
     }
 
-    /// The names of all files that end with `suffix`.
+    /// The names of all files that end with `suffix`, and how many bytes each has.
     ///
     /// # Errors
     /// The store cannot be read.
-    fn list(&self, suffix: &str) -> Result<Vec<String>>;
+    fn list(&self, suffix: &str) -> Result<BTreeMap<String, u64>>;
 
     /// Puts a file where there is none.
     ///

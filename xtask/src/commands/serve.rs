@@ -1,10 +1,18 @@
 //! `serve`: what was rehearsed, as users would see it.
 
+use std::path::Path;
+use std::rc::Rc;
+
 use clap::Args;
 
 use super::Session;
+use crate::chart::page::{self, About};
+use crate::chart::repository;
+use crate::config::{Target, Workspace};
 use crate::error::{Error, Exit, Result};
-use crate::local::server;
+use crate::local::{self, server};
+use crate::sys::files;
+use crate::ui;
 
 /// `serve`.
 #[derive(Debug, Args)]
@@ -26,6 +34,27 @@ impl Serve {
                 .because(format!("it is public: {}", target.repository))
                 .remedy("cargo xtask serve serves a rehearsal")
         })?;
-        server::run(&folder, &target, self.port.unwrap_or(target.port()), &|| server::tell(&folder, &target))
+        server::run(&folder, &target, self.port.unwrap_or(target.port()), &|| {
+            // Charts can be installed from a repository without pages as well.
+            if let Err(error) = write_pages(&workspace, &target, &folder) {
+                ui::warn(format_args!("{error}\n  the page at {} is not as it should be", target.repository));
+            }
+            server::tell(&folder, &target);
+        })
     }
+}
+
+/// Makes the pages what the index and the tree say now.
+fn write_pages(workspace: &Workspace, target: &Target, folder: &Path) -> Result<()> {
+    let store = local::store(folder);
+    let about = About::of(workspace, target, &|path| files::read(&workspace.root.join(path)))?;
+    let oci = local::chart_folder(folder).is_dir().then(|| target.chart_reference(&about.chart));
+    let shown = page::publish(&store, &About { oci, ..about }, &|| repository::read(&store).map(Rc::new))?;
+    if let Some(version) = shown.unexplained {
+        ui::note(
+            "Unexplained",
+            format_args!("CHANGELOG.md has no section for {version}: the page does not say what changed"),
+        );
+    }
+    Ok(())
 }

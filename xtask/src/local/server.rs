@@ -15,8 +15,8 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, HeaderMap,
-    IF_NONE_MATCH, RANGE, SERVER,
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    HOST, HeaderMap, IF_NONE_MATCH, RANGE, SERVER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::response::Builder;
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use crate::chart::index::FILE;
+use crate::chart::page::{FRONT, POLICY};
 use crate::chart::repository;
 use crate::config::Target;
 use crate::error::{Context, Error, Exit, Result};
@@ -115,6 +116,7 @@ pub fn run(folder: &Path, target: &Target, port: u16, started: &dyn Fn()) -> Res
 /// Prints where a folder is served, and the three commands to try.
 pub fn tell(folder: &Path, target: &Target) {
     ui::status("Serving", format_args!("{} at {} (Ctrl-C ends it)", folder.display(), target.repository));
+    ui::note("look", format_args!("{}/ shows what users see", target.repository));
     ui::note("try", format_args!("helm repo add rehearsal {}", target.repository));
     ui::note("try", "helm search repo rehearsal --versions");
     ui::note("try", format_args!("docker run --rm {}:latest --version", target.image));
@@ -238,6 +240,8 @@ impl Site {
         let builder = Response::builder()
             .header(SERVER, "xtask-serve")
             .header(FOLDER_HEADER, &self.identity)
+            .header(CONTENT_SECURITY_POLICY, POLICY)
+            .header(X_CONTENT_TYPE_OPTIONS, "nosniff")
             .header("docker-distribution-api-version", "registry/2.0");
         let path = request.uri().path();
         let sent = match *request.method() {
@@ -267,10 +271,6 @@ impl Site {
 
     fn find(&self, uri: &Uri) -> Result<Option<Found>> {
         let path = uri.path();
-        if path == "/" {
-            let places = format!("{{\"repository\":\"/{FILE}\",\"registry\":\"/v2/\"}}\n");
-            return Ok(Some(Found::json(places.into_bytes())));
-        }
         if path == "/v2" || path == "/v2/" {
             return Ok(Some(Found::json(b"{}".to_vec())));
         }
@@ -284,7 +284,7 @@ impl Site {
             let (registry, folder) = (local::chart_registry(&self.folder), local::chart_folder(&self.folder));
             return find_part(&registry, &folder, &format!("{}/{name}", self.charts_path), rest, query);
         }
-        self.find_file(path.trim_start_matches('/'))
+        self.find_file(if path == "/" { FRONT } else { path.trim_start_matches('/') })
     }
 
     fn find_file(&self, name: &str) -> Result<Option<Found>> {

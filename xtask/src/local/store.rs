@@ -1,5 +1,6 @@
 //! A folder as a store. Writers take turns by a lock that dies with its holder; readers need none, since files appear whole.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
@@ -47,15 +48,14 @@ impl Store for Directory {
         }))
     }
 
-    fn list(&self, suffix: &str) -> Result<Vec<String>> {
+    fn list(&self, suffix: &str) -> Result<BTreeMap<String, u64>> {
         let entries = match std::fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
             entries => entries.map_err(|error| of_the_repository(files::unreadable(&self.folder, &error)))?,
         };
-        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-        let mut names: Vec<String> = names.filter(|name| name.ends_with(suffix) && !name.starts_with('.')).collect();
-        names.sort();
-        Ok(names)
+        let files = entries.flatten().map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry));
+        let files = files.filter(|(name, _)| name.ends_with(suffix) && !name.starts_with('.'));
+        Ok(files.map(|(name, entry)| (name, entry.metadata().map_or(0, |metadata| metadata.len()))).collect())
     }
 
     fn put_new(&self, name: &str, bytes: &[u8]) -> Result<Write> {
@@ -98,7 +98,7 @@ mod tests {
         assert!(store.put_new("a.tgz", b"first").unwrap().is_done());
         assert_eq!(store.put_new("a.tgz", b"second").unwrap(), Write::Refused);
         assert_eq!(store.get("a.tgz").unwrap().unwrap().bytes, b"first");
-        assert_eq!(store.list(".tgz").unwrap(), ["a.tgz"], "no litter");
+        assert_eq!(store.list(".tgz").unwrap(), [("a.tgz".to_owned(), 5)].into(), "no litter");
     }
 
     #[test]

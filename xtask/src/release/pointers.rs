@@ -146,6 +146,6 @@ impl Destination {
 
     /// Where a version's chart is found in the registry.
     pub(super) fn chart_reference(&self, version: &Version) -> String {
-        format!("oci://{}:{}", self.target.of_chart(&self.chart).image, chart::oci::tag(&version.to_string()))
+        format!("{}:{}", self.target.chart_reference(&self.chart), chart::oci::tag(&version.to_string()))
     }
 }

@@ -185,6 +185,16 @@ impl Index {
         kept.map(|text| serde_json::from_str(text).map_err(damaged)).transpose()
     }
 
+    /// Every yanked version of a chart, as it was, and why. What is damaged is left out.
+    pub fn all_yanked(&self, chart: &str) -> impl Iterator<Item = (Entry, String)> {
+        let kept = self.0.annotations.iter().filter(|(name, _)| name.starts_with(YANKED));
+        kept.filter_map(move |(name, text)| {
+            let kept: Yanked = serde_json::from_str(text).ok()?;
+            let entry = Entry::read(&kept.entry).ok()?;
+            (**name == yanked_key(chart, &entry.version)).then_some((entry, kept.reason))
+        })
+    }
+
     /// Refuses a version that was yanked, with what its publisher said.
     ///
     /// # Errors

@@ -1,0 +1,199 @@
+//! What changed in a version: its section of a changelog in the format of "Keep a Changelog", as data and as HTML.
+//!
+//! A release knows the changelog of its own commit only; on an older line that knows nothing of newer versions. What a page said of them is
+//! therefore read back from it: `of_page` gives what `put` was given.
+
+use std::collections::HashMap;
+
+use crate::html::{Html, is_web, put, unescaped};
+
+/// The blocks of a version's section, one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes(Vec<Block>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Block {
+    /// `### Added`.
+    Heading(String),
+    /// `- what was added`.
+    Item(String),
+    Paragraph(String),
+}
+
+/// What a changelog says of each version.
+pub fn of_changelog(text: &str) -> HashMap<String, Changes> {
+    let mut sections = HashMap::new();
+    for section in text.split("\n## ").skip(1) {
+        let (heading, body) = section.split_once('\n').unwrap_or((section, ""));
+        let name = heading.trim_start_matches(['[', 'v']).split([']', ' ']).next().unwrap_or_default();
+        let changes = Changes::parse(body);
+        if !changes.0.is_empty() {
+            sections.entry(name.to_owned()).or_insert(changes);
+        }
+    }
+    sections
+}
+
+/// What a page says of each version.
+pub fn of_page(page: &str) -> HashMap<String, Changes> {
+    let sections = page.split("<div class=\"changes\" data-version=\"").skip(1);
+    let sections = sections.filter_map(|section| section.split_once("\">\n"));
+    sections.map(|(version, rest)| (version.to_owned(), Changes::read_back(rest))).collect()
+}
+
+impl Changes {
+    fn parse(text: &str) -> Self {
+        let mut blocks: Vec<Block> = Vec::new();
+        let mut ended = true;
+        for line in text.lines() {
+            let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
+            let item = words.strip_prefix("- ").or_else(|| words.strip_prefix("* "));
+            if words.is_empty() || is_reference(&words) {
+                ended = true;
+            } else if let Some(heading) = words.strip_prefix("### ") {
+                blocks.push(Block::Heading(heading.into()));
+                ended = true;
+            } else if let Some(item) = item {
+                blocks.push(Block::Item(item.into()));
+                ended = false;
+            } else if let Some(Block::Item(text) | Block::Paragraph(text)) = blocks.last_mut().filter(|_| !ended) {
+                *text += " ";
+                *text += &words;
+            } else {
+                blocks.push(Block::Paragraph(words));
+                ended = false;
+            }
+        }
+        Changes(blocks)
+    }
+
+    /// Writes them for a version.
+    pub(crate) fn put(&self, version: &str, html: &mut Html) {
+        put!(html, "<div class=\"changes\" data-version=\"{}\">\n", version);
+        let mut in_list = false;
+        for block in &self.0 {
+            let is_item = matches!(block, Block::Item(_));
+            match (in_list, is_item) {
+                (false, true) => put!(html, "<ul>\n"),
+                (true, false) => put!(html, "</ul>\n"),
+                _ => {}
+            }
+            in_list = is_item;
+            match block {
+                Block::Heading(text) => put!(html, "<h4>{}</h4>\n", text),
+                Block::Item(text) => {
+                    put!(html, "<li>");
+                    put_inline(text, html);
+                    put!(html, "</li>\n");
+                }
+                Block::Paragraph(text) => {
+                    put!(html, "<p>");
+                    put_inline(text, html);
+                    put!(html, "</p>\n");
+                }
+            }
+        }
+        if in_list {
+            put!(html, "</ul>\n");
+        }
+        put!(html, "</div>\n");
+    }
+
+    /// From what `put` wrote, a block a line.
+    fn read_back(html: &str) -> Self {
+        let within = |line: &'_ str, tag: &str| -> Option<String> {
+            let inner = line.strip_prefix(&format!("<{tag}>"))?.strip_suffix(&format!("</{tag}>"))?;
+            Some(inline_of(inner))
+        };
+        let block = |line: &str| {
+            let item = || within(line, "li").map(Block::Item);
+            within(line, "h4").map(Block::Heading).or_else(item).or_else(|| within(line, "p").map(Block::Paragraph))
+        };
+        Changes(html.lines().take_while(|line| *line != "</div>").filter_map(block).collect())
+    }
+}
+
+/// `[3.0.0]: https://…`, which gives a heading its link.
+fn is_reference(line: &str) -> bool {
+    line.starts_with('[') && line.split_once("]: ").is_some_and(|(_, url)| is_web(url))
+}
+
+/// The part of Markdown that changelogs write within a line: code and links. Anything else is text.
+fn put_inline(text: &str, html: &mut Html) {
+    let mut rest = text;
+    while let Some(at) = rest.find(['`', '[']) {
+        let (before, marked) = rest.split_at(at);
+        put!(html, "{}", before);
+        if let Some((code, after)) = marked.strip_prefix('`').and_then(|inner| inner.split_once('`')) {
+            put!(html, "<code>{}</code>", code);
+            rest = after;
+        } else if let Some((label, url, after)) = link(marked) {
+            put!(html, "<a href=\"{}\">{}</a>", url, label);
+            rest = after;
+        } else {
+            put!(html, "{}", &marked[..1]);
+            rest = &marked[1..];
+        }
+    }
+    put!(html, "{}", rest);
+}
+
+/// `[label](url)`: both, and what follows.
+fn link(text: &str) -> Option<(&str, &str, &str)> {
+    let (label, rest) = text.strip_prefix('[')?.split_once("](")?;
+    let (url, after) = rest.split_once(')')?;
+    (is_web(url) && !label.is_empty()).then_some((label, url, after))
+}
+
+fn inline_of(html: &str) -> String {
+    let mut text = String::new();
+    let mut rest = html;
+    while let Some((before, marked)) = rest.split_once("<a href=\"") {
+        let Some((link, after)) = marked.split_once("</a>") else { break };
+        let Some((url, label)) = link.split_once("\">") else { break };
+        text += before;
+        text += &format!("[{label}]({url})");
+        rest = after;
+    }
+    text += rest;
+    unescaped(&text.replace("<code>", "`").replace("</code>", "`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CHANGELOG: &str = "# Changelog\n\n## [Unreleased]\n\n## [3.1.0] - 2026-02-03\n\nBetter.\n\n### Added\n\n- one `a < b`,\n  \
+        and [more](https://example.com/?a&b)\n- two\n\n### Fixed\n- [no](javascript:alert(1)) ` [\n\n## v3.0.0\n- first\n\n[3.1.0]: https://x\n";
+
+    fn shown(changes: &Changes) -> String {
+        let mut html = Html::default();
+        changes.put("3.1.0", &mut html);
+        html.into_text()
+    }
+
+    #[test]
+    fn a_section_becomes_headings_lists_code_and_links_and_nothing_else_becomes_markup() {
+        let sections = of_changelog(CHANGELOG);
+        let mut names: Vec<_> = sections.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["3.0.0", "3.1.0"], "nothing is said of what is not released");
+        assert_eq!(
+            shown(&sections["3.1.0"]),
+            "<div class=\"changes\" data-version=\"3.1.0\">\n<p>Better.</p>\n<h4>Added</h4>\n<ul>\n\
+             <li>one <code>a &lt; b</code>, and <a href=\"https://example.com/?a&amp;b\">more</a></li>\n<li>two</li>\n</ul>\n\
+             <h4>Fixed</h4>\n<ul>\n<li>[no](javascript:alert(1)) ` [</li>\n</ul>\n</div>\n"
+        );
+        assert_eq!(shown(&sections["3.0.0"]).matches("<li>first</li>").count(), 1, "references are left out");
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_page_says_of_a_version_is_read_back_as_it_was_written(text in "[-a-z#`<>&\"'\\[\\]()\n ]{0,120}", url in "https://[a-z&\"<]{1,8}") {
+            let changes = Changes::parse(&format!("- x [y]({url}) z\n{text}"));
+            let page = format!("<p>before</p>\n{}<p>after</p>\n", shown(&changes));
+            prop_assert_eq!(&of_page(&page)["3.1.0"], &changes);
+        }
+    }
+}

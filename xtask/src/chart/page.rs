@@ -1,0 +1,478 @@
+//! What people read of a chart repository: its pages (`chart_text::page`, which is pure) in the store beside the index.
+//!
+//! They are made of the index alone, so that any run can make them again, but for what changed in a version and for the picture, which are in
+//! the tree. The front page is written last and notes what the others hold: whoever reads it knows which of them are left to write. Each is
+//! written by compare-and-swap, and only while the index is the one that it was made of: no slow run puts an old page over a new one.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use chart_text::changes::{of_changelog, of_page};
+use chart_text::page::{self, Part, STYLE, STYLE_SHEET, Site, Version};
+
+use crate::chart::index::Index;
+use crate::chart::manifest::ChartManifest;
+use crate::chart::repository::Snapshot;
+use crate::chart::store::{Object, Store, Write};
+use crate::config::{Target, Workspace};
+use crate::error::{Error, Exit, Result};
+use crate::oci::sha256_hex;
+use crate::sys::retry::{Failure, retry};
+
+pub use chart_text::page::{FRONT, POLICY};
+
+/// What pages say beside what the index holds.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// The URL of the repository.
+    pub repository: String,
+    /// The chart's name.
+    pub chart: String,
+    /// Where the same chart is in a registry, where it is: `oci://…`.
+    pub oci: Option<String>,
+    /// What changed in each version, in the format of "Keep a Changelog".
+    pub changelog: String,
+    /// Its picture, where it has one.
+    pub icon: Option<Icon>,
+}
+
+/// A picture that browsers show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Icon {
+    name: &'static str,
+    bytes: Vec<u8>,
+}
+
+/// Gives a file of the tree by its path.
+type Read<'a> = dyn Fn(&str) -> Result<Option<Vec<u8>>> + 'a;
+
+/// What writing the pages came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The names of those that were left to write.
+    pub written: Vec<String>,
+    /// The recommended version, where nothing is known of what changed in it.
+    pub unexplained: Option<String>,
+}
+
+impl About {
+    /// The workspace's chart at a target, from the tree's files, which `read` gives by their paths.
+    ///
+    /// # Errors
+    /// A file cannot be read, `Chart.yaml` is malformed, or the chart's picture is none.
+    pub fn of(workspace: &Workspace, target: &Target, read: &Read<'_>) -> Result<Self> {
+        let text = |path: &str| -> Result<String> {
+            Ok(read(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default())
+        };
+        let manifest = ChartManifest::parse(&text(&format!("{}/Chart.yaml", workspace.chart))?)?;
+        let icon = Icon::of_chart(&workspace.chart, &manifest, read)?;
+        Ok(About {
+            repository: target.repository.clone(),
+            chart: manifest.name,
+            oci: None,
+            changelog: text("CHANGELOG.md")?,
+            icon,
+        })
+    }
+}
+
+impl Icon {
+    /// The picture that a chart's `icon` is the address of, where the chart's folder has it, too.
+    fn of_chart(folder: &str, chart: &ChartManifest, read: &Read<'_>) -> Result<Option<Self>> {
+        let Some(name) = chart.icon.as_deref().and_then(|url| url.rsplit('/').next()) else { return Ok(None) };
+        let path = format!("{folder}/{name}");
+        read(&path)?.map(|bytes| Icon::of(&path, bytes)).transpose()
+    }
+
+    fn of(path: &str, bytes: Vec<u8>) -> Result<Self> {
+        let is_svg = |text: &str| {
+            let text = text.trim_start_matches('\u{feff}').trim_start();
+            text.starts_with("<svg") || (text.starts_with("<?xml") && text.contains("<svg"))
+        };
+        let name = match Path::new(path).extension().and_then(|extension| extension.to_str()) {
+            Some("svg") if std::str::from_utf8(&bytes).is_ok_and(is_svg) => "icon.svg",
+            Some("png") if bytes.starts_with(b"\x89PNG\r\n\x1a\n") => "icon.png",
+            _ => {
+                return Err(Error::new(
+                    Exit::Workspace,
+                    format!("{path} is not an image that the chart's page can show"),
+                )
+                .because("it is neither SVG nor PNG")
+                .remedy("put one there, or leave `icon` out of Chart.yaml"));
+            }
+        };
+        Ok(Icon { name, bytes })
+    }
+}
+
+/// Makes the store hold the pages of the index that `look` gives, and says which of them were left to write.
+///
+/// # Errors
+/// The store cannot be read or written to; the index is damaged; others keep changing it.
+pub fn publish(store: &dyn Store, about: &About, look: &dyn Fn() -> Result<Rc<Snapshot>>) -> Result<Shown> {
+    const ATTEMPTS: usize = 20;
+    const FIRST_PAUSE: Duration = Duration::from_millis(5);
+    let mut shown = Shown::default();
+    retry(ATTEMPTS, FIRST_PAUSE, || {
+        // Before the index: a front page that is still this one afterwards was made of no newer index.
+        let there = store.get(FRONT)?;
+        let seen = look()?;
+        let mut site = site(seen.index()?, about, store)?;
+        let (parts, mut drafts) = parts(store, about, &mut site, there.as_ref())?;
+        if !drafts.is_empty() && look()?.version() != seen.version() {
+            return Err(overtaken());
+        }
+        drafts.push(Draft { name: FRONT.into(), bytes: page::front(&site, &parts).into_bytes(), there });
+        shown.unexplained = site.newest.filter(|newest| !site.changes.contains_key(newest));
+        drafts.into_iter().try_for_each(|draft| draft.put(store, &mut shown.written))
+    })?;
+    Ok(shown)
+}
+
+fn site<'a>(index: &'a Index, about: &'a About, store: &dyn Store) -> Result<Site<'a>> {
+    let listed = index.entries(&about.chart).iter().rev();
+    let listed = listed.map(|entry| Version { entry: Cow::Borrowed(entry), yanked: None });
+    let yanked = index.all_yanked(&about.chart);
+    let yanked = yanked.map(|(entry, reason)| Version { entry: Cow::Owned(entry), yanked: Some(reason) });
+    let mut versions: Vec<Version<'_>> = listed.chain(yanked).collect();
+    page::number(&mut versions);
+    let stable = index.versions(&about.chart).into_iter().filter(|version| version.pre.is_empty());
+    let others = index.charts().filter(|(name, _)| *name != about.chart);
+    Ok(Site {
+        repository: &about.repository,
+        chart: &about.chart,
+        oci: about.oci.clone(),
+        icon: about.icon.as_ref().map(|icon| icon.name),
+        newest: stable.max().map(|version| version.to_string()),
+        versions,
+        changes: of_changelog(&about.changelog),
+        sizes: store.list(".tgz")?,
+        others: others.filter_map(|(name, entries)| Some((name, &*entries.first()?.version))).collect(),
+    })
+}
+
+/// Every part of the site but the front page, and those of them which the front page that is there does not note as they are now.
+fn parts(
+    store: &dyn Store,
+    about: &About,
+    site: &mut Site<'_>,
+    front: Option<&Object>,
+) -> Result<(Vec<Part>, Vec<Draft>)> {
+    let front = front.map(text).unwrap_or_default();
+    let noted = page::noted(&front);
+    learn(site, &front);
+    let picture = about.icon.iter().map(|icon| (icon.name.to_owned(), Content::Fixed(&icon.bytes)));
+    let style = (STYLE.to_owned(), Content::Fixed(STYLE_SHEET.as_bytes()));
+    let pages = (1..=page::full_pages(site)).map(|number| (page::name(site, number), Content::Page(number)));
+    let (mut parts, mut drafts) = (Vec::new(), Vec::new());
+    for (name, content) in picture.chain([style]).chain(pages).collect::<Vec<_>>() {
+        let mut bytes = content.bytes(site);
+        if noted.get(&*name) != Some(&&*digest(&bytes)) {
+            let there = store.get(&name)?;
+            if there.as_ref().is_some_and(|there| learn(site, &text(there))) {
+                bytes = content.bytes(site);
+            }
+            drafts.push(Draft { name: name.clone(), bytes: bytes.to_vec(), there });
+        }
+        parts.push(Part { name, digest: digest(&bytes) });
+    }
+    Ok((parts, drafts))
+}
+
+/// What is in a part.
+enum Content<'a> {
+    Fixed(&'a [u8]),
+    /// A page of that number.
+    Page(usize),
+}
+
+impl Content<'_> {
+    fn bytes(&self, site: &Site<'_>) -> Cow<'_, [u8]> {
+        match self {
+            Content::Fixed(bytes) => Cow::Borrowed(bytes),
+            Content::Page(number) => Cow::Owned(page::full(site, *number).into_bytes()),
+        }
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    sha256_hex(bytes)[..16].to_owned()
+}
+
+/// A file as it should be, and as it is.
+struct Draft {
+    name: String,
+    bytes: Vec<u8>,
+    there: Option<Object>,
+}
+
+impl Draft {
+    /// Puts it in place of what is there, where that is another one.
+    fn put(self, store: &dyn Store, written: &mut Vec<String>) -> Result<(), Failure> {
+        let write = match &self.there {
+            Some(there) if there.bytes == self.bytes => return Ok(()),
+            Some(there) => store.replace(&self.name, &there.revision, &self.bytes)?,
+            None => store.put_new(&self.name, &self.bytes)?,
+        };
+        if write == Write::Refused {
+            return Err(overtaken());
+        }
+        written.push(self.name);
+        Ok(())
+    }
+}
+
+fn text(object: &Object) -> Cow<'_, str> {
+    String::from_utf8_lossy(&object.bytes)
+}
+
+/// Adds what a page says of versions that the tree's changelog, which may be that of an older line, does not know. True where that is something.
+fn learn(site: &mut Site<'_>, page: &str) -> bool {
+    let known = site.changes.len();
+    for (version, changes) in of_page(page) {
+        site.changes.entry(version).or_insert(changes);
+    }
+    site.changes.len() > known
+}
+
+fn overtaken() -> Failure {
+    let busy = Error::new(Exit::Busy, "the repository's page was being changed by others every time");
+    Failure::Passing(busy.remedy("retry the command"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chart::index::{Entry, FILE};
+    use crate::chart::repository;
+    use crate::chart::store::{Revision, Written};
+    use proptest::prelude::*;
+    use std::cell::Cell;
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    /// Files in memory: hundreds of repositories are made here, and a disk's syncs would take a minute.
+    #[derive(Default)]
+    struct Memory(Mutex<BTreeMap<String, Vec<u8>>>);
+
+    impl Store for Memory {
+        fn starts_empty(&self) -> bool {
+            true
+        }
+
+        fn get(&self, name: &str) -> Result<Option<Object>> {
+            let bytes = self.0.lock().unwrap().get(name).cloned();
+            Ok(bytes.map(|bytes| {
+                let digest = sha256_hex(&bytes);
+                Object { bytes, revision: Revision(digest.clone()), version: digest }
+            }))
+        }
+
+        fn list(&self, suffix: &str) -> Result<BTreeMap<String, u64>> {
+            let files = self.0.lock().unwrap();
+            let sizes = files.iter().map(|(name, bytes)| (name.clone(), u64::try_from(bytes.len()).unwrap()));
+            Ok(sizes.filter(|(name, _)| name.ends_with(suffix)).collect())
+        }
+
+        fn put_new(&self, name: &str, bytes: &[u8]) -> Result<Write> {
+            self.put(name, None, bytes)
+        }
+
+        fn replace(&self, name: &str, seen: &Revision, bytes: &[u8]) -> Result<Write> {
+            self.put(name, Some(seen), bytes)
+        }
+    }
+
+    impl Memory {
+        fn put(&self, name: &str, seen: Option<&Revision>, bytes: &[u8]) -> Result<Write> {
+            let mut files = self.0.lock().unwrap();
+            if files.get(name).map(|bytes| sha256_hex(bytes)).as_ref() != seen.map(|seen| &seen.0) {
+                return Ok(Write::Refused);
+            }
+            files.insert(name.to_owned(), bytes.to_vec());
+            Ok(Write::Done(Written { revision: Revision(sha256_hex(bytes)), version: None }))
+        }
+
+        fn pages(&self) -> BTreeMap<String, Vec<u8>> {
+            self.0.lock().unwrap().clone().into_iter().filter(|(name, _)| name != FILE).collect()
+        }
+    }
+
+    fn about() -> About {
+        let icon = Icon::of("chart/icon.svg", b"<svg/>".to_vec()).unwrap();
+        About { repository: "https://c.example".into(), chart: "demo".into(), icon: Some(icon), ..About::default() }
+    }
+
+    fn version(number: usize) -> String {
+        format!("1.{}.{}", number / 10, number % 10)
+    }
+
+    fn entry(number: usize) -> Entry {
+        let fields = serde_json::json!({"version": version(number), "digest": "d", "created": format!("2026-01-01T{:02}:{:02}:00Z", number / 60, number % 60)});
+        Entry::of(&fields).unwrap()
+    }
+
+    /// Lists versions, all by one writing.
+    fn list(store: &dyn Store, numbers: std::ops::Range<usize>) {
+        repository::put_first(store).unwrap();
+        let add = |index: &mut Index| numbers.clone().try_for_each(|number| index.add("demo", entry(number)).map(drop));
+        repository::update(store, &|index| add(index).map(|()| true)).unwrap();
+    }
+
+    fn publish_now(store: &dyn Store, about: &About) -> Vec<String> {
+        publish(store, about, &|| repository::read(store).map(Rc::new)).unwrap().written
+    }
+
+    /// A store that another run changes, or that fails, when it is about to be written to.
+    struct Meddled<'a> {
+        store: &'a Memory,
+        left: Cell<usize>,
+        meddle: &'a dyn Fn() -> Result<()>,
+    }
+
+    impl<'a> Meddled<'a> {
+        fn at(number: usize, store: &'a Memory, meddle: &'a dyn Fn() -> Result<()>) -> Self {
+            Meddled { store, left: Cell::new(number), meddle }
+        }
+
+        fn count(&self) -> Result<()> {
+            let left = self.left.get();
+            self.left.set(left.wrapping_sub(1));
+            if left == 0 { (self.meddle)() } else { Ok(()) }
+        }
+    }
+
+    impl Store for Meddled<'_> {
+        fn starts_empty(&self) -> bool {
+            true
+        }
+
+        fn get(&self, name: &str) -> Result<Option<Object>> {
+            self.count()?;
+            self.store.get(name)
+        }
+
+        fn list(&self, suffix: &str) -> Result<BTreeMap<String, u64>> {
+            self.store.list(suffix)
+        }
+
+        fn put_new(&self, name: &str, bytes: &[u8]) -> Result<Write> {
+            self.count()?;
+            self.store.put_new(name, bytes)
+        }
+
+        fn replace(&self, name: &str, seen: &Revision, bytes: &[u8]) -> Result<Write> {
+            self.count()?;
+            self.store.replace(name, seen, bytes)
+        }
+    }
+
+    #[test]
+    fn x3_pages_are_written_once_and_a_release_writes_those_that_it_changes() {
+        let store = Memory::default();
+        list(&store, 0..149);
+        let written = publish_now(&store, &about());
+        assert_eq!(written, ["icon.svg", "page.css", "demo-versions-1.html", "index.html"]);
+        let before = store.pages();
+        assert_eq!(publish_now(&store, &about()), [""; 0], "a second run has nothing to write");
+        assert_eq!(store.pages(), before);
+        list(&store, 149..150);
+        assert_eq!(publish_now(&store, &about()), ["demo-versions-1.html", "demo-versions-2.html", "index.html"]);
+        list(&store, 150..151);
+        assert_eq!(publish_now(&store, &about()), ["index.html"]);
+        repository::update(&store, &|index| index.yank("demo", "1.0.3", "it loses data")).unwrap();
+        assert_eq!(publish_now(&store, &about()), ["demo-versions-1.html", "index.html"], "it stays in its place");
+        assert!(String::from_utf8_lossy(&store.pages()["demo-versions-1.html"]).contains("it loses data"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn x3_whatever_a_run_that_was_cut_off_left_the_next_one_mends(before in 95..105usize, after in 0..8usize, cut in 0..12usize) {
+            let (cut_off, whole) = (Memory::default(), Memory::default());
+            for store in [&cut_off, &whole] {
+                list(store, 0..before);
+                publish_now(store, &about());
+                list(store, before..before + after);
+            }
+            let die = || Err(Error::new(Exit::Failure, "cut off"));
+            let dying = Meddled::at(cut, &cut_off, &die);
+            publish(&dying, &about(), &|| repository::read(&cut_off).map(Rc::new)).ok();
+            publish_now(&cut_off, &about());
+            publish_now(&whole, &about());
+            prop_assert_eq!(cut_off.pages(), whole.pages());
+        }
+
+        #[test]
+        fn x5_a_slow_run_never_leaves_an_old_page_over_a_new_one(before in 95..105usize, after in 1..8usize, moment in 0..12usize) {
+            let store = Memory::default();
+            list(&store, 0..before);
+            // Whenever it happens: another run lists more, takes an old version out, and writes all of its pages.
+            let faster = || {
+                list(&store, before..before + after);
+                repository::update(&store, &|index| index.yank("demo", "1.0.0", "it loses data"))?;
+                publish_now(&store, &about());
+                Ok(())
+            };
+            let slow = Meddled::at(moment, &store, &faster);
+            publish(&slow, &about(), &|| repository::read(&store).map(Rc::new)).unwrap();
+            let fresh = Memory::default();
+            let index = store.get(FILE).unwrap().unwrap().bytes;
+            prop_assert!(fresh.put_new(FILE, &index).unwrap().is_done());
+            publish_now(&fresh, &about());
+            prop_assert_eq!(store.pages(), fresh.pages());
+        }
+    }
+
+    #[test]
+    fn x5_of_many_runs_at_once_the_last_index_is_shown() {
+        let store = Memory::default();
+        list(&store, 0..97);
+        std::thread::scope(|scope| {
+            for number in 97..103 {
+                let store = &store;
+                scope.spawn(move || {
+                    list(store, number..number + 1);
+                    publish_now(store, &about());
+                });
+            }
+        });
+        let found = store.pages();
+        assert_eq!(publish_now(&store, &about()), [""; 0]);
+        let front = String::from_utf8_lossy(&found[FRONT]);
+        assert!((97..103).all(|number| front.contains(&format!("id=\"{}\"", version(number)))), "{front}");
+    }
+
+    #[test]
+    fn h6_an_older_line_whose_changelog_knows_less_takes_nothing_from_the_pages() {
+        let store = Memory::default();
+        list(&store, 0..101);
+        let section = |number: usize| format!("\n## [{}] - 2026-01-01\n- `change` {number}\n", version(number));
+        let newer = About { changelog: [0, 99, 100].map(section).concat(), ..about() };
+        let shown = publish(&store, &newer, &|| repository::read(&store).map(Rc::new)).unwrap();
+        assert_eq!(shown.unexplained, None);
+        let before = store.pages();
+        let older = About { changelog: section(0), ..about() };
+        assert_eq!(publish_now(&store, &older), [""; 0]);
+        assert_eq!(publish_now(&store, &about()), [""; 0]);
+        assert_eq!(store.pages(), before);
+        list(&store, 101..150);
+        let shown = publish(&store, &older, &|| repository::read(&store).map(Rc::new)).unwrap();
+        assert_eq!(shown.unexplained, Some("1.14.9".into()), "a version without a section is told");
+        let moved = String::from_utf8_lossy(&store.pages()["demo-versions-2.html"]).into_owned();
+        assert!(moved.contains("<code>change</code> 99"), "{moved}");
+    }
+
+    #[test]
+    fn a_picture_is_one_that_browsers_show() {
+        let svg = |text: &str| Icon::of("a/icon.svg", text.into()).is_ok();
+        assert!(svg("<svg xmlns='http://www.w3.org/2000/svg'/>") && svg("<?xml version='1.0'?>\n<!-- x -->\n<svg/>"));
+        assert!(!svg("<html><svg/></html>") && !svg("") && !svg("404: Not Found"));
+        assert_eq!(Icon::of("a/logo.png", b"\x89PNG\r\n\x1a\n...".to_vec()).unwrap().name, "icon.png");
+        let error = Icon::of("a/logo.png", b"<svg/>".to_vec()).unwrap_err().to_string();
+        assert!(error.contains("a/logo.png is not an image"), "{error}");
+    }
+}
