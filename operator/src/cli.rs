@@ -3,24 +3,20 @@
 //! It is read by hand. With two commands and flags that all take a value, a parser from a library would be a tenth of
 //! the program.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
 use crate::config::{VARIABLES, Variable};
-use crate::query::Query;
+use crate::query::{Flags, Query};
 use crate::{NAME, VERSION};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    Serve(Flags),
+    Serve,
     Query(Query),
     Version,
     Help,
 }
-
-/// The values of flags, by their names; those of `serve` by the names of their variables.
-pub(crate) type Flags = BTreeMap<&'static str, String>;
 
 /// Reads the arguments that follow the program's name.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
@@ -29,8 +25,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     let is_query = words.first() == Some(&"query");
     let command = match words.as_slice() {
         _ if words.iter().any(|word| matches!(*word, "--help" | "-h")) => Ok(Command::Help),
-        [] => Ok(Command::Serve(Flags::new())),
-        ["serve", flags @ ..] => serve(flags),
+        [] | ["serve"] => Ok(Command::Serve),
         ["query", "events", "list", rest @ ..] => {
             flags(rest, &Query::EVENT_FLAGS).and_then(|flags| Query::events(&flags)).map(Command::Query)
         }
@@ -41,20 +36,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         ["help"] => Ok(Command::Help),
         ["query", "events", other, ..] | ["query", other, ..] => Err(unknown(other)),
         ["query"] => Err("`query` needs to know what: `events list` or `status`".to_owned()),
-        ["--version" | "-V" | "help", other, ..] => Err(unknown(other)),
-        [flag, ..] if flag.starts_with("--") => serve(&words),
+        ["--version" | "-V" | "help" | "serve", other, ..] => Err(unknown(other)),
         [other, ..] => Err(unknown(other)),
     };
     command.map_err(|message| UsageError { message, of_query: is_query })
-}
-
-fn serve(words: &[&str]) -> Result<Command, String> {
-    let names: Vec<String> = VARIABLES.iter().map(|variable| variable.flag()).collect();
-    let mut found = Flags::new();
-    for (name, value) in values(words, |word| names.iter().position(|name| name == word))? {
-        found.insert(VARIABLES[name].name, value);
-    }
-    Ok(Command::Serve(found))
 }
 
 fn flags(words: &[&str], known: &'static [&'static str]) -> Result<Flags, String> {
@@ -102,7 +87,7 @@ pub(crate) fn help() -> String {
 {NAME} {VERSION}
 Tells the kube9 VS Code extension how this cluster is doing, through the ConfigMap `{config_map}`.
 
-Usage: {NAME} [serve] [SETTING...]    run until SIGTERM or SIGINT (the default)
+Usage: {NAME} [serve]                 run until SIGTERM or SIGINT (the default)
        {NAME} query events list       the newest events of the cluster
            [--object-namespace=NS] [--object-kind=KIND] [--since=RFC3339] [--limit=50] [--offset=0] [--format=json]
        {NAME} query status            the status that kube9 reads; a failure unless it is as expected
@@ -110,7 +95,7 @@ Usage: {NAME} [serve] [SETTING...]    run until SIGTERM or SIGINT (the default)
        {NAME} --version               print the version
        {NAME} --help                  print this help
 
-Settings of `serve`, as flags (`--log-level=debug`) or in the environment (`LOG_LEVEL`; empty counts as not set):
+Settings, in the environment (empty counts as not set):
 ",
         config_map = crate::status::CONFIG_MAP_NAME,
     );
@@ -126,13 +111,13 @@ HTTP:
   /readyz     200 as long as the status is fresh and watches run; 503 says why not
   /metrics    OpenMetrics
 
-Formats of queries: json, compact (one line), yaml, table. Queries print nothing but their answer to standard output;
+Formats of queries: json, table. Queries print nothing but their answer to standard output;
 what goes wrong is one JSON object on standard error: {{\"error\": ..., \"details\": ...}}.
 Logs are JSON lines on standard error. Exit code 0 after a signal or an answer, 1 after any failure.
 
 Examples:
   {NAME}
-  KUBECONFIG=~/.kube/config {NAME} serve --pod-namespace=kube9-system --log-level=debug
+  KUBECONFIG=~/.kube/config POD_NAMESPACE=kube9-system LOG_LEVEL=debug {NAME}
   kubectl -n kube9-system exec deploy/kube9-operator -- {NAME} query events list --limit=25 --format=table
   curl localhost:8080/readyz
 "
@@ -150,25 +135,14 @@ mod tests {
 
     #[test]
     fn serving_is_the_default() {
-        assert_eq!(parse_words(&[]), Ok(Command::Serve(Flags::new())));
-        assert_eq!(parse_words(&["serve"]), Ok(Command::Serve(Flags::new())));
-    }
-
-    #[test]
-    fn settings_are_taken_as_flags_in_both_spellings() {
-        let expected = Flags::from([("LOG_LEVEL", "debug".to_owned()), ("ARGOCD_SELECTOR", "a=b".to_owned())]);
-        for words in [
-            &["serve", "--log-level=debug", "--argocd-selector=a=b"][..],
-            &["--log-level", "debug", "--argocd-selector", "a=b"],
-        ] {
-            assert_eq!(parse_words(words), Ok(Command::Serve(expected.clone())), "{words:?}");
-        }
+        assert_eq!(parse_words(&[]), Ok(Command::Serve));
+        assert_eq!(parse_words(&["serve"]), Ok(Command::Serve));
     }
 
     #[test]
     fn a_flag_without_its_value_is_refused() {
-        let message = parse_words(&["serve", "--log-level"]).unwrap_err().to_string();
-        assert!(message.starts_with("--log-level needs a value"), "{message}");
+        let message = parse_words(&["query", "status", "--format"]).unwrap_err().to_string();
+        assert!(message.starts_with("--format needs a value"), "{message}");
     }
 
     #[test]

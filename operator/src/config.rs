@@ -1,4 +1,4 @@
-//! The one place where settings come from: flags and environment variables, looked at once, at start.
+//! The one place where settings come from: environment variables, looked at once, at start.
 //!
 //! A setting that cannot be used stops the start. Running on with a default would hide the mistake until somebody
 //! wonders why the setting has no effect. All mistakes are told at once.
@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use tracing::Level;
-
-use crate::{argocd, events};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Config {
@@ -30,11 +28,53 @@ pub(crate) struct Config {
     pub(crate) log_level: Level,
     /// Whether replicas agree on one that writes.
     pub(crate) leader_election: bool,
-    pub(crate) argocd: argocd::Settings,
+    pub(crate) argocd: ArgoCd,
     /// How often the cluster is counted, if at all.
     pub(crate) collection_interval: Option<Duration>,
     /// Where events are kept and for how long, if they are.
-    pub(crate) event_store: Option<events::Settings>,
+    pub(crate) event_store: Option<EventStore>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ArgoCd {
+    pub(crate) approach: Approach,
+    /// The only namespace to look in; all if there is none.
+    pub(crate) namespace: Option<String>,
+    /// The labels of Argo CD's server.
+    pub(crate) selector: String,
+    /// The time between two full looks.
+    pub(crate) interval: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Approach {
+    /// There is none, says the user.
+    Off,
+    /// Its Deployment is enough.
+    WithoutCrd,
+    /// Its CustomResourceDefinition has to be there, too.
+    WithCrd,
+}
+
+/// Of the store, if it is switched on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventStore {
+    pub(crate) place: Place,
+    pub(crate) retention: Retention,
+}
+
+/// Where the store is, and how much room it has there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) folder: PathBuf,
+    pub(crate) bytes: u64,
+}
+
+/// How long events are kept after they last happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Retention {
+    pub(crate) info_and_warning: SignedDuration,
+    pub(crate) error_and_critical: SignedDuration,
 }
 
 impl Config {
@@ -49,16 +89,20 @@ impl Config {
     }
 
     /// As `read`, for a query, which needs to know no more than where the store is.
-    #[cfg(feature = "event-store")]
     pub(crate) fn read_event_store(
         look_up: impl Fn(&str) -> Option<String>,
-    ) -> Result<Option<events::Settings>, InvalidConfig> {
+    ) -> Result<Option<EventStore>, InvalidConfig> {
         let mut reader = Reader { look_up, mistakes: Vec::new() };
         match (reader.event_store(), reader.mistakes) {
             (Some(store), mistakes) if mistakes.is_empty() => Ok(store),
             (_, mistakes) => Err(InvalidConfig { mistakes }),
         }
     }
+}
+
+/// The text of a variable of this process, if it is set.
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Every setting that could not be used, one sentence each.
@@ -98,18 +142,11 @@ pub(crate) const VARIABLES: [&Variable; 20] = [
 ];
 
 pub(crate) struct Variable {
-    /// As an environment variable; the flag is the same in lower case with dashes.
     pub(crate) name: &'static str,
     pub(crate) meaning: &'static str,
     pub(crate) allowed: &'static str,
     /// What counts where nothing is set; empty for none.
     pub(crate) default: &'static str,
-}
-
-impl Variable {
-    pub(crate) fn flag(&self) -> String {
-        format!("--{}", self.name.to_lowercase().replace('_', "-"))
-    }
 }
 
 pub(crate) const POD_NAMESPACE: Variable = Variable {
@@ -291,33 +328,29 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 
     /// Nothing in it where it is switched off.
-    fn event_store(&mut self) -> Option<Option<events::Settings>> {
+    fn event_store(&mut self) -> Option<Option<EventStore>> {
         let enabled = self.read(&EVENT_STORE, boolean);
         let folder = self.read(&DB_PATH, |text| Some(PathBuf::from(text)).filter(|path| path.is_absolute()));
         let megabytes = self.read(&EVENT_STORE_MEGABYTES, number::<16, 65_536>);
         let info_and_warning = self.read(&EVENT_RETENTION_INFO_WARNING_DAYS, days::<1, 3650>);
         let error_and_critical = self.read(&EVENT_RETENTION_ERROR_CRITICAL_DAYS, days::<1, 3650>);
-        if enabled == Some(true) && !cfg!(feature = "event-store") {
-            self.mistakes.push(format!("{} must be false: this build has no event store", EVENT_STORE.name));
-        }
-        let retention =
-            events::Retention { info_and_warning: info_and_warning?, error_and_critical: error_and_critical? };
-        let place = events::Place { folder: folder?, bytes: megabytes? * 1024 * 1024 };
-        Some(Some(events::Settings { place, retention }).filter(|_| enabled == Some(true)))
+        let retention = Retention { info_and_warning: info_and_warning?, error_and_critical: error_and_critical? };
+        let place = Place { folder: folder?, bytes: megabytes? * 1024 * 1024 };
+        Some(Some(EventStore { place, retention }).filter(|_| enabled == Some(true)))
     }
 
-    fn argocd(&mut self) -> Option<argocd::Settings> {
+    fn argocd(&mut self) -> Option<ArgoCd> {
         let auto_detect = self.read(&ARGOCD_AUTO_DETECT, boolean);
         let enabled = self.read_optional(&ARGOCD_ENABLED, boolean);
         let namespace = self.read_optional(&ARGOCD_NAMESPACE, label);
         let selector = self.read(&ARGOCD_SELECTOR, selector);
         let hours = self.read(&ARGOCD_DETECTION_INTERVAL, seconds::<1, 24>);
         let approach = match (auto_detect?, enabled) {
-            (false, _) | (_, Some(false)) => argocd::Approach::Off,
-            (true, Some(true)) => argocd::Approach::WithoutCrd,
-            (true, None) => argocd::Approach::WithCrd,
+            (false, _) | (_, Some(false)) => Approach::Off,
+            (true, Some(true)) => Approach::WithoutCrd,
+            (true, None) => Approach::WithCrd,
         };
-        Some(argocd::Settings { approach, namespace, selector: selector?, interval: hours? * 3600 })
+        Some(ArgoCd { approach, namespace, selector: selector?, interval: hours? * 3600 })
     }
 
     /// The parsed value, or nothing and one more mistake.
@@ -422,8 +455,8 @@ mod tests {
             port: NonZeroU16::new(8080).unwrap(),
             log_level: Level::INFO,
             leader_election: false,
-            argocd: argocd::Settings {
-                approach: argocd::Approach::WithCrd,
+            argocd: ArgoCd {
+                approach: Approach::WithCrd,
                 namespace: None,
                 selector: "app.kubernetes.io/name=argocd-server".to_owned(),
                 interval: Duration::from_secs(6 * 3600),
@@ -467,9 +500,9 @@ mod tests {
     #[test]
     fn argocd_is_off_by_either_switch_and_known_by_one() {
         let approach = |variables: &[(&str, &str)]| read(variables).unwrap().argocd.approach;
-        assert_eq!(approach(&[("ARGOCD_AUTO_DETECT", "false")]), argocd::Approach::Off);
-        assert_eq!(approach(&[("ARGOCD_ENABLED", "no")]), argocd::Approach::Off);
-        assert_eq!(approach(&[("ARGOCD_ENABLED", "1")]), argocd::Approach::WithoutCrd);
+        assert_eq!(approach(&[("ARGOCD_AUTO_DETECT", "false")]), Approach::Off);
+        assert_eq!(approach(&[("ARGOCD_ENABLED", "no")]), Approach::Off);
+        assert_eq!(approach(&[("ARGOCD_ENABLED", "1")]), Approach::WithoutCrd);
     }
 
     #[test]
@@ -478,22 +511,13 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "event-store")]
     fn the_event_store_is_off_until_it_is_switched_on() {
         let day = SignedDuration::from_hours(24);
-        let expected = events::Settings {
-            place: events::Place { folder: "/data".into(), bytes: 256 * 1024 * 1024 },
-            retention: events::Retention { info_and_warning: day * 7, error_and_critical: day * 30 },
+        let expected = EventStore {
+            place: Place { folder: "/data".into(), bytes: 256 * 1024 * 1024 },
+            retention: Retention { info_and_warning: day * 7, error_and_critical: day * 30 },
         };
         assert_eq!(read(&[("EVENT_STORE", "true")]).unwrap().event_store, Some(expected));
-    }
-
-    #[test]
-    #[cfg(not(feature = "event-store"))]
-    fn a_build_without_the_event_store_says_so() {
-        let message = read(&[("EVENT_STORE", "true")]).unwrap_err().to_string();
-        assert_eq!(message, "EVENT_STORE must be false: this build has no event store");
-        assert!(read(&[("EVENT_STORE", "false")]).is_ok());
     }
 
     #[test]
@@ -502,7 +526,7 @@ mod tests {
         for variable in VARIABLES {
             let Variable { name, meaning, allowed, default } = variable;
             let default = if default.is_empty() { String::new() } else { format!("`{default}`") };
-            let row = format!("| `{name}` | `{}` | {meaning} | {allowed} | {default} |\n", variable.flag());
+            let row = format!("| `{name}` | {meaning} | {allowed} | {default} |\n");
             assert!(readme.contains(&row), "{row}");
         }
     }

@@ -20,8 +20,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
+use crate::context::Context;
 use crate::probes::{self, Complaint};
-use crate::serve::Context;
 
 /// A client has to send its request, or its next one, within this time, so that silent clients do not pile up.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
@@ -89,7 +89,7 @@ fn respond(request: &Request<Incoming>, context: &Context) -> Response<Full<Byte
             let readiness = probes::readiness(&facts, now, context.config.status_interval);
             verdict(readiness, "Ready", StatusCode::SERVICE_UNAVAILABLE)
         }
-        "/metrics" => page(StatusCode::OK, OPEN_METRICS, context.metrics.render(&facts, now, context.may_write())),
+        "/metrics" => page(StatusCode::OK, OPEN_METRICS, context.metrics.render(&facts, context.may_write())),
         _ => text(StatusCode::NOT_FOUND, "only /healthz, /readyz and /metrics"),
     }
 }

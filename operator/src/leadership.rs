@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::NAME;
-use crate::backoff;
+use crate::context::Context;
 use crate::failure::{Class, Failure};
 use crate::kubernetes::{Client, Request};
 use crate::progress::Job;
-use crate::serve::Context;
+use crate::retry;
 
 const DURATION: Duration = Duration::from_secs(60);
 const RENEWAL: Duration = Duration::from_secs(20);
@@ -51,31 +51,22 @@ impl Candidate {
 
     /// Tries for ever to become, or to stay, the one that leads.
     pub(crate) async fn campaign(&self) {
-        let Context { clock, progress, metrics, .. } = &*self.context;
-        progress.job_expected(Job::Election);
+        let Context { clock, progress, .. } = &*self.context;
         let mut rival: Option<Rival> = None;
         loop {
-            let start = clock.uptime();
-            let pause = match self.attempt(&mut rival).await {
-                Ok(true) => {
-                    progress.job_runs(Job::Election);
-                    progress.leads_until(start + DURATION - MARGIN);
-                    RENEWAL
-                }
-                Ok(false) => {
-                    progress.job_runs(Job::Election);
-                    progress.stands_by(clock.uptime());
-                    WATCHING
-                }
-                Err(failure) => {
-                    tracing::warn!(%failure, "cannot take part in choosing the replica that writes");
-                    metrics.job_failed(Job::Election, failure.class);
-                    let asked_for = failure.retry_after;
-                    let failures = progress.job_failed(Job::Election, failure, clock.uptime());
-                    backoff::pause(failures, backoff::random_fraction(), asked_for).min(RENEWAL / 2)
-                }
-            };
-            clock.sleep(pause).await;
+            let (start, leads) = retry::until_success(&self.context, Job::Election, async || {
+                let start = clock.uptime();
+                Ok((start, self.attempt(&mut rival).await?))
+            })
+            .await;
+            progress.job_runs(Job::Election);
+            if leads {
+                progress.leads_until(start + DURATION - MARGIN);
+                clock.sleep(RENEWAL).await;
+            } else {
+                progress.stands_by(clock.uptime());
+                clock.sleep(WATCHING).await;
+            }
         }
     }
 
@@ -260,7 +251,8 @@ mod tests {
 
     #[test]
     fn a_holder_stops_before_others_may_begin() {
-        assert!(RENEWAL + ATTEMPT < DURATION - MARGIN, "one renewal may fail");
+        let again = ATTEMPT + Job::Election.longest_pause();
+        assert!(RENEWAL + again + ATTEMPT <= DURATION - MARGIN, "one renewal may fail");
         assert!(crate::kubernetes::REQUEST_TIMEOUT < MARGIN, "a write that was begun in time is over in time");
     }
 }

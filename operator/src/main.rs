@@ -5,14 +5,13 @@
 //! thread: the work is a request a minute, and a second thread would cost more memory than the work itself.
 //! Only the event store, where it is switched on, writes on another one, since a disk may take its time.
 
-#![cfg_attr(not(feature = "event-store"), allow(dead_code, reason = "some is for the event store only"))]
-
 mod argocd;
 mod backoff;
 mod cli;
 mod clock;
 mod collection;
 mod config;
+mod context;
 mod events;
 mod failure;
 mod http;
@@ -20,19 +19,23 @@ mod kubernetes;
 mod leadership;
 mod logging;
 mod metrics;
+mod output;
+mod owner;
 mod probes;
 mod process;
 mod progress;
 mod query;
+mod retry;
 mod serve;
 mod shutdown;
+mod skew;
 mod status;
 mod text;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use cli::Command;
+use output::{complain, print, refuse};
 
 /// The name the program goes by, in messages and towards the API server.
 const NAME: &str = env!("CARGO_PKG_NAME");
@@ -42,25 +45,11 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Serve(flags)) => serve::run(&flags),
+        Ok(Command::Serve) => serve::run(),
         Ok(Command::Query(query)) => query::run(&query),
         Ok(Command::Version) => print(&format!("{NAME} {VERSION}\n")),
         Ok(Command::Help) => print(&cli::help()),
-        Err(usage) if usage.of_query => query::complain("unusable arguments", &usage.to_string()),
+        Err(usage) if usage.of_query => refuse("unusable arguments", &usage.to_string()),
         Err(usage) => complain(&usage.to_string()),
     }
-}
-
-/// Standard output carries what was asked for and nothing else, since other programs read it.
-fn print(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_closed) => ExitCode::FAILURE,
-    }
-}
-
-fn complain(message: &str) -> ExitCode {
-    // Standard error may be closed; the exit code still tells.
-    let _ = writeln!(io::stderr(), "{NAME}: {message}");
-    ExitCode::FAILURE
 }

@@ -4,7 +4,6 @@
 //! happens; how things stand is filled in when somebody asks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
@@ -15,16 +14,14 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::VERSION;
-use crate::argocd::Answer;
 use crate::failure::Class;
 use crate::process::Process;
-use crate::progress::{Facts, Job};
+use crate::progress::{Answer, Facts, Job};
 
 pub(crate) struct Metrics {
     registry: Registry,
     writes: Family<Labels<1>, Counter>,
     written: Gauge<f64, AtomicU64>,
-    age: Gauge<f64, AtomicU64>,
     jobs: Family<Labels<1>, Gauge>,
     job_failures: Family<Labels<2>, Counter>,
     skipped: Family<Labels<1>, Counter>,
@@ -89,16 +86,14 @@ impl Metrics {
         registry.register("status_writes", "Attempts to write the status, by result", writes.clone());
         let written = Gauge::default();
         registry.register("status_written_timestamp_seconds", "When the status was last written", written.clone());
-        let age = unknown();
-        registry.register("status_age_seconds", "Time since the status was last written", age.clone());
         let jobs = Family::default();
         registry.register(
-            "job_running",
+            "task_running",
             "1 for a watch or an election that goes on, 0 for one that should",
             jobs.clone(),
         );
         let job_failures = Family::default();
-        registry.register("job_failures", "Failures of jobs and collections, by reason", job_failures.clone());
+        registry.register("task_failures", "Failures of tasks, by reason", job_failures.clone());
         let skipped = Family::default();
         registry.register("objects_skipped", "Objects of the cluster that could not be read", skipped.clone());
         let collections = Family::default();
@@ -113,7 +108,6 @@ impl Metrics {
             registry,
             writes,
             written,
-            age,
             jobs,
             job_failures,
             skipped,
@@ -137,7 +131,7 @@ impl Metrics {
     }
 
     pub(crate) fn job_failed(&self, job: Job, class: Class) {
-        self.job_failures.get_or_create(&[("job", job.label()), ("reason", class.label())]).inc();
+        self.job_failures.get_or_create(&[("task", job.label()), ("reason", class.label())]).inc();
     }
 
     pub(crate) fn event_received(&self, kind: &'static str) {
@@ -148,8 +142,8 @@ impl Metrics {
         self.events.stored.get_or_create(&[("event_type", "cluster"), ("severity", severity)]).inc();
     }
 
-    pub(crate) fn events_dropped(&self, count: u64) {
-        self.events.dropped.inc_by(count);
+    pub(crate) fn event_dropped(&self) {
+        self.events.dropped.inc();
     }
 
     pub(crate) fn event_queue(&self, length: usize) {
@@ -164,9 +158,9 @@ impl Metrics {
         self.events.errors.get_or_create(&[("reason", reason)]).inc();
     }
 
-    /// The page for a scrape at an uptime.
-    pub(crate) fn render(&self, facts: &Facts, now: Duration, may_write: bool) -> String {
-        self.fill_in(facts, now, &Process::read());
+    /// The page for a scrape.
+    pub(crate) fn render(&self, facts: &Facts, may_write: bool) -> String {
+        self.fill_in(facts, &Process::read());
         self.leader.set(may_write.into());
         let mut page = String::new();
         // Writing to a String cannot fail.
@@ -174,12 +168,9 @@ impl Metrics {
         page
     }
 
-    fn fill_in(&self, facts: &Facts, now: Duration, process: &Process) {
-        if let Some(written) = facts.written {
-            self.age.set(now.saturating_sub(written).as_secs_f64());
-        }
+    fn fill_in(&self, facts: &Facts, process: &Process) {
         for (job, state) in facts.jobs.iter().filter(|(job, _)| job.is_lasting()) {
-            self.jobs.get_or_create(&[("job", job.label())]).set(state.running.into());
+            self.jobs.get_or_create(&[("task", job.label())]).set(state.running.into());
         }
         if let Some(finding) = &facts.argocd {
             self.argocd.set(f64::from(u8::from(finding.answer != Answer::NotDetected)));
@@ -189,7 +180,7 @@ impl Metrics {
         }
         for job in facts.jobs.keys().filter(|job| job.reads_objects()) {
             let count = facts.skipped.get(job).copied().unwrap_or_default();
-            self.skipped.get_or_create(&[("job", job.label())]).inner().store(count, Ordering::Relaxed);
+            self.skipped.get_or_create(&[("task", job.label())]).inner().store(count, Ordering::Relaxed);
         }
         self.resident.set(process.resident_bytes);
         self.cpu.inner().store(process.cpu_seconds.to_bits(), Ordering::Relaxed);
@@ -221,12 +212,13 @@ fn all_results() -> Family<Labels<1>, Counter> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::argocd::Finding;
-    use crate::progress::JobState;
+    use crate::progress::{Finding, JobState};
 
     fn render(metrics: &Metrics, facts: &Facts) -> String {
-        metrics.render(facts, Duration::from_secs(30), true)
+        metrics.render(facts, true)
     }
 
     #[track_caller]
@@ -255,33 +247,30 @@ mod tests {
         metrics.write_failed(Class::Forbidden);
         metrics.write_failed(Class::Forbidden);
         metrics.write_succeeded(Timestamp::from_second(1_785_000_000).unwrap());
-        let page = render(&metrics, &Facts { written: Some(Duration::from_secs(10)), ..Facts::default() });
+        let page = render(&metrics, &Facts::default());
         assert_line(&page, "kube9_operator_status_writes_total{result=\"forbidden\"} 2");
         assert_line(&page, "kube9_operator_status_writes_total{result=\"success\"} 1");
         assert_line(&page, "kube9_operator_status_written_timestamp_seconds 1785000000.0");
-        assert_line(&page, "kube9_operator_status_age_seconds 20.0");
     }
 
     #[test]
     fn what_is_not_known_is_no_number() {
         let page = render(&Metrics::new(), &Facts::default());
         assert_line(&page, "kube9_operator_argocd_detected NaN");
-        assert_line(&page, "kube9_operator_status_age_seconds NaN");
         let argocd = Some(Finding { answer: Answer::NotDetected, checked: Duration::ZERO });
         let state = JobState { running: true, trouble: None };
         let facts = Facts { argocd, jobs: [(Job::CrdWatch, state)].into(), ..Facts::default() };
         let page = render(&Metrics::new(), &facts);
         assert_line(&page, "kube9_operator_argocd_detected 0.0");
-        assert_line(&page, "kube9_operator_job_running{job=\"crds\"} 1");
+        assert_line(&page, "kube9_operator_task_running{task=\"crds\"} 1");
     }
 
     #[test]
-    #[cfg(feature = "event-store")]
     fn f13_events_are_counted_under_the_names_they_always_had() {
         let metrics = Metrics::new();
         metrics.event_received("Warning");
         metrics.event_stored("critical");
-        metrics.events_dropped(3);
+        metrics.event_dropped();
         metrics.event_store_failed("full");
         metrics.event_queue(5);
         metrics.event_storage(4096);
@@ -289,7 +278,7 @@ mod tests {
         for line in [
             "events_received_total{type=\"Warning\"} 1",
             "events_stored_total{event_type=\"cluster\",severity=\"critical\"} 1",
-            "events_dropped_total 3",
+            "events_dropped_total 1",
             "events_errors_total{reason=\"full\"} 1",
             "events_queue_size 5",
             "events_storage_size_bytes 4096",

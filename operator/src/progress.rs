@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::argocd::Finding;
 use crate::failure::Failure;
-use crate::status::Owner;
+use crate::owner::Owner;
 
 #[derive(Default)]
 pub(crate) struct Progress {
@@ -70,6 +69,28 @@ impl Facts {
     }
 }
 
+/// An answer, and the uptime at which it was known to be true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    pub(crate) answer: Answer,
+    pub(crate) checked: Duration,
+}
+
+/// Whether there is Argo CD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    NotDetected,
+    Detected(Server),
+}
+
+/// One installation of Argo CD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    pub(crate) namespace: String,
+    /// Like `v2.8.0`.
+    pub(crate) version: Option<String>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Job {
     Owner,
@@ -112,6 +133,14 @@ impl Job {
     /// looked for shows in the status, and must not keep `helm --wait` waiting.
     pub(crate) fn is_vital(self) -> bool {
         matches!(self, Self::Election | Self::EventWatch)
+    }
+
+    /// The longest time between two attempts, whatever the API server asks for: who leads must not lose the Lease by waiting.
+    pub(crate) fn longest_pause(self) -> Duration {
+        match self {
+            Self::Election => Duration::from_secs(10),
+            _ => Duration::MAX,
+        }
     }
 
     /// Whether this reads what others write.
@@ -208,6 +237,11 @@ impl Progress {
             self.changed.notify_one();
         }
         failures
+    }
+
+    /// How often in a row it has failed by now.
+    pub(crate) fn failures(&self, job: Job) -> u32 {
+        self.lock().jobs.get(&job).and_then(|state| state.trouble.as_ref()).map_or(0, |trouble| trouble.failures)
     }
 
     /// An object could not be read, and is left out.

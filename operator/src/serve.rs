@@ -5,56 +5,24 @@ use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tracing::Level;
 
-use crate::cli::Flags;
-use crate::clock::Clock;
-use crate::config::Config;
-#[cfg(feature = "event-store")]
+use crate::config::{Config, environment};
+use crate::context::Context;
 use crate::events;
 use crate::kubernetes::{self, Client};
 use crate::leadership::Candidate;
-use crate::metrics::Metrics;
-use crate::progress::{Job, Progress};
 use crate::shutdown::Shutdown;
-use crate::status::{CurrentSkew, Deployments, Writer};
+use crate::status::{Deployments, Writer};
 use crate::{VERSION, argocd, collection, http, logging};
 
-/// What every part of the running operator may look at.
-pub(crate) struct Context {
-    pub(crate) config: Config,
-    pub(crate) clock: Clock,
-    pub(crate) progress: Progress,
-    pub(crate) metrics: Metrics,
-    pub(crate) skew: CurrentSkew,
-}
-
-impl Context {
-    /// The date and time as the API server has it.
-    pub(crate) fn calendar(&self) -> Timestamp {
-        self.skew.get().correct(self.clock.calendar())
-    }
-
-    /// Whether this replica is the one that writes: where replicas choose one of them, as long as it was chosen.
-    pub(crate) fn may_write(&self) -> bool {
-        !self.config.leader_election || self.progress.leads(self.clock.uptime())
-    }
-
-    /// An object cannot be read. That costs nobody the others, but is counted and told.
-    pub(crate) fn skipped(&self, job: Job, reason: &str) {
-        tracing::debug!(job = job.label(), reason, "an object cannot be read");
-        self.progress.skipped(job);
-    }
-}
-
 /// Runs until a signal comes, and says whether that went well.
-pub(crate) fn run(flags: &Flags) -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     let served = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| StartError::new("cannot start the runtime", error))
-        .and_then(|runtime| runtime.block_on(serve(flags)));
+        .and_then(|runtime| runtime.block_on(serve()));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -64,10 +32,9 @@ pub(crate) fn run(flags: &Flags) -> ExitCode {
     }
 }
 
-async fn serve(flags: &Flags) -> Result<(), StartError> {
+async fn serve() -> Result<(), StartError> {
     let shutdown = Shutdown::hook().map_err(|error| StartError::new("cannot listen to signals", error))?;
-    let config = configure(flags)?;
-    #[cfg(feature = "event-store")]
+    let config = configure()?;
     let store = open_store(&config)?;
     let listener = http::listen(config.port)
         .await
@@ -76,17 +43,10 @@ async fn serve(flags: &Flags) -> Result<(), StartError> {
         kubernetes::client().map_err(|error| StartError::new("cannot find out how to reach the API server", error))?;
 
     tracing::info!(version = VERSION, namespace = config.namespace, port = config.port, "started");
-    let context = Arc::new(Context {
-        config,
-        clock: Clock::start(),
-        progress: Progress::default(),
-        metrics: Metrics::new(),
-        skew: CurrentSkew::default(),
-    });
+    let context = Arc::new(Context::new(config));
     tokio::spawn(http::answer(listener, Arc::clone(&context)));
     let candidate = Candidate::new(client.clone(), Arc::clone(&context));
     let collecting = collection::collect(client.clone(), Arc::clone(&context), &shutdown);
-    #[cfg(feature = "event-store")]
     let keeping = keep_events(store, client.clone(), &context, &shutdown);
     let writing = async {
         tokio::select! {
@@ -94,10 +54,7 @@ async fn serve(flags: &Flags) -> Result<(), StartError> {
             never = go_on_beside(client.clone(), &context, &candidate) => match never {},
         }
     };
-    #[cfg(feature = "event-store")]
     tokio::join!(writing, collecting, keeping);
-    #[cfg(not(feature = "event-store"))]
-    tokio::join!(writing, collecting);
     candidate.resign().await;
     tracing::info!("stopped");
     Ok(())
@@ -116,7 +73,6 @@ async fn go_on_beside(client: Client, context: &Arc<Context>, candidate: &Candid
 }
 
 /// None where it is switched off.
-#[cfg(feature = "event-store")]
 fn open_store(config: &Config) -> Result<Option<events::Store>, StartError> {
     let Some(settings) = &config.event_store else { return Ok(None) };
     let folder = settings.place.folder.display();
@@ -127,22 +83,17 @@ fn open_store(config: &Config) -> Result<Option<events::Store>, StartError> {
 }
 
 /// Ends some time after the wish to stop.
-#[cfg(feature = "event-store")]
 async fn keep_events(store: Option<events::Store>, client: Client, context: &Arc<Context>, shutdown: &Shutdown) {
     if let (Some(store), Some(settings)) = (store, &context.config.event_store) {
-        events::keep(client, store, settings, context, shutdown).await;
+        events::keep(client, store, settings.clone(), Arc::clone(context), shutdown).await;
     }
 }
 
 /// Reads the configuration and starts logging as it says, or in the default way when it cannot be used.
-fn configure(flags: &Flags) -> Result<Config, StartError> {
-    let config = Config::read(|name| flags.get(name).cloned().or_else(|| environment(name)));
+fn configure() -> Result<Config, StartError> {
+    let config = Config::read(environment);
     logging::start(config.as_ref().map_or(Level::INFO, |config| config.log_level));
     config.map_err(|error| StartError::new("invalid configuration", error))
-}
-
-pub(crate) fn environment(name: &str) -> Option<String> {
-    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Why the operator did not start. Once it runs, it keeps trying instead.

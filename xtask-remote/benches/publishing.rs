@@ -261,10 +261,17 @@ fn whole_rows(figures: &mut Figures) {
             std::fs::remove_dir_all(demo.root().join("target/xtask").join(made)).unwrap();
         }
     };
-    let warm = sample::best_of_prepared(5, unreleased, || println!("{}", whole.release(&[]).ok().stderr));
+    let release = || println!("{}", whole.release(&[]).ok().stderr);
+    let warm = sample::best_of_prepared(5, unreleased, release);
     figures.add("a whole release to production, binaries built", warm, "s", Some(3.0), None);
     let done = sample::best_of_prepared(5, || (), || whole.release(&[]).ok());
     figures.add("the same where all is done", done, "s", Some(1.0), None);
+    let signs = demo.read("Cargo.toml");
+    demo.write("Cargo.toml", signs.replace("signed-since = \"1.0.0\"\n", support::UNSIGNED));
+    demo.commit("sign nothing");
+    demo.git(&["push", "--quiet"]);
+    let unsigned = sample::best_of_prepared(5, unreleased, release);
+    figures.add("what signing adds to the first of these", warm - unsigned, "s", Some(0.3), None);
 }
 
 /// Gives the binary of the workspace the size of ours, of bytes that can be compressed as ours can.

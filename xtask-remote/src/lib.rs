@@ -23,19 +23,21 @@ pub mod tls;
 /// The way to targets beyond this machine.
 pub const CONNECTOR: Connector = Connector { open, open_public, deploy };
 
-fn open(target: &Target, remote: &config::Remote) -> Result<Seams> {
+fn open(target: &Target, remote: &config::Remote, chart: &str) -> Result<Seams> {
     let aws = Rc::new(aws::Aws::new(remote)?);
     Ok(Seams {
         registry: Box::new(registry::HttpRegistry::new(target)?),
+        charts: Box::new(registry::HttpRegistry::new(&target.of_chart(chart))?),
         store: Box::new(s3::Bucket::new(Rc::clone(&aws))),
         cdn: Some(Box::new(cloudfront::Distribution::new(aws))),
         user: tls::anonymous(remote.timeout),
     })
 }
 
-fn open_public(target: &Target, _: &config::Remote) -> Result<Seams> {
+fn open_public(target: &Target, _: &config::Remote, chart: &str) -> Result<Seams> {
     Ok(Seams {
         registry: Box::new(registry::HttpRegistry::anonymous(target)?),
+        charts: Box::new(registry::HttpRegistry::anonymous(&target.of_chart(chart))?),
         store: Box::new(public::Public::new(target)),
         cdn: None,
         user: tls::anonymous(target.timeout()),

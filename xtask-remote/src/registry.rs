@@ -20,11 +20,11 @@ use oci_client::{Client, Reference, RegistryOperation};
 use xtask::config::Target;
 use xtask::error::{Context, Error, Exit, Result, reasons};
 use xtask::oci::artifact::{self, Artifact};
-use xtask::oci::referrers::{self, Lists};
+use xtask::oci::referrers::{self, Lists, Page, page};
 use xtask::oci::registry::{Attached, Registry};
 use xtask::oci::{self, Descriptor, Digest, ImageIndex, Layout, Part, PlatformImage};
 use xtask::sys::failpoints::announce;
-use xtask::sys::http::{self, Anonymous, Answer};
+use xtask::sys::http::{self, Anonymous};
 use xtask::sys::retry::{Failure, retry};
 use xtask::ui;
 
@@ -453,6 +453,22 @@ impl Registry for HttpRegistry {
         }
     }
 
+    fn untag(&self, tag: &str) -> Result<bool> {
+        if self.resolve(tag)?.is_none() {
+            return Ok(true);
+        }
+        let (reference, credentials) = (self.tagged(tag), self.credentials()?);
+        let what = || format!("cannot remove the tag {reference}");
+        let token = self.runtime.block_on(self.client.auth(&reference, credentials, RegistryOperation::Push));
+        let token = token.map_err(|error| self.explain(&what(), &error))?;
+        let authorization = authorization(token, credentials);
+        let headers: Vec<_> = authorization.iter().map(|value| ("authorization", value.as_str())).collect();
+        announce("untag", &reference);
+        // What is removed is named by a tag: by its digest, other tags and what refers to it would go, too.
+        let answer = self.user.delete(&format!("{}/v2/{}/manifests/{tag}", self.url, self.path), &headers)?;
+        Ok(matches!(answer.status, 200 | 202 | 204 | 404))
+    }
+
     fn tag(&self, tags: &[(String, Digest)]) -> Result<()> {
         for (tag, digest) in tags {
             if self.resolve(tag)?.as_ref() != Some(digest) {
@@ -466,7 +482,7 @@ impl Registry for HttpRegistry {
 
 impl HttpRegistry {
     fn store(&self, artifact: &Artifact) -> Result<()> {
-        for (digest, bytes) in &artifact.blobs {
+        for (digest, bytes) in artifact.parts() {
             // No two signatures are alike, and no two bundles: only what all artifacts share may be there.
             if artifact.subject.is_none() || bytes == artifact::NOTHING {
                 self.push_blob(digest, bytes)?;
@@ -501,45 +517,6 @@ impl Lists for HttpRegistry {
 
     fn write(&self, subject: &Digest, list: &ImageIndex) -> Result<()> {
         self.put_manifest(&self.tagged(&artifact::referrers_tag(subject)), oci::INDEX, &oci::json(list)?)
-    }
-}
-
-/// One page of a registry's own list of referrers.
-#[derive(Debug, PartialEq)]
-struct Page {
-    referrers: Vec<Descriptor>,
-    next: Option<String>,
-}
-
-/// What the answer of `base` to a question for referrers means; nothing where it keeps no lists.
-///
-/// GitHub's registry, asked for referrers, led to a page of its web site for a while (artifacthub/hub#4785): an answer that leads elsewhere
-/// is as good as none.
-fn page(base: &str, answer: &Answer) -> Result<Option<Page>, String> {
-    match answer.status {
-        200 => {}
-        300..=399 | 404 | 405 => return Ok(None),
-        status => return Err(format!("the registry answers with {status}")),
-    }
-    let list: ImageIndex =
-        serde_json::from_slice(&answer.body).map_err(|error| format!("the answer is no image index: {error}"))?;
-    let next = answer.header("link").map(|link| next_page(base, link)).transpose()?.flatten();
-    Ok(Some(Page { referrers: list.manifests, next }))
-}
-
-/// Where a `Link` header (RFC 8288) says that the next page is: `</v2/…>; rel="next"`. Credentials go nowhere else.
-fn next_page(base: &str, link: &str) -> Result<Option<String>, String> {
-    let Some((target, parameters)) = link.trim().strip_prefix('<').and_then(|link| link.split_once('>')) else {
-        return Err(format!("the header `Link: {link}` is malformed"));
-    };
-    if !parameters.contains("rel=\"next\"") && !parameters.contains("rel=next") {
-        return Ok(None);
-    }
-    let absolute = if target.starts_with('/') { format!("{base}{target}") } else { target.to_owned() };
-    if absolute.starts_with(&format!("{base}/")) {
-        Ok(Some(absolute))
-    } else {
-        Err(format!("the next page of the list is elsewhere: {absolute}"))
     }
 }
 
@@ -669,40 +646,6 @@ mod tests {
         assert!(token("ghcr.io", None, &|name| variable(name).filter(|_| name == "GITHUB_TOKEN")).is_none());
         assert!(token("registry.example.com", Some("GITHUB_TOKEN"), &variable) == Some(expected), "where it is named");
         assert!(token("ghcr.io", Some("OTHER"), &variable).is_none());
-    }
-
-    fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Answer { status, headers, body: body.as_bytes().to_vec() }
-    }
-
-    #[test]
-    fn a_registry_that_keeps_no_list_of_referrers_is_told_from_one_that_is_out_of_order() {
-        for status in [303, 307, 404, 405] {
-            let elsewhere = answer(status, &[("location", "https://github.com/-/v2/packages")], "<html>");
-            assert_eq!(page("https://r", &elsewhere), Ok(None), "{status}");
-        }
-        for status in [401, 403, 429, 500, 503] {
-            assert!(page("https://r", &answer(status, &[], "")).unwrap_err().contains(&status.to_string()));
-        }
-        assert!(page("https://r", &answer(200, &[], "<html>")).unwrap_err().contains("no image index"));
-        let list = oci::json(&ImageIndex::new(vec![Descriptor::of("a", b"1")])).unwrap();
-        let whole = answer(200, &[], &String::from_utf8(list).unwrap());
-        let found = page("https://r", &whole).unwrap().unwrap();
-        assert_eq!((found.referrers.len(), found.next), (1, None));
-    }
-
-    #[test]
-    fn the_next_page_of_a_list_is_followed_in_the_same_registry_only() {
-        let next = |link| next_page("https://r", link);
-        assert_eq!(
-            next("</v2/a/referrers/d?last=1>; rel=\"next\""),
-            Ok(Some("https://r/v2/a/referrers/d?last=1".into()))
-        );
-        assert_eq!(next("<https://r/v2/a>; rel=\"next\""), Ok(Some("https://r/v2/a".into())));
-        assert_eq!(next("</v2/a>; rel=\"prev\""), Ok(None));
-        assert!(next("<https://r.example.com/v2/a>; rel=\"next\"").unwrap_err().contains("elsewhere"));
-        assert!(next("nonsense").unwrap_err().contains("malformed"));
     }
 
     #[test]

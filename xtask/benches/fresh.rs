@@ -17,7 +17,6 @@ use std::process::Command;
 use std::time::Instant;
 
 use tempfile::TempDir;
-use xtask::oci::Layout;
 
 mod measure;
 mod table;
@@ -50,24 +49,9 @@ fn release_rows(figures: &mut Figures, root: &Path) {
     figures.add(both, clone.seconds(&["xtask", "release"]), "s", Some(150.0), None);
     let built = clone.seconds(&["build", "--package", "xtask-remote", "--locked"]);
     figures.add("what the first command for a remote target compiles after that", built, "s", Some(120.0), None);
-    rows_without_event_store(figures, &clone);
 }
 
-/// The next version of the clone leaves out what needs SQLite.
-fn rows_without_event_store(figures: &mut Figures, clone: &Clone) {
-    let manifest = clone.folder.path().join("operator/Cargo.toml");
-    let text = std::fs::read_to_string(&manifest).unwrap();
-    let without = text.replace("default = [\"event-store\"]", "default = []");
-    assert_ne!(text, without, "the event store is a feature by default");
-    std::fs::write(&manifest, without).unwrap();
-    let commit = ["commit", "--quiet", "--all", "--message", "Keep no events"];
-    run(Command::new("git").current_dir(clone.folder.path()).args(commit));
-    run(&mut clone.cargo(&["xtask", "release", "patch"]));
-    let image = Layout::read(&clone.folder.path().join("target/xtask/image")).unwrap();
-    figures.add_sizes(&image, " without SQLite", 3.0);
-}
-
-/// The same where nothing else can be compiled for: on PATH are rustup's compiler and what it needs, and no other one.
+/// The first command where nothing else can be compiled for: on PATH are rustup's compiler and what it needs, and no other one.
 fn host_row(figures: &mut Figures, root: &Path) {
     let clone = Clone::of(root);
     let programs = tempfile::tempdir().unwrap();

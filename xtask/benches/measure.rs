@@ -5,8 +5,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use xtask::oci::Layout;
-
 use crate::table::{self, Figure, READMES};
 
 /// The workspace.
@@ -48,15 +46,6 @@ impl Figures {
         match self.rows.iter_mut().find(|row| row.what == what) {
             Some(row) => *row = figure(others.or(row.others.take())),
             None => self.rows.push(figure(others)),
-        }
-    }
-
-    /// Puts the size of each platform's part of an image in place of the earlier one.
-    pub(crate) fn add_sizes(&mut self, image: &Layout, without: &str, reach: f64) {
-        for part in image.platforms().unwrap() {
-            let size: u64 = part.manifest.layers.iter().map(|layer| layer.size).sum();
-            let what = format!("the image for {}{without}, compressed", part.platform);
-            self.add(&what, size as f64 / 1e6, "MB", Some(reach), None);
         }
     }
 }

@@ -89,6 +89,8 @@ pub struct Target {
     pub signing: SigningTable,
     /// Authorities other than the public Sigstore's: a file in its format, relative to the root.
     pub trusted_root: Option<PathBuf>,
+    /// The first version that is signed. Those before it were published when nothing was, and are taken as they are.
+    pub signed_since: Option<Version>,
 }
 
 /// One accepted signer: a key's file, or an identity and who vouches for it.
@@ -291,6 +293,7 @@ struct TargetTable {
     #[serde(default)]
     signing: SigningTable,
     trusted_root: Option<PathBuf>,
+    signed_since: Option<Version>,
 }
 
 #[derive(Deserialize)]
@@ -370,6 +373,7 @@ impl TargetTable {
             signers: self.signers.clone(),
             signing: self.signing.clone(),
             trusted_root: self.trusted_root.clone(),
+            signed_since: self.signed_since.clone(),
         })
     }
 
@@ -409,10 +413,23 @@ impl Target {
         self.image_path().rsplit_once('/').map_or_else(|| "charts".into(), |(parent, _)| format!("{parent}/charts"))
     }
 
+    /// The same place with the chart of that name where the image is: `host/…/charts/NAME`.
+    #[must_use]
+    pub fn of_chart(&self, chart: &str) -> Self {
+        let host = self.image.split_once('/').map_or("", |(host, _)| host);
+        Target { image: format!("{host}/{}/{chart}", self.charts_path()), ..self.clone() }
+    }
+
+    /// Whether a version is signed there. A rehearsal has a key of its own; a place beyond this machine signs where it names whom it
+    /// accepts. Nothing is asked of versions that were published before anything was signed.
+    pub fn signs(&self, version: &Version) -> bool {
+        let has_signers = !self.is_remote() || !self.signers.is_empty();
+        has_signers && self.signed_since.as_ref().is_none_or(|first| version >= first)
+    }
+
     /// A chart in that registry, without its version, as Helm is told of it.
     pub fn chart_reference(&self, chart: &str) -> String {
-        let host = self.image.split('/').next().unwrap_or_default();
-        format!("oci://{host}/{}/{chart}", self.charts_path())
+        format!("oci://{}", self.of_chart(chart).image)
     }
 
     /// Whether it is beyond this machine: what is published there never changes.

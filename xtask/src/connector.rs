@@ -14,10 +14,10 @@ use crate::sys::http::Anonymous;
 /// The way to targets beyond this machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Connector {
-    /// Opens a target. Nothing is asked of it yet.
-    pub open: fn(&Target, &Remote) -> Result<Seams>,
+    /// Opens a target for the chart of that name. Nothing is asked of it yet.
+    pub open: fn(&Target, &Remote, &str) -> Result<Seams>,
     /// The same as somebody without credentials sees it: it can be read, and nothing else.
-    pub open_public: fn(&Target, &Remote) -> Result<Seams>,
+    pub open_public: fn(&Target, &Remote, &str) -> Result<Seams>,
     /// Deploys the infrastructure of a target of the workspace in that folder, and says what came of it.
     pub deploy: fn(&Path, &Target, &Remote, &DeployOptions) -> Result<serde_json::Value>,
 }
@@ -34,6 +34,8 @@ impl Connector {
 pub struct Seams {
     /// The image's repository.
     pub registry: Box<dyn Registry>,
+    /// The chart's repository in the same registry.
+    pub charts: Box<dyn Registry>,
     /// The chart repository's files.
     pub store: Box<dyn Store>,
     /// The caches before them, where there are any.

@@ -3,23 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Approach;
-use crate::progress::Job;
+use crate::config::Approach;
+use crate::progress::{Answer, Job, Server};
 use crate::text::shortened;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
-    NotDetected,
-    Detected(Server),
-}
-
-/// One installation of Argo CD.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Server {
-    pub(crate) namespace: String,
-    /// Like `v2.8.0`.
-    pub(crate) version: Option<String>,
-}
 
 /// A namespace, and the name of a Deployment in it.
 pub(super) type Place = (String, String);

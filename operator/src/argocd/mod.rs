@@ -14,44 +14,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-pub(crate) use detect::Answer;
-#[cfg(test)]
-pub(crate) use detect::Server;
-
-use crate::backoff;
-use crate::failure::{Class, Failure};
+use crate::config::{Approach, ArgoCd};
+use crate::context::Context;
+use crate::failure::Failure;
 use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Metadata, Read, Versioned};
-use crate::progress::Job;
-use crate::serve::Context;
+use crate::progress::{Answer, Finding, Job};
+use crate::retry;
 use detect::{Candidate, Image, Known, Place, Servers, detect};
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Settings {
-    pub(crate) approach: Approach,
-    /// The only namespace to look in; all if there is none.
-    pub(crate) namespace: Option<String>,
-    /// The labels of Argo CD's server.
-    pub(crate) selector: String,
-    /// The time between two full looks.
-    pub(crate) interval: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Approach {
-    /// There is none, says the user.
-    Off,
-    /// Its Deployment is enough.
-    WithoutCrd,
-    /// Its CustomResourceDefinition has to be there, too.
-    WithCrd,
-}
-
-/// An answer, and the uptime at which it was known to be true.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finding {
-    pub(crate) answer: Answer,
-    pub(crate) checked: Duration,
-}
 
 /// Looks for ever, and keeps the finding up to date.
 pub(crate) async fn look(client: Client, context: Arc<Context>) {
@@ -83,30 +52,17 @@ struct Look<'context> {
 impl Look<'_> {
     /// Keeps one watch going, whatever happens to it.
     async fn follow(&self, feed: &Feed<Object>, job: Job, learn: fn(&mut Known, Change<Object>)) {
-        let Context { config, clock, progress, metrics, .. } = self.context;
-        progress.job_expected(job);
+        let Context { config, clock, .. } = self.context;
         let mut learner = Learner { look: self, job, learn };
         loop {
-            let failure = tokio::select! {
-                failure = feed.follow(&mut learner) => failure,
-                // A full look from time to time, in case that a watch misses something.
-                () = clock.sleep(config.argocd.interval) => continue,
+            let look = async || {
+                tokio::select! {
+                    failure = feed.follow(&mut learner) => Err(failure),
+                    // A full look from time to time, in case that a watch misses something.
+                    () = clock.sleep(config.argocd.interval) => Ok(()),
+                }
             };
-            metrics.job_failed(job, failure.class);
-            let expired = failure.class == Class::Expired;
-            let message = failure.to_string();
-            let asked_for = failure.retry_after;
-            let failures = progress.job_failed(job, failure, clock.uptime());
-            let pause = backoff::pause(failures, backoff::random_fraction(), asked_for);
-            if expired && failures == 1 {
-                tracing::debug!(watch = job.label(), "the watch was away for too long; looking again");
-                continue;
-            }
-            tracing::warn!(watch = job.label(), error = message, failures, "cannot look for Argo CD");
-            tokio::select! {
-                () = clock.sleep(pause) => {}
-                () = progress.recovered() => {}
-            }
+            retry::until_success(self.context, job, look).await;
         }
     }
 
@@ -173,7 +129,7 @@ fn crd_feed(client: Client) -> Feed<Object> {
     feed(client, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned(), field_selector, None)
 }
 
-fn server_feed(client: Client, settings: &Settings) -> Feed<Object> {
+fn server_feed(client: Client, settings: &ArgoCd) -> Feed<Object> {
     let path = match &settings.namespace {
         Some(namespace) => deployments(namespace),
         None => "/apis/apps/v1/deployments".to_owned(),

@@ -18,14 +18,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::backoff;
+use crate::context::Context;
 use crate::failure::{Class, Failure};
 use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Metadata, REQUEST_TIMEOUT, Versioned};
+use crate::owner::Owner;
 use crate::probes::HEARTBEAT;
 use crate::progress::{Job, TROUBLESOME};
-use crate::serve::Context;
+use crate::retry;
 use crate::shutdown::Shutdown;
-use crate::status::{ConfigMaps, Content, Owner, Target};
+use crate::status::{ConfigMaps, Content, Target};
 use crate::text::rfc_3339;
 use sums::{Node, Nodes, Sums};
 
@@ -110,33 +111,34 @@ struct Known {
 
 impl Collector {
     async fn run(&self) {
-        let Context { clock, progress, metrics, .. } = &*self.context;
         // The status comes first, and with it whose it is.
-        clock.sleep(FIRST_PAUSE).await;
+        self.context.clock.sleep(FIRST_PAUSE).await;
         loop {
-            while !self.context.may_write() {
-                clock.sleep(HEARTBEAT).await;
-            }
-            let failure = tokio::select! {
-                failure = self.watch() => failure,
-                failure = self.publish() => failure,
-                () = self.deposed() => {
-                    // It is the other one's by now.
-                    self.written.take();
-                    continue;
-                }
-            };
-            tracing::warn!(%failure, "cannot count the cluster");
-            metrics.job_failed(Job::Collection, failure.class);
-            progress.not_collected();
-            let asked_for = failure.retry_after;
-            let failures = progress.job_failed(Job::Collection, failure, clock.uptime());
-            if failures == TROUBLESOME {
-                self.written.take();
-                self.take_away(None, REQUEST_TIMEOUT).await;
-            }
-            clock.sleep(backoff::pause(failures, backoff::random_fraction(), asked_for)).await;
+            retry::until_success(&self.context, Job::Collection, async || self.lead().await).await;
         }
+    }
+
+    /// Counts for as long as this replica is the one that writes.
+    async fn lead(&self) -> Result<(), Failure> {
+        let Context { clock, progress, .. } = &*self.context;
+        while !self.context.may_write() {
+            clock.sleep(HEARTBEAT).await;
+        }
+        if progress.failures(Job::Collection) == TROUBLESOME {
+            self.written.take();
+            self.take_away(None, REQUEST_TIMEOUT).await;
+        }
+        let failure = tokio::select! {
+            failure = self.watch() => failure,
+            failure = self.publish() => failure,
+            () = self.deposed() => {
+                // It is the other one's by now.
+                self.written.take();
+                return Ok(());
+            }
+        };
+        progress.not_collected();
+        Err(failure)
     }
 
     /// Returns when another replica may write.

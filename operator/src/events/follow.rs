@@ -1,23 +1,26 @@
-//! Fills the store: one watch of all events, and one task that writes what came, in batches, off the main thread.
+//! Fills the store: one watch of all events, and one thread that writes what came, in batches: a disk may take its time.
 //!
 //! Nothing here ends the operator. What the API server refuses is asked for again; what the file refuses is kept for a
 //! while and tried again. Where that was too long, all events are listed anew, since the API server still has them.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{self, Sender};
 
 use super::keep::{is_kept, type_label};
-use super::queue::Queue;
 use super::store::{Store, Trouble};
-use super::{Event, Record, Settings};
-use crate::backoff;
+use super::{Event, Record};
+use crate::config::EventStore;
+use crate::context::Context;
 use crate::failure::{Class, Failure};
 use crate::kubernetes::{Change, Client, Feed, Follower, Form, List};
 use crate::progress::Job;
-use crate::serve::Context;
+use crate::retry;
 use crate::shutdown::Shutdown;
 
 /// What comes within this time is written together.
@@ -26,58 +29,65 @@ const GATHERING: Duration = Duration::from_millis(200);
 /// How many are written at a time.
 const BATCH: usize = 250;
 
+/// How many wait for that: some seconds of the busiest cluster. Should the file not take them, memory does not grow.
+const ROOM: usize = 1000;
+
 /// By the first time, the API server has told what time it is: a node with a wrong clock must not cost history.
 const FIRST_RETENTION: Duration = Duration::from_secs(60);
 const RETENTION: Duration = Duration::from_secs(6 * 3600);
 
-/// Keeps events until the shutdown; what has come by then is still written.
-pub(crate) async fn keep(client: Client, store: Store, settings: &Settings, context: &Context, shutdown: &Shutdown) {
-    let channel = Channel::default();
-    let keeper = Keeper { store: Some(store), settings, context, channel: &channel, failures: 0 };
-    tokio::select! {
-        never = follow(client, context, &channel) => match never {},
-        () = keeper.run(shutdown) => {}
-        () = overdue(shutdown) => tracing::warn!("the last events could not be written in time"),
-    }
-}
-
-/// While the status takes leave, and no longer.
+/// Once a signal came: while the status takes leave, and no longer.
 const LAST_WRITES: Duration = Duration::from_secs(3);
 
-async fn overdue(shutdown: &Shutdown) {
-    shutdown.requested().await;
-    tokio::time::sleep(LAST_WRITES).await;
-}
-
-/// What lies between the watch and the file.
-#[derive(Default)]
-struct Channel {
-    queue: Queue<Record>,
-    /// More came at once than there was room for.
-    overflowed: AtomicBool,
-    /// Something was lost, and can be had again by now.
-    again: Notify,
-}
-
-impl Channel {
-    /// Adds one that cannot wait, and tells how many were lost for that.
-    fn push(&self, record: Record) -> u64 {
-        let lost = self.queue.push(record);
-        self.overflowed.fetch_or(lost > 0, Ordering::Relaxed);
-        lost
+/// Keeps events until the shutdown; what has come by then is still written.
+pub(crate) async fn keep(
+    client: Client,
+    store: Store,
+    settings: EventStore,
+    context: Arc<Context>,
+    shutdown: &Shutdown,
+) {
+    let gaps = Arc::new(Gaps::default());
+    let (sender, waiting) = mpsc::channel(ROOM);
+    let keeper = Keeper {
+        store,
+        settings,
+        context: Arc::clone(&context),
+        waiting,
+        batch: Vec::new(),
+        gaps: Arc::clone(&gaps),
+        has_failed: false,
+    };
+    // A disk may take its time, and the status is not to wait for it.
+    let (runtime, signal) = (Handle::current(), shutdown.clone());
+    let keeping = tokio::task::spawn_blocking(move || runtime.block_on(keeper.run(&signal)));
+    tokio::select! {
+        never = follow(client, &context, sender, &gaps) => match never {},
+        () = shutdown.requested() => {}
     }
-
-    /// Once all else is written, a list brings what was lost, and waits for whoever writes.
-    fn make_up(&self) {
-        if self.queue.len() == 0 && self.overflowed.swap(false, Ordering::Relaxed) {
-            self.again.notify_one();
+    // With the watch the channel ends, and with that the keeping.
+    tokio::select! {
+        kept = keeping => kept.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())),
+        () = tokio::time::sleep(LAST_WRITES) => {
+            gaps.is_over.store(true, Ordering::Relaxed);
+            tracing::warn!("the last events could not be written in time");
         }
     }
 }
 
+/// What the watch, and whoever keeps what it brings, tell each other.
+#[derive(Default)]
+struct Gaps {
+    /// More came at once than there was room for.
+    overflowed: AtomicBool,
+    /// What was lost can be had again by now, by a list.
+    again: Notify,
+    /// Nobody waits for the keeping any more.
+    is_over: AtomicBool,
+}
+
 /// Keeps the watch going, whatever happens to it.
-async fn follow(client: Client, context: &Context, channel: &Channel) -> Infallible {
-    let Context { clock, progress, metrics, .. } = context;
+async fn follow(client: Client, context: &Context, sender: Sender<Record>, gaps: &Gaps) -> Infallible {
     let list = List {
         path: "/api/v1/events".to_owned(),
         label_selector: None,
@@ -86,25 +96,15 @@ async fn follow(client: Client, context: &Context, channel: &Channel) -> Infalli
         form: Form::COMPACT,
     };
     let feed = Feed { client, list, is_counted: false };
-    let mut receiver = Receiver { client: feed.client.clone(), context, channel, listed: None };
-    progress.job_expected(Job::EventWatch);
+    let mut receiver = Receiver { client: feed.client.clone(), context, sender, gaps, listed: None };
     loop {
-        let failure = tokio::select! {
-            failure = feed.follow(&mut receiver) => failure,
-            () = channel.again.notified() => continue,
+        let watch = async || {
+            tokio::select! {
+                failure = feed.follow(&mut receiver) => Err(failure),
+                () = gaps.again.notified() => Ok(()),
+            }
         };
-        metrics.job_failed(Job::EventWatch, failure.class);
-        let (message, asked_for, class) = (failure.to_string(), failure.retry_after, failure.class);
-        let failures = progress.job_failed(Job::EventWatch, failure, clock.uptime());
-        if class == Class::Expired && failures == 1 {
-            tracing::debug!("the watch of events was away for too long; listing them again");
-            continue;
-        }
-        tracing::warn!(error = message, failures, "cannot watch events");
-        tokio::select! {
-            () = clock.sleep(backoff::pause(failures, backoff::random_fraction(), asked_for)) => {}
-            () = progress.recovered() => {}
-        }
+        retry::until_success(context, Job::EventWatch, watch).await;
     }
 }
 
@@ -112,7 +112,8 @@ async fn follow(client: Client, context: &Context, channel: &Channel) -> Infalli
 struct Receiver<'context> {
     client: Client,
     context: &'context Context,
-    channel: &'context Channel,
+    sender: Sender<Record>,
+    gaps: &'context Gaps,
     /// What a list brings, as long as there is one.
     listed: Option<Vec<Record>>,
 }
@@ -130,7 +131,7 @@ impl Follower<Event> for Receiver<'_> {
                     let record = Record::of(&event, self.client.time().unwrap_or_else(|| self.context.calendar()));
                     match &mut self.listed {
                         Some(listed) => listed.push(record),
-                        None => metrics.events_dropped(self.channel.push(record)),
+                        None => self.push(record),
                     }
                 }
             }
@@ -140,37 +141,54 @@ impl Follower<Event> for Receiver<'_> {
         }
     }
 
+    /// The next page is asked for when there is room for this one.
     async fn page_is_over(&mut self) {
         for record in self.listed.iter_mut().flat_map(std::mem::take) {
-            self.channel.queue.push_patiently(record).await;
+            // Nobody takes it any more only where the keeping has ended, and with it all this.
+            let _closed = self.sender.send(record).await;
         }
     }
 }
 
-/// Writes what is in the queue, and removes what has been kept for long enough.
-struct Keeper<'context> {
-    /// None while another thread has it.
-    store: Option<Store>,
-    settings: &'context Settings,
-    context: &'context Context,
-    channel: &'context Channel,
-    /// Since the last success.
-    failures: u32,
+impl Receiver<'_> {
+    /// What a watch brings cannot wait.
+    fn push(&self, record: Record) {
+        if self.sender.try_send(record).is_err() {
+            self.context.metrics.event_dropped();
+            self.gaps.overflowed.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
-impl Keeper<'_> {
+/// Writes what comes, and removes what has been kept for long enough, on a thread of its own.
+struct Keeper {
+    store: Store,
+    settings: EventStore,
+    context: Arc<Context>,
+    waiting: mpsc::Receiver<Record>,
+    /// What is written next, or again where that failed.
+    batch: Vec<Record>,
+    gaps: Arc<Gaps>,
+    /// Since the last success.
+    has_failed: bool,
+}
+
+impl Keeper {
+    /// Ends with the channel, or where a signal came and the file takes nothing. From the signal on it uses no timer: the
+    /// runtime may end before a disk that hangs does.
     async fn run(mut self, shutdown: &Shutdown) {
-        let Context { clock, metrics, .. } = self.context;
+        let context = Arc::clone(&self.context);
+        let Context { clock, metrics, .. } = &*context;
         let mut retention = clock.uptime() + FIRST_RETENTION;
-        self.note_size();
+        metrics.event_storage(self.store.bytes());
         loop {
             let is_due = clock.uptime() >= retention;
-            let done = if is_due { self.expire().await } else { self.write().await };
-            metrics.event_queue(self.channel.queue.len());
+            let done = if is_due { self.expire() } else { self.write() };
+            metrics.event_queue(self.left());
             if is_due && done.is_ok() {
                 retention = clock.uptime() + RETENTION;
             }
-            if shutdown.is_requested() && (done.is_err() || self.channel.queue.len() == 0) {
+            if self.gaps.is_over.load(Ordering::Relaxed) || (done.is_err() && shutdown.is_requested()) {
                 return;
             }
             let pause = match done {
@@ -178,45 +196,37 @@ impl Keeper<'_> {
                 Err(trouble) => self.note_failure(&trouble),
             };
             tokio::select! {
-                () = clock.sleep(pause) => {}
+                () = clock.sleep(pause), if !shutdown.is_requested() => {}
                 () = shutdown.requested() => {}
             }
-            tokio::select! {
-                () = self.channel.queue.filled() => {}
-                () = clock.sleep(retention.saturating_sub(clock.uptime())) => {}
-                () = shutdown.requested() => {}
+            if self.batch.is_empty() {
+                tokio::select! {
+                    taken = self.waiting.recv_many(&mut self.batch, BATCH) => if taken == 0 { return },
+                    () = clock.sleep(retention.saturating_sub(clock.uptime())), if !shutdown.is_requested() => {}
+                }
             }
         }
     }
 
-    async fn write(&mut self) -> Result<(), Trouble> {
-        let batch = self.channel.queue.take(BATCH);
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let (batch, written) = self
-            .beside(move |store| {
-                let written = store.write(&batch);
-                (batch, written)
-            })
-            .await;
-        match written {
-            Ok(changed) => {
-                changed.into_iter().for_each(|severity| self.context.metrics.event_stored(severity.label()));
-                Ok(())
-            }
-            Err(trouble) => {
-                self.context.metrics.events_dropped(self.channel.queue.put_back(batch));
-                Err(trouble)
-            }
-        }
+    /// How many are to be written.
+    fn left(&self) -> usize {
+        self.batch.len() + self.waiting.len()
     }
 
-    async fn expire(&mut self) -> Result<(), Trouble> {
+    fn write(&mut self) -> Result<(), Trouble> {
+        if !self.batch.is_empty() {
+            let changed = self.store.write(&self.batch)?;
+            self.batch.clear();
+            changed.into_iter().for_each(|severity| self.context.metrics.event_stored(severity.label()));
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self) -> Result<(), Trouble> {
         let cut_offs = self.settings.retention.cut_offs(self.context.calendar());
         let mut removed = 0;
         loop {
-            match self.beside(move |store| store.expire(cut_offs)).await? {
+            match self.store.expire(cut_offs)? {
                 0 => break,
                 some => removed += some,
             }
@@ -225,48 +235,26 @@ impl Keeper<'_> {
         Ok(())
     }
 
-    /// On another thread, since a disk may take its time; the status is not to wait for it.
-    async fn beside<T: Send + 'static>(&mut self, act: impl FnOnce(&mut Store) -> T + Send + 'static) -> T {
-        let place = self.settings.place.clone();
-        let store = self.store.take();
-        let acting = tokio::task::spawn_blocking(move || {
-            let mut store = store.unwrap_or_else(|| Store::closed(place));
-            let result = act(&mut store);
-            (store, result)
-        });
-        let (store, result) = match acting.await {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
-        self.store = Some(store);
-        result
-    }
-
     fn note_success(&mut self) -> Duration {
-        let progress = &self.context.progress;
-        if std::mem::take(&mut self.failures) > 0 {
+        let Context { metrics, progress, .. } = &*self.context;
+        if std::mem::take(&mut self.has_failed) {
             tracing::info!("the event store works again");
-            self.channel.again.notify_one();
+            self.gaps.again.notify_one();
         }
         progress.job_runs(Job::EventStore);
-        self.note_size();
-        self.channel.make_up();
+        metrics.event_storage(self.store.bytes());
+        // Once all else is written, a list brings what was lost, and waits for whoever writes.
+        if self.left() == 0 && self.gaps.overflowed.swap(false, Ordering::Relaxed) {
+            self.gaps.again.notify_one();
+        }
         // Where there is enough for another batch, there is nothing to wait for.
-        if self.channel.queue.len() < BATCH { GATHERING } else { Duration::ZERO }
+        if self.left() < BATCH { GATHERING } else { Duration::ZERO }
     }
 
     fn note_failure(&mut self, trouble: &Trouble) -> Duration {
-        let Context { clock, metrics, progress, .. } = self.context;
-        metrics.event_store_failed(trouble.label());
+        self.has_failed = true;
+        self.context.metrics.event_store_failed(trouble.label());
         let failure = Failure { class: Class::Storage, message: trouble.to_string(), retry_after: None };
-        self.failures = progress.job_failed(Job::EventStore, failure, clock.uptime());
-        tracing::warn!(%trouble, failures = self.failures, "cannot write to the event store");
-        backoff::pause(self.failures, backoff::random_fraction(), None)
-    }
-
-    fn note_size(&self) {
-        if let Some(store) = &self.store {
-            self.context.metrics.event_storage(store.bytes());
-        }
+        retry::note(&self.context, Job::EventStore, failure)
     }
 }

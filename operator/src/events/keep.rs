@@ -1,8 +1,9 @@
 //! Which events are worth keeping, and for how long.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::Event;
+use crate::config::Retention;
 
 /// Reasons of trouble, whatever type the event has.
 const KEPT_REASONS: [&str; 7] =
@@ -24,13 +25,6 @@ pub(super) fn type_label(event: &Event) -> &'static str {
     }
 }
 
-/// How long events are kept after they last happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Retention {
-    pub(crate) info_and_warning: SignedDuration,
-    pub(crate) error_and_critical: SignedDuration,
-}
-
 /// What last happened before these times has been kept for long enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CutOffs {
@@ -47,6 +41,7 @@ impl Retention {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use serde_json::json;
 
     use super::*;

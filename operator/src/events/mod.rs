@@ -1,45 +1,22 @@
 //! The cluster's events: what is told of them, and the store that keeps them longer than the API server does.
 //!
-//! Without the store, whoever asks is answered from the API server. With it, `follow` watches, `queue` holds what came
-//! until it is written, and `store` is the file. Each replica has its own, since any of them may be asked.
+//! Without the store, whoever asks is answered from the API server. With it, `follow` watches, and `store` is the file, on a
+//! thread of its own. Each replica has its own, since any of them may be asked.
 
 mod event;
-#[cfg(feature = "event-store")]
 mod follow;
 mod keep;
-#[cfg(feature = "event-store")]
-mod queue;
 mod record;
 mod redaction;
-#[cfg(feature = "event-store")]
 mod store;
-
-use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub(crate) use event::Event;
-#[cfg(feature = "event-store")]
 pub(crate) use follow::keep;
-pub(crate) use keep::Retention;
 pub(crate) use record::Record;
-#[cfg(feature = "event-store")]
 pub(crate) use store::{Store, list};
-
-/// Of the store, if it is switched on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Settings {
-    pub(crate) place: Place,
-    pub(crate) retention: Retention,
-}
-
-/// Where the store is, and how much room it has there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) folder: PathBuf,
-    pub(crate) bytes: u64,
-}
 
 /// Which events somebody asks for.
 #[derive(Debug, PartialEq, Eq)]

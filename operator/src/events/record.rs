@@ -124,7 +124,6 @@ impl Severity {
     }
 
     /// The other way round; a word that nobody knows any more is worth a look.
-    #[cfg(feature = "event-store")]
     pub(super) fn from_label(label: &str) -> Self {
         [Self::Info, Self::Error, Self::Critical]
             .into_iter()

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Statement, TransactionBehavior, named_params};
 
+use super::Filter;
 use super::keep::CutOffs;
 use super::record::{Record, Severity};
-use super::{Filter, Place};
+use crate::config::Place;
 
 const FILE: &str = "kube9.db";
 
@@ -420,7 +421,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::events::{Event, Retention};
+    use crate::config::Retention;
+    use crate::events::Event;
 
     const ALL: Filter = Filter { namespace: None, kind: None, since: None, limit: 1000, offset: 0 };
 

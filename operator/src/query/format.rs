@@ -1,13 +1,10 @@
-//! How an answer is printed. For programs in JSON, for people as YAML or a table.
+//! How an answer is printed. For programs in JSON, for people as a table.
 
 use serde_json::Value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Json,
-    /// JSON on one line.
-    Compact,
-    Yaml,
     Table,
 }
 
@@ -15,8 +12,6 @@ impl Format {
     pub(super) fn from_word(word: &str) -> Option<Self> {
         match word {
             "json" => Some(Self::Json),
-            "compact" => Some(Self::Compact),
-            "yaml" => Some(Self::Yaml),
             "table" => Some(Self::Table),
             _ => None,
         }
@@ -26,12 +21,6 @@ impl Format {
     pub(super) fn render(self, value: &Value, columns: &[&str]) -> String {
         match self {
             Self::Json => escaped(&format!("{value:#}\n")),
-            Self::Compact => escaped(&format!("{value}\n")),
-            Self::Yaml => {
-                let mut text = String::new();
-                yaml(value, 0, &mut text);
-                escaped(&text)
-            }
             Self::Table => table(&rows(value, columns)),
         }
     }
@@ -48,29 +37,6 @@ fn escaped(text: &str) -> String {
         }
     }
     escaped
-}
-
-/// Block style for what has parts; leaves are JSON, which YAML reads as well.
-fn yaml(value: &Value, depth: usize, text: &mut String) {
-    let indent = "  ".repeat(depth);
-    let mut put = |key: &str, value: &Value| {
-        let is_leaf = match value {
-            Value::Object(fields) => fields.is_empty(),
-            Value::Array(items) => items.is_empty(),
-            _ => true,
-        };
-        if is_leaf {
-            text.push_str(&format!("{indent}{key} {value}\n"));
-        } else {
-            text.push_str(&format!("{indent}{key}\n"));
-            yaml(value, depth + 1, text);
-        }
-    };
-    match value {
-        Value::Object(fields) => fields.iter().for_each(|(key, value)| put(&format!("{key}:"), value)),
-        Value::Array(items) => items.iter().for_each(|value| put("-", value)),
-        leaf => text.push_str(&format!("{indent}{leaf}\n")),
-    }
 }
 
 fn rows(value: &Value, columns: &[&str]) -> Vec<Vec<String>> {
@@ -123,28 +89,18 @@ mod tests {
     }
 
     #[test]
-    fn json_is_read_back_from_both_of_its_forms() {
-        for format in [Format::Json, Format::Compact] {
-            assert_eq!(serde_json::from_str::<Value>(&format.render(&sample(), &[])).unwrap(), sample());
-        }
-        assert_eq!(Format::Compact.render(&sample(), &[]).lines().count(), 1);
-    }
-
-    #[test]
-    fn yaml_is_what_it_says() {
-        let text = Format::Yaml.render(&sample(), &[]);
-        assert_eq!(serde_yaml::from_str::<Value>(&text).unwrap(), sample(), "{text}");
+    fn json_is_read_back() {
+        assert_eq!(serde_json::from_str::<Value>(&Format::Json.render(&sample(), &[])).unwrap(), sample());
     }
 
     #[test]
     fn no_text_of_the_cluster_is_a_command_for_a_terminal() {
         let hostile = json!({"note": "\u{1b}[2Jgone \u{9b}31mred \u{7f}\u{7}"});
-        for format in [Format::Json, Format::Compact, Format::Yaml, Format::Table] {
+        for format in [Format::Json, Format::Table] {
             let text = format.render(&hostile, &[]);
             assert!(!text.chars().any(|character| character.is_control() && character != '\n'), "{format:?}: {text:?}");
         }
         assert_eq!(serde_json::from_str::<Value>(&Format::Json.render(&hostile, &[])).unwrap(), hostile);
-        assert_eq!(serde_yaml::from_str::<Value>(&Format::Yaml.render(&hostile, &[])).unwrap(), hostile);
     }
 
     #[test]

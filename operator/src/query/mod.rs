@@ -8,25 +8,23 @@ mod events;
 mod expect;
 mod format;
 
-use std::io::{self, Write};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::cli::Flags;
 use crate::clock::Clock;
-#[cfg(feature = "event-store")]
-use crate::config::Config;
-use crate::config::{self, POD_NAMESPACE};
-use crate::events::Filter;
-#[cfg(feature = "event-store")]
-use crate::events::{Record, list};
+use crate::config::{self, Config, POD_NAMESPACE, environment};
+use crate::events::{Filter, Record, list};
 use crate::failure::{Class, Failure};
 use crate::kubernetes::{self, Client, REQUEST_TIMEOUT};
+use crate::output::{print, refuse};
 use crate::status::{CONFIG_MAP_NAME, ConfigMaps, KEY};
-use crate::{print, serve};
 use format::Format;
+
+/// The values of flags, by their names.
+pub(crate) type Flags = BTreeMap<&'static str, String>;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Query {
@@ -68,7 +66,7 @@ impl Query {
 }
 
 fn format(flags: &Flags) -> Result<Format, String> {
-    Ok(read(flags, "--format", "one of json, compact, yaml, table", Format::from_word)?.unwrap_or(Format::Json))
+    Ok(read(flags, "--format", "json or table", Format::from_word)?.unwrap_or(Format::Json))
 }
 
 fn read<T>(flags: &Flags, name: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, String> {
@@ -89,19 +87,12 @@ fn number<const FROM: usize, const TO: usize>(text: &str) -> Option<usize> {
 pub(crate) fn run(query: &Query) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return complain("cannot start the runtime", &error.to_string()),
+        Err(error) => return refuse("cannot start the runtime", &error.to_string()),
     };
     match runtime.block_on(answer(query)) {
         Ok(text) => print(&text),
-        Err(Refusal { error, details }) => complain(&error, &details),
+        Err(Refusal { error, details }) => refuse(&error, &details),
     }
-}
-
-/// One JSON object for whoever reads standard error.
-pub(crate) fn complain(error: &str, details: &str) -> ExitCode {
-    // Standard error may be closed; the exit code still tells.
-    let _ = writeln!(io::stderr(), "{}", json!({"error": error, "details": details}));
-    ExitCode::FAILURE
 }
 
 struct Refusal {
@@ -110,7 +101,6 @@ struct Refusal {
 }
 
 async fn answer(query: &Query) -> Result<String, Refusal> {
-    #[cfg(feature = "event-store")]
     if let What::Events(filter) = &query.what
         && let Some(answer) = stored(filter)?
     {
@@ -141,9 +131,8 @@ async fn answer(query: &Query) -> Result<String, Refusal> {
 }
 
 /// What the store has, where there is one. A store that cannot be read is no reason to answer with less than is asked.
-#[cfg(feature = "event-store")]
 fn stored(filter: &Filter) -> Result<Option<Value>, Refusal> {
-    let settings = Config::read_event_store(serve::environment)
+    let settings = Config::read_event_store(environment)
         .map_err(|error| Refusal { error: "invalid configuration".to_owned(), details: error.to_string() })?;
     let Some(settings) = settings else { return Ok(None) };
     let folder = &settings.place.folder;
@@ -159,7 +148,7 @@ fn stored(filter: &Filter) -> Result<Option<Value>, Refusal> {
 }
 
 async fn status(client: Client) -> Result<Value, Refusal> {
-    let namespace = serve::environment(POD_NAMESPACE.name).filter(|namespace| !namespace.is_empty());
+    let namespace = environment(POD_NAMESPACE.name).filter(|namespace| !namespace.is_empty());
     let namespace = namespace.unwrap_or_else(|| POD_NAMESPACE.default.to_owned());
     let config_maps = ConfigMaps::new(client, &namespace);
     let read = config_maps.read(CONFIG_MAP_NAME, KEY, REQUEST_TIMEOUT).await;

@@ -11,10 +11,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use super::owner::Owner;
 use crate::NAME;
 use crate::failure::{Class, Failure};
 use crate::kubernetes::{Client, Request};
+use crate::owner::Owner;
 
 /// Which object a write is about.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 
 use super::health::Health;
 use crate::VERSION;
-use crate::argocd::{Answer, Finding};
-use crate::progress::Facts;
+use crate::progress::{Answer, Facts, Finding};
 use crate::text::{rfc_3339, shortened};
 
 /// `error` is shown in a tooltip; a longer text would be cut there anyway.
@@ -79,8 +78,7 @@ fn argocd(finding: &Finding, now: Now) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::argocd::Server;
-    use crate::progress::Collections;
+    use crate::progress::{Collections, Server};
 
     fn noon() -> Now {
         let calendar = "2026-08-03T12:00:00.987654321Z".parse().unwrap();

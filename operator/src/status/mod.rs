@@ -1,18 +1,16 @@
 //! The status: one ConfigMap from which kube9 learns that an operator runs here, and how it is doing.
 //!
-//! `document`, `health` and `skew` decide what it says, `config_map` and `owner` talk to the API server, and `writer`
+//! `document` and `health` decide what it says, `config_map` and `deployments` talk to the API server, and `writer`
 //! puts them together again and again.
 
 mod config_map;
+mod deployments;
 mod document;
 mod health;
-mod owner;
-mod skew;
 mod writer;
 
 pub(crate) use config_map::{ConfigMaps, Content, Target};
-pub(crate) use owner::{Deployments, Owner};
-pub(crate) use skew::CurrentSkew;
+pub(crate) use deployments::Deployments;
 pub(crate) use writer::Writer;
 
 /// Where kube9 looks for the status.

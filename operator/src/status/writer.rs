@@ -9,17 +9,17 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::config_map::{ConfigMaps, Content, Identity, Target, Written};
+use super::deployments::Deployments;
 use super::document::{Now, document};
 use super::health::{Health, Phase};
-use super::owner::Deployments;
-use super::skew::Skew;
 use super::{CONFIG_MAP_NAME, KEY};
 use crate::backoff;
+use crate::context::Context;
 use crate::failure::{Class, Failure};
 use crate::kubernetes::{Client, REQUEST_TIMEOUT};
 use crate::probes::HEARTBEAT;
-use crate::serve::Context;
 use crate::shutdown::Shutdown;
+use crate::skew::Skew;
 
 /// How long the first write waits for what it could tell besides: who owns it, and whether there is Argo CD. What
 /// comes later is told as soon as it is there.

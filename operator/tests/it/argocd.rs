@@ -9,7 +9,7 @@ use crate::gitops::{definition, install, server};
 use crate::tenant::Tenant;
 use crate::wait::{seconds, until, until_true};
 
-const FAILURES: &str = "kube9_operator_job_failures_total{job=\"deployments\",reason=\"forbidden\"}";
+const FAILURES: &str = "kube9_operator_task_failures_total{task=\"deployments\",reason=\"forbidden\"}";
 
 /// Within seconds, says the contract; the machine may be busy.
 const SOON: std::time::Duration = seconds(8);

@@ -116,7 +116,7 @@ fn f1_what_is_written_into_events_to_do_harm_costs_nobody_theirs() {
     let sorted =
         |rows: &Value| -> BTreeSet<String> { rows.as_array().unwrap().iter().map(ToString::to_string).collect() };
     assert_eq!(sorted(&live["events"]), sorted(&rows));
-    assert!(!operator.page("/metrics").1.contains("job_failures_total{job=\"events\""), "the watch never failed");
+    assert!(!operator.page("/metrics").1.contains("task_failures_total{task=\"events\""), "the watch never failed");
 }
 
 /// In protocol buffers texts may be anything; the API server takes them as they are.
@@ -210,7 +210,7 @@ fn f1_f2_the_watch_outlives_a_restart_of_the_api_server_and_what_came_before_a_s
 
     keeper.wait_for(2);
     operator.wait_until_ready(seconds(40));
-    assert_eq!(operator.metric("kube9_operator_job_running{job=\"events\"}"), 1.0);
+    assert_eq!(operator.metric("kube9_operator_task_running{task=\"events\"}"), 1.0);
 
     // More than are written at a time, and fewer than find room.
     keeper.stop_between_writes(&operator);
@@ -234,7 +234,7 @@ fn f1_a_place_in_history_that_is_gone_is_survived() {
     keeper.happen(1..2);
     let proxy = Proxy::start(cluster, Answer::Refusal(410, "Expired"));
     let operator = keeper.tenant.operator_through(&proxy.url).start();
-    let expired = "kube9_operator_job_failures_total{job=\"events\",reason=\"expired\"}";
+    let expired = "kube9_operator_task_failures_total{task=\"events\",reason=\"expired\"}";
     until_true("it is refused", seconds(15), || operator.page("/metrics").1.contains(expired));
 
     proxy.answer_with(Answer::Forwarded);
@@ -248,7 +248,7 @@ fn f1_a_watch_that_is_told_in_its_course_that_its_place_is_gone_begins_with_a_li
     let keeper = Keeper::new(cluster);
     let proxy = Proxy::start(cluster, Answer::WatchesExpire);
     let operator = keeper.tenant.operator_through(&proxy.url).start();
-    let expired = "kube9_operator_job_failures_total{job=\"events\",reason=\"expired\"}";
+    let expired = "kube9_operator_task_failures_total{task=\"events\",reason=\"expired\"}";
     until_true("it is told", seconds(15), || operator.page("/metrics").1.contains(expired));
 
     // Nothing but a list brings it.
@@ -257,7 +257,7 @@ fn f1_a_watch_that_is_told_in_its_course_that_its_place_is_gone_begins_with_a_li
 
     proxy.answer_with(Answer::Forwarded);
     until_true("it is watched again", seconds(60), || {
-        operator.metric("kube9_operator_job_running{job=\"events\"}") >= 1.0
+        operator.metric("kube9_operator_task_running{task=\"events\"}") >= 1.0
     });
 }
 
@@ -276,7 +276,7 @@ fn a_watch_that_is_forbidden_shows_everywhere_and_recovers() {
         Some(operator.page("/readyz").1).filter(|complaint| complaint.contains("watch of events failed"))
     });
     assert!(complaint.contains("forbidden"), "{complaint}");
-    assert!(operator.metric("kube9_operator_job_failures_total{job=\"events\",reason=\"forbidden\"}") >= 3.0);
+    assert!(operator.metric("kube9_operator_task_failures_total{task=\"events\",reason=\"forbidden\"}") >= 3.0);
     let status = until("it is in the status", seconds(40), || {
         keeper.tenant.status().filter(|status| status.health() == "degraded")
     });
@@ -329,7 +329,7 @@ fn a_store_that_is_switched_off_watches_nothing_and_writes_nothing() {
     let tenant = Tenant::new(cluster);
     let operator = tenant.operator().start();
     operator.wait_until_ready(seconds(10));
-    assert!(!operator.page("/metrics").1.contains("job=\"events\""));
+    assert!(!operator.page("/metrics").1.contains("task=\"events\""));
     assert_eq!(fs::read_dir(tenant.data_folder()).unwrap().count(), 0);
     let user = format!("system:serviceaccount:{}:kube9-operator", tenant.namespace);
     let log = cluster.audit_log();
@@ -362,7 +362,7 @@ fn a_disk_that_takes_no_more_is_told_and_the_status_is_still_written() {
     let status =
         until("it is told", seconds(40), || keeper.tenant.status().filter(|status| status.health() == "unhealthy"));
     assert!(status.0["error"].as_str().unwrap().contains("event store failing"), "{status:?}");
-    assert_eq!(operator.metric("kube9_operator_job_running{job=\"event_store\"}"), 0.0);
+    assert_eq!(operator.metric("kube9_operator_task_running{task=\"event_store\"}"), 0.0);
     let (_, metrics) = operator.page("/metrics");
     assert!(metrics.contains("kube9_operator_events_errors_total{reason="), "{metrics}");
     let writes = operator.writes("success");

@@ -3,7 +3,6 @@
 //! `TEST_TOOLS` names a folder with the executables `etcd`, `kube-apiserver` and so on. Without it the tests that need them
 //! are skipped, unless `TEST_TOOLS_REQUIRED=1` says that this would be a mistake. No test uses the network.
 
-#![cfg_attr(not(feature = "event-store"), allow(dead_code, reason = "some is for tests of the event store only"))]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
 
 mod audit;
@@ -28,7 +27,6 @@ mod accounts;
 mod argocd;
 mod clocks;
 mod counts;
-#[cfg(feature = "event-store")]
 mod event_store;
 mod failures;
 mod freshness;

@@ -128,7 +128,7 @@ fn a_cluster_of_many_and_of_large_objects_is_watched_and_listed_in_little_time_a
     happen(&tenant, [large(10_020, "<"), large(10_021, "a b ")].into_iter());
     let skipped = || tenant.status().unwrap().0["skippedObjects"]["events"].clone();
     until_true("what cannot be read is told", seconds(20), || skipped() == 1);
-    assert_eq!(operator.metric("kube9_operator_objects_skipped_total{job=\"events\"}"), 1.0);
+    assert_eq!(operator.metric("kube9_operator_objects_skipped_total{task=\"events\"}"), 1.0);
     assert_eq!(tenant.verdict().mode, Mode::Operated, "one object is no trouble of the cluster");
 
     let list = ["query", "events", "list", "--limit=25", "--format=json"];

@@ -133,10 +133,7 @@ pub(crate) fn assert_used(cluster: &Cluster, tenant: &Tenant) {
     assert_eq!(unused, Vec::<&Right>::new(), "granted and never used");
 }
 
-#[cfg(feature = "event-store")]
 const OPTIONS: &[&str] = &["--set", "replicas=2,eventStore.enabled=true"];
-#[cfg(not(feature = "event-store"))]
-const OPTIONS: &[&str] = &["--set", "replicas=2"];
 
 /// Everything an operator does in its life, and every refusal that somebody could see on the way.
 pub(crate) fn live(tenant: &Tenant) -> Vec<String> {

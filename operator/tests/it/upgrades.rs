@@ -49,6 +49,7 @@ fn upgrade(cluster: &Cluster, helm: &Helm, namespace: &str, claim: Claim) {
     assert_eq!(stays, claim == Claim::IsToStay, "{}", helm.name);
     assert!(notes.contains("REMOVED: the volume claim of charts 2.x"), "{}: {notes}", helm.name);
     let ignored = "have no effect in this chart: aiConformance, assessment, events, metrics, trivy, argocd.api\n";
+    assert!(!notes.contains("gh attestation"), "{}: of no digest nothing is attested: {notes}", helm.name);
     for text in [ignored, "IGNORED: image.repository ghcr.io/alto9/kube9-operator with image.tag 2.4.0"] {
         assert!(notes.contains(text), "{}: {notes}", helm.name);
     }
@@ -64,8 +65,15 @@ fn upgrade(cluster: &Cluster, helm: &Helm, namespace: &str, claim: Claim) {
     let store = json!([{"name": "events", "emptyDir": {"sizeLimit": "256Mi"}}]);
     assert_eq!(pod["volumes"], store, "{}: the keys of the old store do not make a claim", helm.name);
 
+    let digest = format!("sha256:{}", "0".repeat(64));
     for replicas in ["replicas=3", "replicas=1"] {
-        run(&["upgrade", RELEASE, text(&helm::chart()), "--set", replicas, "--set", "pointer.create=false"]);
+        let values = format!("{replicas},pointer.create=false,image.digest={digest}");
+        let notes = run(&["upgrade", RELEASE, text(&helm::chart()), "--set", &values]);
+        assert!(
+            notes.contains(&format!("gh attestation verify oci://{image}@{digest} --repo")),
+            "{}: {notes}",
+            helm.name
+        );
     }
     run(&["uninstall", RELEASE]);
 }

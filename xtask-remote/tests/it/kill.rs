@@ -24,10 +24,11 @@ use xtask::chart::index::{self, Index};
 use xtask::error::{Error, Exit};
 use xtask::oci::{self, Digest, ImageIndex, REF_NAME, sha256_hex};
 use xtask::release::version;
+use xtask::trust::signer::OWN_KEY;
 
 use crate::folders::{copy_tree, refill};
 use crate::power_loss::{Journal, Left, Loss, is_effect};
-use crate::support::{Demo, Run, build_programs, files_below, pretended_programs, script, wait_until};
+use crate::support::{Demo, Run, build_programs, files_below, pretended_programs, script, unsigned, wait_until};
 
 /// Longer than any run takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -54,7 +55,10 @@ fn x3_x4_h6_a_minor_release_survives_a_kill_at_every_effect_and_a_loss_of_power(
 
 #[test]
 fn x3_x4_the_first_release_survives_a_kill_at_every_effect_and_a_loss_of_power() {
-    let scene = Scene::new(&[], &["release"], &[]);
+    let mut scene = Scene::new(&[], &["release"], &[]);
+    // Only here: what signing does is the same in every release, and it takes as many effects as all the rest.
+    scene.demo.sign_since("1.0.0");
+    scene.prepared();
     let survived = scene.survives();
     let expected = ["link", "lock", "mkdir", "remove", "rename", "run", "wait", "write"];
     assert!(expected.iter().all(|kind| survived.kinds.contains(*kind)), "{:?}", survived.kinds);
@@ -249,8 +253,8 @@ struct Moment {
 /// What was done to runs, and what is known of a whole one.
 struct Survived {
     undisturbed: Undisturbed,
-    /// Of the undisturbed run.
-    record: String,
+    /// The end of the run that halted at every moment.
+    end: Option<Moment>,
     journal: Journal,
     /// Of the effects.
     kinds: BTreeSet<String>,
@@ -318,11 +322,11 @@ impl Scene {
         effects_in(&self.record())
     }
 
-    /// Everything in the folder but cargo's own folder and git's.
+    /// Everything in the folder but cargo's own folder and git's, and what is signed in place of signatures.
     fn everything(&self) -> Files {
         let mut files = files_below(self.demo.root());
         files.retain(|path, _| !path.starts_with(".git/") && !path.starts_with("target/xtask/build/"));
-        files
+        unsigned(files)
     }
 
     fn undisturbed(&self) -> Undisturbed {
@@ -347,6 +351,7 @@ impl Scene {
         }
         self.is_left_as_at(&end);
         self.survives_losses(&end.record, &end, &mut survived);
+        survived.end = Some(end);
         let (words, seconds) = (self.words.join(" "), started.elapsed().as_secs_f64());
         let Survived { undisturbed, repeats, kills, halves, losses, .. } = &survived;
         let all = undisturbed.effects.len();
@@ -372,7 +377,8 @@ impl Scene {
             moments.push(self.moment(doing, number, record, survived));
         }
         assert_eq!(self.effects(), survived.undisturbed.effects, "every run has the same effects");
-        let end = self.moment("the end".into(), self.effects().len(), survived.record.clone(), survived);
+        let record = std::fs::read_to_string(self.record()).unwrap();
+        let end = self.moment("the end".into(), self.effects().len(), record, survived);
         (moments, end)
     }
 
@@ -401,9 +407,9 @@ impl Scene {
             let kind = doing.split(' ').nth(1).unwrap();
             survived.kinds.insert(kind.to_owned());
             if ["lock", "wait"].contains(&kind) {
-                let left = self.state();
+                let left = self.comparable();
                 self.killed_at(*number, &survived.undisturbed);
-                assert_eq!(self.state(), left, "a run that halts leaves what one leaves that is killed at {doing}");
+                assert!(self.comparable() == left, "a run that halts leaves what one leaves that is killed at {doing}");
                 survived.kills += 1;
             }
             let done = record.rsplit_once(&format!("\n{number} ")).map_or("", |(done, _)| done);
@@ -484,6 +490,12 @@ impl Scene {
     fn state(&self) -> String {
         digest_of(&[self.demo.root(), self.beside.path()])
     }
+
+    /// The same for another run, whose signatures are others.
+    fn comparable(&self) -> (Files, String) {
+        let files = self.everything().into_iter().map(|(name, bytes)| (without_process(&name), bytes));
+        (files.collect(), digest_of(&[self.beside.path()]))
+    }
 }
 
 /// The files in the folder that a record's last effect is about to remove, if it is one that removes a folder.
@@ -498,7 +510,7 @@ impl Survived {
     fn of(undisturbed: Undisturbed, scene: &Scene) -> Self {
         Survived {
             undisturbed,
-            record: std::fs::read_to_string(scene.record()).unwrap(),
+            end: None,
             journal: Journal::below(scene.demo.root()),
             kinds: BTreeSet::new(),
             states: BTreeSet::new(),
@@ -512,14 +524,13 @@ impl Survived {
 
     /// The places of changes that users would miss at the end of a run, if it had synced nothing and power took them.
     fn missed_where_nothing_is_synced(&self, scene: &Scene) -> Vec<String> {
-        scene.reset();
-        Run::of(scene.recorded(0)).ok();
-        let (end, changes) = (scene.demo.keep(), self.journal.changes(&self.record));
+        let end = self.end.as_ref().unwrap();
+        let changes = self.journal.changes(&end.record);
         let published = changes.iter().filter(|change| change.path.starts_with(scene.demo.published()));
         let places: BTreeSet<&Path> = published.map(|change| change.path.as_path()).collect();
         let is_missed = |place: &&&Path| {
             let lost = changes.iter().filter(|change| change.path == **place).map(|change| change.number).collect();
-            scene.demo.restore(&end);
+            scene.is_left_as_at(end);
             self.journal.lose(&Loss { changes: lost, ..Loss::default() }, &changes);
             let left = Public::of(&scene.demo);
             left.and_then(|left| left.judge(&self.undisturbed, scene.gives_up)).is_err()
@@ -530,8 +541,23 @@ impl Survived {
 
 /// The effects that a file records, without the process's number and the moment, which differ from run to run.
 pub fn effects_in(record: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(record).unwrap_or_default();
+    let text = numbered(std::fs::read_to_string(record).unwrap_or_default());
     text.lines().filter(|line| is_effect(line)).map(without_process).collect()
+}
+
+/// A text in which every digest is a number, in the order in which they come: no two signatures are alike, nor are the digests of what holds
+/// them.
+fn numbered(mut text: String) -> String {
+    let mut digests: Vec<String> = Vec::new();
+    for word in text.split(|c: char| !c.is_ascii_hexdigit()).filter(|word| word.len() == 64) {
+        if !digests.iter().any(|known| known == word) {
+            digests.push(word.to_owned());
+        }
+    }
+    for (number, digest) in digests.iter().enumerate() {
+        text = text.replace(digest, &format!("({number})"));
+    }
+    text
 }
 
 fn without_process(text: &str) -> String {
@@ -715,6 +741,8 @@ struct Public {
     /// The listed versions and their entries.
     entries: BTreeMap<Version, String>,
     tags: BTreeMap<String, Digest>,
+    /// The images that something refers to.
+    signed: BTreeSet<Digest>,
 }
 
 impl Public {
@@ -729,14 +757,17 @@ impl Public {
                 ensure(twice.is_none(), || format!("{} is listed twice", entry.version))?;
             }
         }
-        let mut tags = BTreeMap::new();
+        let (mut tags, mut signed) = (BTreeMap::new(), BTreeSet::new());
         if let Some(bytes) = files.get("image/index.json") {
             let index: ImageIndex = serde_json::from_slice(bytes).map_err(|error| format!("the tags: {error}"))?;
-            for tagged in index.manifests {
-                tags.insert(tagged.annotations[REF_NAME].clone(), tagged.digest);
+            for one in index.manifests {
+                match one.annotations.get(REF_NAME) {
+                    Some(tag) => drop(tags.insert(tag.clone(), one.digest)),
+                    None => signed.extend(subject_of(&files, &one.digest)?),
+                }
             }
         }
-        Ok(Public { files, entries, tags })
+        Ok(Public { files, entries, tags, signed })
     }
 
     /// Whether all holds that must hold at every moment of a run.
@@ -755,6 +786,9 @@ impl Public {
             let leader = leaders.get(tag).and_then(|version| self.entries.get(version));
             let leads = leader.map(|entry| self.image_of(entry)).transpose()?.as_ref() == Some(digest);
             ensure(leads || before.tags.get(tag) == Some(digest), || format!("{tag} is ahead of the index"))?;
+        }
+        for (tag, digest) in self.tags.iter().filter(|_| self.files.contains_key(OWN_KEY)) {
+            ensure(self.signed.contains(digest), || format!("{tag} leads to {digest}, which is not signed yet"))?;
         }
         before.tags.keys().try_for_each(|tag| ensure(self.tags.contains_key(tag), || format!("{tag} is gone")))
     }
@@ -791,6 +825,14 @@ impl Public {
         oci::collect(&digest, &blob).map_err(|error| format!("{name} leads to what is not there: {error}"))?;
         Ok(digest)
     }
+}
+
+/// What a manifest in the registry refers to.
+fn subject_of(files: &Files, digest: &Digest) -> Result<Option<Digest>, String> {
+    let bytes = files.get(&format!("image/blobs/sha256/{}", digest.hex()));
+    let bytes = bytes.ok_or_else(|| format!("{digest} is listed and not there"))?;
+    let manifest: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| format!("{digest}: {error}"))?;
+    Ok(manifest["subject"]["digest"].as_str().and_then(|digest| digest.parse().ok()))
 }
 
 fn ensure(right: bool, wrong: impl FnOnce() -> String) -> Result<(), String> {

@@ -208,6 +208,9 @@ impl Scene {
         self.reset();
         Run::of(self.recorded(effects.len() + 1)).ok();
         assert_eq!(self.effects(), effects, "every run has the same effects");
+        if share == 0 {
+            self.survives_while_it_signs();
+        }
         effects.len()
     }
 
@@ -230,6 +233,20 @@ impl Scene {
         if self.finished.lock().unwrap().insert((others, self.state())) {
             self.finishes(outcome, &moment);
         }
+    }
+
+    /// Kills a run when the image is signed and its chart is not, where this version is the first one that is signed.
+    fn survives_while_it_signs(&self) {
+        self.reset();
+        self.production.demo.sign_since("1.1.0");
+        self.production.demo.git(&["push", "--quiet"]);
+        self.kept.iter().for_each(|(folder, kept)| refill(kept.path(), folder));
+        Run::of(self.recorded(0)).ok();
+        let (effects, outcome) = (self.effects(), self.outcome());
+        let of_chart =
+            effects.iter().position(|effect| effect.contains(" put localhost:") && effect.contains("/charts/"));
+        let of_chart = of_chart.unwrap_or_else(|| panic!("no chart is put into the registry: {effects:#?}"));
+        self.survives_at(of_chart + 1, &effects, &outcome);
     }
 
     /// Kills runs at moments that nobody announces: in the middle of a request, of a child's work, of a write.

@@ -42,6 +42,7 @@ mod scan;
 mod servers;
 mod servers_sdk;
 mod servers_work;
+mod signing;
 mod support;
 mod trust;
 mod workflows;

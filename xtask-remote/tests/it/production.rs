@@ -122,12 +122,12 @@ fn x7_a_plan_reads_production_changes_nothing_and_needs_no_credentials() {
         steps.iter().find(|one| one["step"] == step).unwrap()["state"].as_str().unwrap().to_owned()
     };
     assert_eq!(state(&planned, "bump"), "done", "1.0.0 was never released: the word was applied");
-    for step in ["push", "package", "publish", "invalidate", "promote", "verify"] {
+    for step in ["push", "tag", "package", "publish", "invalidate", "promote", "verify"] {
         assert_eq!(state(&planned, step), "to-do", "{step}");
     }
     let blind = production.acquaint(production.demo.command(&["release", "--to", "production", "--plan", "--json"]));
     let blind = Run::of(blind).ok().json();
-    for step in ["push", "package", "publish", "promote"] {
+    for step in ["tag", "package", "publish", "promote"] {
         assert_eq!(state(&blind, step), "unknown", "{step}");
     }
     assert!(blind.to_string().contains("no AWS credentials"), "{blind}");
@@ -135,7 +135,7 @@ fn x7_a_plan_reads_production_changes_nothing_and_needs_no_credentials() {
     assert_eq!(production.demo.git(&["status", "--porcelain"]), "");
     production.release(&[]).ok();
     let done = production.xtask(&["release", "--to", "production", "--plan", "--json"]).ok().json();
-    for step in ["bump", "push", "package", "publish", "invalidate", "promote"] {
+    for step in ["bump", "push", "sign", "tag", "package", "publish", "invalidate", "promote"] {
         assert_eq!(state(&done, step), "done", "{step}: {done}");
     }
 }

@@ -80,6 +80,7 @@ fn target(port: u16, path: &str) -> Target {
         signers: Vec::new(),
         signing: Default::default(),
         trusted_root: None,
+        signed_since: None,
     }
 }
 

@@ -8,7 +8,9 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Demo, Run, build_programs, cross_rustc, git, pretended_programs, programs, script, tool};
+use crate::support::{
+    Demo, Run, build_programs, cross_rustc, git, pretended_programs, programs, script, tool, unsigned,
+};
 
 #[test]
 fn x3_a_local_bump_leaves_the_tree_untouched_and_the_same_words_give_the_same_version() {
@@ -273,11 +275,12 @@ fn i13_a_pre_release_leads_nothing_and_is_marked() {
     assert!(say(&["search", "repo", "here", "--versions", "--devel"]).contains("1.1.0-rc.1"));
 }
 
-const STEPS: [&str; 9] = ["bump", "compile", "build", "scan", "push", "package", "publish", "promote", "verify"];
+const STEPS: [&str; 11] =
+    ["bump", "compile", "build", "scan", "push", "sign", "tag", "package", "publish", "promote", "verify"];
 
 #[test]
 fn x7_a_plan_shows_every_step_and_touches_nothing() {
-    let demo = Demo::new();
+    let demo = Demo::new().that_signs();
     // A fresh clone: git knows no times of files yet, and there is no build output.
     let clones = tempfile::tempdir().unwrap();
     git(clones.path(), &["clone", "--quiet", demo.root().to_str().unwrap(), "clone"]);
@@ -302,7 +305,7 @@ fn x7_a_plan_shows_every_step_and_touches_nothing() {
     assert!(fresh.iter().enumerate().all(|(step, state)| state == "to-do" || STEPS[step] == "scan"), "{fresh:?}");
     demo.xtask(&["release"]).ok();
     let done = states(&plan(demo.root(), &["--json"]));
-    assert!(done[..8].iter().all(|state| state == "done"), "{done:?}");
+    assert!(done[..STEPS.len() - 1].iter().all(|state| state == "done"), "{done:?}");
     demo.edit("chart/values.yaml", "An image", "Perhaps an image");
     let changed = plan(demo.root(), &[]);
     assert!(changed.stdout.contains("again: its sources changed since it was rehearsed"), "{}", changed.stdout);
@@ -317,12 +320,12 @@ fn x7_a_plan_shows_every_step_and_touches_nothing() {
 
 #[test]
 fn x1_the_stretches_one_after_the_other_are_the_whole_road() {
-    let whole = Demo::new();
+    let whole = Demo::new().that_signs();
     whole.xtask(&["release"]).ok();
     whole.xtask(&["release", "minor"]).ok();
-    let parts = Demo::on_port(whole.port);
+    let parts = Demo::on_port(whole.port).that_signs();
     parts.xtask(&["release"]).ok();
-    let before = parts.snapshot();
+    let (before, before_digest) = (parts.snapshot(), parts.tags()["v1.0.0"].clone());
     let say = |stretch: &[&str]| parts.xtask(&[&["release"], stretch].concat());
     say(&["bump", "minor"]).ok();
     assert!(parts.read("target/xtask/source/Cargo.lock").contains("1.1.0"));
@@ -332,21 +335,27 @@ fn x1_the_stretches_one_after_the_other_are_the_whole_road() {
     assert_eq!(say(&["scan", "minor", "--json"]).ok().json()["digest"].as_str(), Some(digest.as_str()));
     assert!(parts.snapshot() == before);
     say(&["tag", "minor"]).fails(6, "the image lacks its part");
+    say(&["sign", "minor"]).fails(6, "the image lacks its part");
     say(&["chart", "minor"]).fails(2, "there is no image");
     say(&["push", "minor"]).ok();
     assert_eq!(parts.tags().keys().filter(|tag| tag.contains("1.1")).count(), 0, "no tag before `tag`");
+    for early in [&["tag", "minor"][..], &["chart", "minor", "--digest", &digest]] {
+        say(early).fails(5, "is not signed as the image of 1.1.0");
+    }
+    say(&["sign", "minor", "--second", &before_digest]).fails(5, "two builds of one commit made two images");
+    say(&["sign", "minor"]).ok();
     say(&["chart", "minor", "--digest", &digest]).fails(8, "cannot be pulled");
     say(&["tag", "minor"]).ok();
     assert_eq!(parts.versions(), ["1.0.0"], "the image is out before the chart");
     say(&["chart", "minor"]).ok();
     assert_ne!(parts.tags()["latest"], digest, "the floating tags move last");
     say(&["promote", "minor"]).ok();
-    assert!(parts.snapshot() == whole.snapshot());
-    for stretch in ["tag", "chart", "promote"] {
+    assert!(unsigned(parts.snapshot()) == unsigned(whole.snapshot()));
+    for stretch in ["sign", "tag", "chart", "promote"] {
         assert!(say(&[stretch, "minor"]).ok().stderr.contains("it was done before"), "{stretch}");
     }
     assert_eq!(say(&["build", "minor", "--json"]).ok().json()["digest"].as_str(), Some(digest.as_str()));
-    assert!(parts.snapshot() == whole.snapshot());
+    assert!(unsigned(parts.snapshot()) == unsigned(whole.snapshot()));
 }
 
 #[test]

@@ -14,6 +14,14 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use xtask::oci::{self, Digest};
+use xtask::trust::key::SigningKey;
+use xtask::trust::policy::Policy;
+use xtask::trust::signer::OWN_KEY;
+use xtask::trust::verify;
+
+/// What a target's table says where nothing is signed that these tests release.
+pub const UNSIGNED: &str = "signed-since = \"99.0.0\"\n";
 
 use crate::folders::{copy_tree, refill};
 
@@ -48,6 +56,20 @@ impl Demo {
     pub fn in_memory() -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         Self::within(folder.unwrap(), free_port())
+    }
+
+    /// The same, where everything that is published is signed: most tests are about something else, and signing takes its time.
+    pub fn that_signs(self) -> Self {
+        self.sign_since("0.0.0");
+        self
+    }
+
+    /// From now on, versions from that one on are signed, wherever they are published.
+    pub fn sign_since(&self, version: &str) {
+        let manifest = self.read("Cargo.toml");
+        assert!(manifest.contains(UNSIGNED));
+        self.write("Cargo.toml", manifest.replace(UNSIGNED, &format!("signed-since = \"{version}\"\n")));
+        self.commit("sign");
     }
 
     fn within(folder: TempDir, port: u16) -> Self {
@@ -144,10 +166,10 @@ impl Demo {
         let index: serde_json::Value = serde_json::from_str(&self.read("target/published/image/index.json")).unwrap();
         let manifests = index["manifests"].as_array().unwrap();
         let tag = |manifest: &serde_json::Value| {
-            let tag = manifest["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap().to_owned();
-            (tag, manifest["digest"].as_str().unwrap().to_owned())
+            let tag = manifest["annotations"]["org.opencontainers.image.ref.name"].as_str()?.to_owned();
+            Some((tag, manifest["digest"].as_str().unwrap().to_owned()))
         };
-        manifests.iter().map(tag).collect()
+        manifests.iter().filter_map(tag).collect()
     }
 
     /// A copy of the whole folder, build output included, to come back to.
@@ -432,7 +454,10 @@ fn pretend_within(folder: &Path) {
         "case \"$*\" in\n'--version --verbose') echo 'rustc 1.95.0 (pretended)'; echo 'host: x86_64-unknown-linux-gnu';;\n\
          '--print sysroot') echo '{root}/sysroot';;\nesac\n"
     );
-    let cargo = "while [ $# -gt 0 ]; do\n[ \"$1\" != --target ] || {\nout=$CARGO_TARGET_DIR/$2/release\nmkdir -p \"$out\"\n\
+    let cargo = "[ \"$1\" != metadata ] || {\n\
+                 echo '{\"packages\":[{\"id\":\"demo\",\"name\":\"demo\",\"version\":\"1.0.0\",\"source\":null,\"links\":null,\
+                 \"manifest_path\":\"/demo/Cargo.toml\",\"targets\":[]}],\"resolve\":{\"nodes\":[{\"id\":\"demo\",\"deps\":[]}]}}'\n\
+                 exit\n}\nwhile [ $# -gt 0 ]; do\n[ \"$1\" != --target ] || {\nout=$CARGO_TARGET_DIR/$2/release\nmkdir -p \"$out\"\n\
                  { echo \"$2\"; cat operator/Cargo.toml operator/src/*; } >\"$out/demo\"\n}\nshift\ndone\n";
     for (name, text) in [("rustc", rustc.as_str()), ("cargo", cargo), ("cc", ""), ("aarch64-linux-gnu-gcc", "")] {
         script(&folder.join(name), text);
@@ -482,6 +507,57 @@ pub fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         }
     }
     files
+}
+
+/// Files without what differs from run to run of a release: keys and signatures. In their place stands what is signed of what, and each
+/// signature is verified: of one subject nothing is ever said twice.
+pub fn unsigned(mut files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    let layouts = files.keys().filter_map(|name| name.strip_suffix("oci-layout").map(str::to_owned));
+    for layout in layouts.collect::<Vec<_>>() {
+        let published = layout.trim_end_matches('/').rsplit_once('/').map_or("", |(folder, _)| folder);
+        let separator = if published.is_empty() { "" } else { "/" };
+        let key = files.get(&format!("{published}{separator}{OWN_KEY}")).cloned();
+        let index = format!("{layout}index.json");
+        if let (Some(key), Some(bytes)) = (key, files.get(&index).cloned()) {
+            let mut list: oci::ImageIndex = serde_json::from_slice(&bytes).unwrap();
+            let said: BTreeMap<String, Vec<u8>> = list
+                .manifests
+                .iter()
+                .filter(|one| !one.annotations.contains_key(oci::REF_NAME))
+                .map(|one| said(&files, &layout, &one.digest, &key))
+                .collect();
+            let tagged = list.manifests.iter().filter(|one| one.annotations.contains_key(oci::REF_NAME)).count();
+            assert_eq!(said.len(), list.manifests.len() - tagged, "nothing is said twice");
+            list.manifests.retain(|one| one.annotations.contains_key(oci::REF_NAME));
+            files.insert(index, oci::json(&list).unwrap());
+            files.extend(said.into_iter().map(|(name, statement)| (format!("{layout}{name}"), statement)));
+        }
+        // Those that a killed run left are listed nowhere.
+        let blobs = format!("{layout}blobs/");
+        files.retain(|name, bytes| !name.starts_with(&blobs) || !is_of_a_signature(bytes));
+    }
+    files.retain(|name, _| !name.ends_with(OWN_KEY));
+    files
+}
+
+/// The statement that a referrer of a layout holds, under a name that says of what it is about, and of which type.
+fn said(files: &BTreeMap<String, Vec<u8>>, layout: &str, referrer: &Digest, key: &[u8]) -> (String, Vec<u8>) {
+    let blob = |digest: &Digest| files[&format!("{layout}blobs/sha256/{}", digest.hex())].clone();
+    let manifest: serde_json::Value = serde_json::from_slice(&blob(referrer)).unwrap();
+    let subject: Digest = manifest["subject"]["digest"].as_str().unwrap().parse().unwrap();
+    let bundle = blob(&manifest["layers"][0]["digest"].as_str().unwrap().parse().unwrap());
+    let key = SigningKey::from_pem(std::str::from_utf8(key).unwrap(), &"the folder").unwrap().public();
+    let policy = Policy { keys: vec![(key, "the folder's key".into())], identities: Vec::new() };
+    let attested = verify::attested(&subject, &bundle, &policy, &|_, _, _| Err("none".into())).unwrap();
+    let statement = attested.statement;
+    // Whoever says again what is missing names fewer subjects.
+    (format!("said/{subject}/{}", statement.predicate_type), oci::json(&statement.predicate).unwrap())
+}
+
+/// Whether a blob is a bundle, or the manifest of something that refers to something.
+fn is_of_a_signature(blob: &[u8]) -> bool {
+    let value: Option<serde_json::Value> = serde_json::from_slice(blob).ok();
+    value.is_some_and(|value| value["subject"].is_object() || value["dsseEnvelope"].is_object())
 }
 
 /// The repository that these tests are of.

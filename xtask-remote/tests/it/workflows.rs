@@ -850,7 +850,9 @@ fn x4_jobs_of_a_release_take_an_artifact_by_its_number_and_an_image_by_its_diges
             assert!(!is_download || (with["artifact-ids"].is_string() && with["name"].is_null()), "{id}: {with}");
         }
     }
-    for (job, command) in [("scan", "release scan"), ("push", "release push"), ("push", "release tag")] {
+    for (job, command) in
+        [("scan", "release scan"), ("push", "release push"), ("push", "release sign"), ("push", "release tag")]
+    {
         let job = &image.value["jobs"][job];
         let run = steps(job).iter().filter_map(|step| step["run"].as_str()).find(|run| run.contains(command)).unwrap();
         assert!(run.contains("--digest \""), "{command}: {run}");

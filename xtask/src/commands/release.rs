@@ -108,11 +108,23 @@ enum Stage {
         /// The image's digest; nothing is pushed where the layout holds another one
         #[arg(long)]
         digest: Option<Digest>,
-        /// The image that another machine made of the same commit; nothing is pushed where that is another
-        #[arg(long)]
-        rebuilt: Option<Digest>,
+        /// The digest that a second build gave, on another machine; nothing is pushed where it is another
+        #[arg(long, value_name = "DIGEST")]
+        second: Option<Digest>,
     },
-    /// Point the version's tags at a pushed image
+    /// Sign that image and its chart, and attach what is said of them; it must be pushed
+    Sign {
+        /// The version, and where to
+        #[command(flatten)]
+        step: StepArgs,
+        /// The image's digest; nothing is signed where the layout holds another one
+        #[arg(long)]
+        digest: Option<Digest>,
+        /// The digest that a second build gave, on another machine; nothing is signed where it is another
+        #[arg(long, value_name = "DIGEST")]
+        second: Option<Digest>,
+    },
+    /// Point the version's tags at a pushed image that is signed
     Tag {
         /// The version, and where to
         #[command(flatten)]
@@ -198,6 +210,7 @@ impl Stage {
             | Stage::Build { step, .. }
             | Stage::Scan { step, .. }
             | Stage::Push { step, .. }
+            | Stage::Sign { step, .. }
             | Stage::Tag { step, .. }
             | Stage::Chart { step, .. }
             | Stage::Promote(step) => &step.to,
@@ -228,11 +241,11 @@ impl Stage {
                 let options = Options { waivers: waivers.waivers, ..step.options(session) };
                 print_json(json, &Pipeline::open(root, &options)?.scan(digest.as_ref())?)
             }
-            Stage::Push { step, digest, rebuilt } => {
-                let options = Options { rebuilt, ..step.options(session) };
-                let pipeline = Pipeline::open(root, &options)?.bump()?;
-                print_json(json, &json!({"digest": pipeline.push(digest.as_ref())?}))
+            Stage::Push { step, digest, second } => {
+                let pushed = bumped(step)?.push(digest.as_ref(), second.as_ref())?;
+                print_json(json, &json!({"digest": pushed}))
             }
+            Stage::Sign { step, digest, second } => told(bumped(step)?.sign(digest.as_ref(), second.as_ref())?, json),
             Stage::Tag { step, digest } => {
                 let pipeline = bumped(step)?;
                 let built = || Ok(Layout::read(&root.join("target/xtask/image"))?.digest);

@@ -6,7 +6,7 @@ use clap::Args;
 use semver::Version;
 
 use super::{Session, TargetArgs, WaiversArgs, print_json};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::scan::Scanner;
 use crate::image::waivers::Waivers;
 use crate::release::destination::Destination;
@@ -22,6 +22,9 @@ pub struct Verify {
     /// The newest stable version that users see listed, whatever the tree says; for a daily check
     #[arg(long, conflicts_with = "version")]
     newest: bool,
+    /// Every version that users see listed, one after the other
+    #[arg(long, conflicts_with_all = ["version", "newest", "scan"])]
+    all: bool,
     /// Keep trying for so many seconds until all is right: caches and tags follow a release a little later
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u64,
@@ -41,6 +44,9 @@ impl Verify {
         let workspace = session.workspace()?;
         let destination = Destination::named(&workspace, &self.to.target, session.connector.as_ref())?;
         let _served = destination.serve()?;
+        if self.all {
+            return self.run_all(&destination);
+        }
         let version = match self.version {
             _ if self.newest => destination.newest()?,
             Some(version) => Some(version),
@@ -62,5 +68,23 @@ impl Verify {
             ui::status("Scanned", format_args!("{} with {}", verdict.digest, verdict.scanner.unwrap_or_default()));
         }
         print_json(self.to.json, &proof)
+    }
+
+    /// What is wrong with one version keeps nobody from looking at the others.
+    fn run_all(self, destination: &Destination) -> Result<()> {
+        let (mut proofs, mut problems) = (Vec::new(), Vec::new());
+        for version in verify::all(destination)? {
+            match destination.verify(&version, Duration::from_secs(self.wait)) {
+                Ok(proof) => {
+                    ui::status("Verified", verify::shown(&proof));
+                    let title = format!("Users get {version} from {}", destination.target.repository);
+                    ui::summary(&verify::page(&title, &[], &proof));
+                    proofs.push(proof);
+                }
+                Err(error) => problems.push(error),
+            }
+        }
+        print_json(self.to.json, &proofs)?;
+        if problems.is_empty() { Ok(()) } else { Err(Error::all("some versions are not what was published", problems)) }
     }
 }

@@ -189,7 +189,7 @@ fn cargo_call(
 
 /// What cargo is told of the environment: it runs the build scripts of every crate, which are programs of strangers. So these are names that
 /// a compiler may want, and none that holds a secret.
-fn may_see(variable: &str) -> bool {
+pub fn may_see(variable: &str) -> bool {
     const COMPILERS: [&str; 17] = [
         "AR",
         "CC",

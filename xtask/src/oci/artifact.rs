@@ -23,8 +23,8 @@ pub struct Artifact {
     pub descriptor: Descriptor,
     /// The manifest's bytes.
     pub manifest: Vec<u8>,
-    /// The configuration and the file, by digest.
-    pub blobs: BTreeMap<Digest, Vec<u8>>,
+    /// The configuration and the file.
+    blobs: [(Digest, Vec<u8>); 2],
     /// What it refers to.
     pub subject: Option<Digest>,
 }
@@ -67,6 +67,11 @@ impl Artifact {
         Self::new(None, config, file, None, annotations)
     }
 
+    /// The configuration and the file, by digest.
+    pub fn parts(&self) -> impl Iterator<Item = (&Digest, &[u8])> {
+        self.blobs.iter().map(|(digest, bytes)| (digest, bytes.as_slice()))
+    }
+
     fn new(
         artifact_type: Option<&str>,
         config: (&str, &[u8]),
@@ -87,7 +92,7 @@ impl Artifact {
         let blobs = [config.1, file.1].map(|bytes| (Digest::of(bytes), bytes.to_vec()));
         let manifest = oci::json(&manifest)?;
         let descriptor = Descriptor { artifact_type, annotations, ..Descriptor::of(MANIFEST, &manifest) };
-        Ok(Artifact { descriptor, manifest, blobs: blobs.into(), subject: subject.map(|subject| subject.digest) })
+        Ok(Artifact { descriptor, manifest, blobs, subject: subject.map(|subject| subject.digest) })
     }
 }
 

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use serde::Deserialize;
 
 use crate::error::{Error, Exit, Result};
-use crate::oci::{self, Digest, Part};
+use crate::oci::{self, Descriptor, Digest, ImageIndex, Part, artifact, referrers};
 use crate::sys::http::{Anonymous, Answer};
 
 /// Somebody who pulls an image.
@@ -62,9 +62,45 @@ impl<'t> Puller<'t> {
         }
     }
 
+    /// What the registry, or a list under a tag where it keeps none itself, says to refer to a digest. Nothing of it is believed.
+    ///
+    /// # Errors
+    /// The registry does not answer, or with no list.
+    pub fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+        const PAGES_MAX: usize = 100;
+        let wrong =
+            |why: String| Error::new(Exit::Verify, format!("cannot list what refers to {subject}")).because(why);
+        let mut url = format!("{}/v2/{}/referrers/{subject}", self.registry, self.path());
+        let mut found = Vec::new();
+        for _ in 0..PAGES_MAX {
+            let Some(page) = referrers::page(self.registry, &self.get_at(&url, false)?).map_err(wrong)? else {
+                return self.listed_by_tag(subject);
+            };
+            found.extend(page.referrers);
+            let Some(next) = page.next else { return Ok(found) };
+            url = next;
+        }
+        Err(wrong(format!("the list has more than {PAGES_MAX} pages")))
+    }
+
+    fn listed_by_tag(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+        let tag = artifact::referrers_tag(subject);
+        let answer = self.manifest(&tag)?;
+        let list: Result<ImageIndex, _> = serde_json::from_slice(&answer.body);
+        match (answer.status, list) {
+            (404, _) => Ok(Vec::new()),
+            (200, Ok(list)) if Digest::of(&answer.body) != *subject => Ok(list.manifests),
+            (status, _) => Err(Error::new(Exit::Verify, format!("cannot list what refers to {subject}"))
+                .because(format!("the tag {tag} is answered with {status}, or leads to no list"))),
+        }
+    }
+
     fn get(&self, kind: &str, reference: &str) -> Result<Answer> {
-        let url = format!("{}/v2/{}/{kind}/{reference}", self.registry, self.path());
-        let answer = self.ask(&url)?;
+        self.get_at(&format!("{}/v2/{}/{kind}/{reference}", self.registry, self.path()), true)
+    }
+
+    fn get_at(&self, url: &str, follows: bool) -> Result<Answer> {
+        let answer = self.ask(url, follows)?;
         let Some(challenge) = answer.header("www-authenticate").filter(|_| answer.status == 401) else {
             return Ok(answer);
         };
@@ -77,15 +113,15 @@ impl<'t> Puller<'t> {
         let granted = self.user.get(&token_url, &[])?;
         let Ok(granted) = serde_json::from_slice::<Token>(&granted.body) else { return Ok(answer) };
         self.token.replace(Some(format!("Bearer {}", granted.token)));
-        self.ask(&url)
+        self.ask(url, follows)
     }
 
-    fn ask(&self, url: &str) -> Result<Answer> {
+    fn ask(&self, url: &str, follows: bool) -> Result<Answer> {
         let types = format!("{}, {}", oci::INDEX, oci::MANIFEST);
         let token = self.token.borrow();
         let mut headers = vec![("accept", types.as_str())];
         headers.extend(token.as_deref().map(|token| ("authorization", token)));
-        self.user.get(url, &headers)
+        if follows { self.user.get(url, &headers) } else { self.user.get_without_redirects(url, &headers) }
     }
 
     fn not_public(&self, digest: &Digest, status: u16) -> Error {

@@ -13,6 +13,7 @@ use crate::error::{Error, Exit, Result};
 use crate::oci::artifact::{self, Artifact};
 use crate::oci::registry::Attached;
 use crate::oci::{Descriptor, Digest, ImageIndex};
+use crate::sys::http::Answer;
 
 /// The shortest pause before a list is read again: other writers' requests take as long over a slow line.
 const PAUSE: Duration = Duration::from_millis(25);
@@ -87,6 +88,50 @@ fn lacking(mut list: ImageIndex, known: &mut ImageIndex) -> Option<(ImageIndex, 
 fn at_random(pause: Duration) -> Duration {
     let chance = RandomState::new().build_hasher().finish() % 500;
     pause + pause * u32::try_from(chance).unwrap_or_default() / 1000
+}
+
+/// One page of a registry's own list of referrers.
+#[derive(Debug, PartialEq)]
+pub struct Page {
+    /// What refers to the digest.
+    pub referrers: Vec<Descriptor>,
+    /// Where the next page is, where there is one.
+    pub next: Option<String>,
+}
+
+/// What the answer of `base` to a question for referrers means; nothing where it keeps no lists.
+///
+/// GitHub's registry, asked for referrers, led to a page of its web site for a while (artifacthub/hub#4785): an answer that leads elsewhere
+/// is as good as none.
+///
+/// # Errors
+/// It is no list, or its next page is elsewhere.
+pub fn page(base: &str, answer: &Answer) -> Result<Option<Page>, String> {
+    match answer.status {
+        200 => {}
+        300..=399 | 404 | 405 => return Ok(None),
+        status => return Err(format!("the registry answers with {status}")),
+    }
+    let list: ImageIndex =
+        serde_json::from_slice(&answer.body).map_err(|error| format!("the answer is no image index: {error}"))?;
+    let next = answer.header("link").map(|link| next_page(base, link)).transpose()?.flatten();
+    Ok(Some(Page { referrers: list.manifests, next }))
+}
+
+/// Where a `Link` header (RFC 8288) says that the next page is: `</v2/…>; rel="next"`. Credentials go nowhere else.
+fn next_page(base: &str, link: &str) -> Result<Option<String>, String> {
+    let Some((target, parameters)) = link.trim().strip_prefix('<').and_then(|link| link.split_once('>')) else {
+        return Err(format!("the header `Link: {link}` is malformed"));
+    };
+    if !parameters.contains("rel=\"next\"") && !parameters.contains("rel=next") {
+        return Ok(None);
+    }
+    let absolute = if target.starts_with('/') { format!("{base}{target}") } else { target.to_owned() };
+    if absolute.starts_with(&format!("{base}/")) {
+        Ok(Some(absolute))
+    } else {
+        Err(format!("the next page of the list is elsewhere: {absolute}"))
+    }
 }
 
 #[cfg(test)]
@@ -175,5 +220,39 @@ mod tests {
     fn a_list_that_is_never_left_alone_is_an_error_that_asks_for_another_try() {
         let contested = Contested::new(usize::from(u8::MAX), &[]);
         assert_eq!(list(&contested, &artifacts(), &|_| ()).unwrap_err().exit, Exit::Busy);
+    }
+
+    fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Answer { status, headers, body: body.as_bytes().to_vec() }
+    }
+
+    #[test]
+    fn a_registry_that_keeps_no_list_of_referrers_is_told_from_one_that_is_out_of_order() {
+        for status in [303, 307, 404, 405] {
+            let elsewhere = answer(status, &[("location", "https://github.com/-/v2/packages")], "<html>");
+            assert_eq!(page("https://r", &elsewhere), Ok(None), "{status}");
+        }
+        for status in [401, 403, 429, 500, 503] {
+            assert!(page("https://r", &answer(status, &[], "")).unwrap_err().contains(&status.to_string()));
+        }
+        assert!(page("https://r", &answer(200, &[], "<html>")).unwrap_err().contains("no image index"));
+        let list = crate::oci::json(&ImageIndex::new(vec![Descriptor::of("a", b"1")])).unwrap();
+        let whole = answer(200, &[], &String::from_utf8(list).unwrap());
+        let found = page("https://r", &whole).unwrap().unwrap();
+        assert_eq!((found.referrers.len(), found.next), (1, None));
+    }
+
+    #[test]
+    fn the_next_page_of_a_list_is_followed_in_the_same_registry_only() {
+        let next = |link| next_page("https://r", link);
+        assert_eq!(
+            next("</v2/a/referrers/d?last=1>; rel=\"next\""),
+            Ok(Some("https://r/v2/a/referrers/d?last=1".into()))
+        );
+        assert_eq!(next("<https://r/v2/a>; rel=\"next\""), Ok(Some("https://r/v2/a".into())));
+        assert_eq!(next("</v2/a>; rel=\"prev\""), Ok(None));
+        assert!(next("<https://r.example.com/v2/a>; rel=\"next\"").unwrap_err().contains("elsewhere"));
+        assert!(next("nonsense").unwrap_err().contains("malformed"));
     }
 }

@@ -44,6 +44,12 @@ pub trait Registry {
     /// The registry cannot be written to.
     fn tag(&self, tags: &[(String, Digest)]) -> Result<()>;
 
+    /// Removes a tag, and nothing that it points at. False where the registry removes no tags, or not this one.
+    ///
+    /// # Errors
+    /// The registry cannot be asked.
+    fn untag(&self, tag: &str) -> Result<bool>;
+
     /// Stores artifacts. Those with a subject are among its `referrers` afterwards, and so is whatever was there before.
     ///
     /// # Errors
@@ -97,6 +103,13 @@ impl LayoutFolder {
         files::replace(&self.folder.join("index.json"), &oci::json(&ImageIndex::new(manifests))?)
     }
 
+    /// Removes what writers that were killed left beside the blobs that they wrote. Nobody else writes meanwhile.
+    fn sweep(&self) -> Result<()> {
+        let entries = std::fs::read_dir(self.folder.join("blobs/sha256")).into_iter().flatten().flatten();
+        let mut left = entries.map(|entry| entry.path()).filter(|path| files::is_temporary(path));
+        left.try_for_each(|path| files::remove(&path))
+    }
+
     fn untagged(&self) -> Result<Vec<Descriptor>> {
         let manifests = self.index()?.manifests.into_iter();
         Ok(manifests.filter(|descriptor| !descriptor.annotations.contains_key(REF_NAME)).collect())
@@ -148,10 +161,22 @@ impl Registry for LayoutFolder {
         self.write_index(descriptors.chain(referrers).collect::<Result<_>>()?)
     }
 
+    fn untag(&self, tag: &str) -> Result<bool> {
+        let _turn = Lock::wait(&self.lock)?;
+        let mut manifests = self.index()?.manifests;
+        let before = manifests.len();
+        manifests.retain(|descriptor| descriptor.annotations.get(REF_NAME).is_none_or(|name| name != tag));
+        if manifests.len() != before {
+            self.write_index(manifests)?;
+        }
+        Ok(true)
+    }
+
     fn attach(&self, artifacts: &[Artifact]) -> Result<Attached> {
         let _turn = Lock::wait(&self.lock)?;
+        self.sweep()?;
         for artifact in artifacts {
-            for (digest, bytes) in &artifact.blobs {
+            for (digest, bytes) in artifact.parts() {
                 files::create_new(&blob_path(&self.folder, digest), bytes)?;
             }
             files::create_new(&blob_path(&self.folder, &artifact.descriptor.digest), &artifact.manifest)?;

@@ -65,6 +65,8 @@ struct Run<'p> {
     replans: bool,
     binaries: Option<BuildContext>,
     waivers: Option<Waivers>,
+    /// The image that is there and that nobody who is accepted has signed, and why it does not count.
+    unsigned: Option<(ImageFacts, String)>,
     /// The image that was built.
     built: Option<Layout>,
     /// The image of the release, once it is known.
@@ -82,6 +84,7 @@ impl<'p> Run<'p> {
             replans: false,
             binaries: None,
             waivers: None,
+            unsigned: None,
             built: None,
             image: None,
             patience: Duration::ZERO,
@@ -101,6 +104,7 @@ impl<'p> Run<'p> {
             ImagePlan::Replace(why) => {
                 ui::note("Replacing", format_args!("{} was rehearsed before: {why}", self.pipeline.release.version));
             }
+            ImagePlan::Unsigned(facts, why) => self.unsigned = Some((facts, why)),
             _ => {}
         }
         for Planned { step, state } in steps {
@@ -127,7 +131,9 @@ impl<'p> Run<'p> {
             }
             Step::Build => self.build()?,
             Step::Scan => self.scan()?,
-            Step::Push => return self.push(),
+            Step::Push => self.push()?,
+            Step::Sign => self.changed |= pipeline.attest(self.known_image()?, None)?,
+            Step::Tag => return self.tag(),
             Step::Package => match pipeline.put(self.known_image()?)? {
                 Put::Before => {}
                 Put::Now => self.changed = true,
@@ -140,7 +146,9 @@ impl<'p> Run<'p> {
                 self.changed |= listed | pipeline.set_tags(&image.digest)?;
             }
             Step::Invalidate => self.patience = pipeline.announce()?,
-            Step::Promote => self.changed |= pipeline.destination.promote()?,
+            Step::Promote => {
+                self.changed |= pipeline.destination.promote()? | pipeline.tag_chart(self.known_image()?)?;
+            }
             Step::Verify => {
                 let patience = self.patience.max(pipeline.destination.patience());
                 self.proof = Some(pipeline.destination.verify(&pipeline.release.version, patience)?);
@@ -152,7 +160,10 @@ impl<'p> Run<'p> {
 
     fn build(&mut self) -> Result<()> {
         let binaries = self.binaries.take().ok_or_else(|| out_of_order(Step::Build))?;
-        let layout = self.pipeline.assemble(&binaries)?;
+        let layout = match &self.unsigned {
+            Some((there, why)) => self.pipeline.assemble_again(there, why, &binaries)?,
+            None => self.pipeline.assemble(&binaries)?,
+        };
         self.image = Some(ImageFacts::of(layout.digest.clone(), &layout.platforms()?));
         self.built = Some(layout);
         Ok(())
@@ -166,11 +177,16 @@ impl<'p> Run<'p> {
         }
     }
 
-    fn push(&mut self) -> Result<Applied> {
+    fn push(&mut self) -> Result<()> {
+        let layout = self.built.as_ref().ok_or_else(|| out_of_order(Step::Push))?;
+        self.pipeline.push_layout(layout)?;
+        self.changed = true;
+        Ok(())
+    }
+
+    fn tag(&mut self) -> Result<Applied> {
         let digest = self.known_image()?.digest.clone();
-        if let Some(layout) = self.built.take() {
-            self.pipeline.push_layout(&layout)?;
-            self.changed = true;
+        if self.built.take().is_some() {
             // Building takes minutes: the same release, made with another compiler, may have been faster.
             match self.pipeline.image_plan(&self.pipeline.images()) {
                 ImagePlan::Adopt(facts) if facts.digest != digest => return Ok(overtaken(&facts.digest)),

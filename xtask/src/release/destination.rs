@@ -4,8 +4,8 @@
 //! bucket, a distribution and a registry. Whoever only looks at what is published, or moves what users follow, needs no more than this,
 //! and no tree that is in order.
 
-use std::cell::RefCell;
-use std::path::PathBuf;
+use std::cell::{OnceCell, RefCell};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use crate::oci::registry::Registry;
 use crate::release::decision::Listed;
 use crate::release::version;
 use crate::sys::http::Anonymous;
+use crate::trust::cosign::Cosign;
 
 /// Everything that a target publishes into, for one chart.
 pub struct Destination {
@@ -38,6 +39,8 @@ pub struct Destination {
     pub first: Version,
     /// The image's repository.
     pub registry: Box<dyn Registry>,
+    /// The chart's repository in the same registry.
+    pub charts: Box<dyn Registry>,
     /// The chart repository's files.
     pub store: Box<dyn Store>,
     /// The caches before them, where there are any.
@@ -45,6 +48,7 @@ pub struct Destination {
     /// An anonymous user of it.
     pub user: Anonymous,
     root: PathBuf,
+    pub(super) cosign: OnceCell<Cosign>,
     seen: RefCell<Option<Rc<Snapshot>>>,
     /// The writing of the index that users are known to see, or to see soon.
     pub(super) announced: RefCell<Option<String>>,
@@ -65,18 +69,19 @@ impl Destination {
     /// # Errors
     /// The machine cannot start what is needed to ask.
     pub fn open(workspace: &Workspace, target: Target, chart: String, connector: Option<&Connector>) -> Result<Self> {
-        let Seams { registry, store, cdn, user } = match (&target.location, connector) {
+        let Seams { registry, charts, store, cdn, user } = match (&target.location, connector) {
             (config::Location::Folder(folder), _) => {
                 let folder = workspace.root.join(folder);
                 let user = Anonymous::new(target.timeout());
                 Seams {
                     registry: Box::new(local::registry(&folder)),
+                    charts: Box::new(local::chart_registry(&folder)),
                     store: Box::new(local::store(&folder)),
                     cdn: None,
                     user,
                 }
             }
-            (config::Location::Remote(remote), Some(connector)) => (connector.open)(&target, remote)?,
+            (config::Location::Remote(remote), Some(connector)) => (connector.open)(&target, remote, &chart)?,
             (config::Location::Remote(_), None) => return Err(out_of_reach(&target)),
         };
         Ok(Destination {
@@ -84,10 +89,12 @@ impl Destination {
             chart,
             first: workspace.first_version.clone(),
             registry,
+            charts,
             store,
             cdn,
             user,
             root: workspace.root.clone(),
+            cosign: OnceCell::new(),
             seen: RefCell::default(),
             announced: RefCell::default(),
         })
@@ -100,6 +107,11 @@ impl Destination {
     pub fn serve(&self) -> Result<Option<LocalServer>> {
         let config::Location::Folder(folder) = &self.target.location else { return Ok(None) };
         LocalServer::reach(&self.root.join(folder), &self.target).map(Some)
+    }
+
+    /// The folder of the workspace.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// How long the outside may need to show what was just written.

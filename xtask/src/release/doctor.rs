@@ -94,6 +94,9 @@ pub fn look(workspace: &Workspace, target: &Target, connector: Option<&Connector
             findings.push(checked("registry", tags.map(|tags| format!("{} has {} tags", target.image, tags.len()))));
         }
     }
+    if target.is_remote() && target.signs(&workspace.package.version) {
+        findings.push(checked("signer", destination.who_signs()));
+    }
     findings.push(index(&*destination.store));
     if target.is_remote() {
         let home = &workspace.package.about.repository;

@@ -14,7 +14,7 @@ use crate::image::scan::{Scanner, Verdict};
 use crate::image::waivers::Waivers;
 use crate::oci::{self, Annotations, Digest, Layout, Platform};
 use crate::release::pipeline::{Pipeline, auditable};
-use crate::release::plan::ImagePlan;
+use crate::release::plan::{self, ImagePlan};
 use crate::release::version;
 use crate::sys::files;
 use crate::sys::time::rfc3339;
@@ -37,6 +37,7 @@ impl Pipeline {
                 layout
             }
             ImagePlan::Build | ImagePlan::Replace(_) => self.assemble(&self.compile()?)?,
+            ImagePlan::Unsigned(facts, why) => self.assemble_again(&facts, &why, &self.compile()?)?,
         };
         Ok(layout.digest)
     }
@@ -68,32 +69,52 @@ impl Pipeline {
     /// # Errors
     /// There is no layout, no verdict for its digest, or it is of another release, or another than the one that is `wanted`; or a second
     /// build made another.
-    pub fn push(&self, wanted: Option<&Digest>) -> Result<Digest> {
+    pub fn push(&self, wanted: Option<&Digest>, second: Option<&Digest>) -> Result<Digest> {
         let layout = self.built(wanted)?;
-        check_rebuilt(&layout.digest, self.options.rebuilt.as_ref())?;
+        check_second(&layout.digest, second)?;
         self.push_layout(&layout)?;
         Ok(layout.digest)
     }
 
     /// The same for a layout at hand.
     pub(super) fn push_layout(&self, layout: &Layout) -> Result<()> {
-        if self.verdict(&layout.digest)?.is_none() {
-            return Err(Error::new(Exit::Scanner, format!("{} has no verdict", layout.digest))
-                .because("only what went through the scan is pushed")
-                .remedy("cargo xtask release scan"));
-        }
+        self.check_scanned(&layout.digest)?;
         self.check_ours(&ImageFacts::of(layout.digest.clone(), &layout.platforms()?))?;
         self.destination.registry.push(layout)?;
         ui::status("Pushed", format_args!("{}@{}", self.target().image, layout.digest));
         Ok(())
     }
 
+    fn check_scanned(&self, digest: &Digest) -> Result<()> {
+        match self.verdict(digest)? {
+            Some(_) => Ok(()),
+            None => Err(Error::new(Exit::Scanner, format!("{digest} has no verdict"))
+                .because("only what went through the scan is pushed and signed")
+                .remedy("cargo xtask release scan")),
+        }
+    }
+
+    /// Signs a pushed image and the chart for it: the layout that `build` made, or the one of that digest. `second` is the digest that an
+    /// independent build of the same commit gave.
+    ///
+    /// # Errors
+    /// The image is not there, has no verdict, or is of another release; the second build gave another digest; nothing here can sign.
+    pub fn sign(&self, wanted: Option<&Digest>, second: Option<&Digest>) -> Result<bool> {
+        let digest = self.built(wanted)?.digest;
+        check_second(&digest, second)?;
+        self.check_scanned(&digest)?;
+        let facts = self.destination.facts(&digest)?;
+        self.check_ours(&facts)?;
+        self.attest(&facts, second)
+    }
+
     /// Points the version's tags at a pushed image. True where one moved.
     ///
     /// # Errors
-    /// The image is not there, or is of another release; a tag belongs to something else and may not move.
+    /// The image is not there, is not signed, or is of another release; a tag belongs to something else and may not move.
     pub fn tag(&self, digest: &Digest) -> Result<bool> {
         self.check_ours(&self.destination.facts(digest)?)?;
+        self.check_signed(digest)?;
         self.set_tags(digest)
     }
 
@@ -113,8 +134,12 @@ impl Pipeline {
         }
         if taken {
             let images = self.images();
-            if let ImagePlan::Conflict(error) | ImagePlan::Unknown(error) = self.image_plan(&images) {
-                return Err(error);
+            match self.image_plan(&images) {
+                ImagePlan::Conflict(error) | ImagePlan::Unknown(error) => return Err(error),
+                ImagePlan::Unsigned(there, why) if self.is_strict() && there.digest != *digest => {
+                    return Err(plan::came_out_otherwise(&self.release.version, &there, digest, &why));
+                }
+                _ => {}
             }
             let named = images.archive?.and_then(|archive| archive.image);
             if named.is_some_and(|facts| facts.digest != *digest) {
@@ -177,7 +202,23 @@ impl Pipeline {
             }
         };
         layout.write(&self.work("image"))?;
+        if self.is_signed() {
+            self.keep_bills(&layout.digest, context)?;
+        }
         ui::status("Built", format_args!("image {} for {}", layout.digest, oci::platform_names(&platforms)));
+        Ok(layout)
+    }
+
+    /// The same for an image that is there, and that nobody who is accepted has signed: only what comes out the same is signed.
+    pub(super) fn assemble_again(&self, there: &ImageFacts, why: &str, context: &BuildContext) -> Result<Layout> {
+        let layout = self.assemble(context)?;
+        if layout.digest == there.digest {
+            ui::note("The same", format_args!("image came out as is there, unsigned: {}", there.digest));
+        } else if self.is_strict() {
+            return Err(plan::came_out_otherwise(&self.release.version, there, &layout.digest, why));
+        } else {
+            ui::note("Replacing", format_args!("{} was rehearsed before, unsigned: {why}", self.release.version));
+        }
         Ok(layout)
     }
 
@@ -260,7 +301,7 @@ impl Pipeline {
     }
 
     /// What was found out about an image, where that is enough for the target: one that insists on a scan takes no excuse.
-    fn verdict(&self, digest: &Digest) -> Result<Option<Verdict>> {
+    pub(super) fn verdict(&self, digest: &Digest) -> Result<Option<Verdict>> {
         let kept = files::read(&self.verdict_file(digest))?;
         let verdict = kept.and_then(|bytes| serde_json::from_slice::<Verdict>(&bytes).ok());
         let excuse_allowed = self.target().scan == Scan::IfInstalled;
@@ -295,11 +336,11 @@ impl Pipeline {
 }
 
 /// Refuses an image that a second build, where there was one, did not make as well: one of the two machines does what nobody asked it for.
-fn check_rebuilt(built: &Digest, rebuilt: Option<&Digest>) -> Result<()> {
-    match rebuilt.filter(|rebuilt| *rebuilt != built) {
+fn check_second(built: &Digest, second: Option<&Digest>) -> Result<()> {
+    match second.filter(|second| *second != built) {
         None => Ok(()),
-        Some(rebuilt) => Err(Error::new(Exit::Conflict, "two builds of one commit made two images")
-            .because(format!("built:       {built}\nbuilt again: {rebuilt}"))
+        Some(second) => Err(Error::new(Exit::Conflict, "two builds of one commit made two images")
+            .because(format!("built:       {built}\nbuilt again: {second}"))
             .remedy("run both builds again: where only their compilers or packages differed, they agree then")
             .remedy("where they do not, one machine does something else: compare the two images, and publish neither")),
     }

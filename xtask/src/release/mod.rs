@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use semver::Version;
 
 use crate::connector::Connector;
-use crate::oci::Digest;
 
 pub mod apply;
+pub mod attestations;
+pub mod bills;
 pub mod bump;
 pub mod decision;
 pub mod destination;
@@ -47,8 +48,6 @@ pub struct Options {
     pub push: bool,
     /// Read what is published as everybody can, without credentials.
     pub public: bool,
-    /// The image that another machine made of the same commit, where one did.
-    pub rebuilt: Option<Digest>,
     /// The builder instance that buildx is told to use.
     pub builder: Option<String>,
     /// The file of waivers [default: the one in the workspace root].

@@ -6,10 +6,11 @@ use crate::chart::archive::{self, RELEASED_IMAGE};
 use crate::error::{Exit, Result};
 use crate::image::labels::ImageFacts;
 use crate::oci::Digest;
-use crate::release::decision::Listed;
+use crate::release::decision;
 use crate::release::pipeline::Pipeline;
 use crate::release::plan::{self, Archive, ImagePlan, Images, Listing, Plan, World};
-use crate::release::{promote, verify, version};
+use crate::release::promote::{self, Listed};
+use crate::release::{verify, version};
 use crate::ui;
 
 impl Pipeline {
@@ -28,7 +29,20 @@ impl Pipeline {
             (Err(error), _) | (_, Err(error)) => Err(error.clone()),
         };
         let shown = listing.as_ref().map_err(Clone::clone).and_then(|listing| self.shown(listing));
-        World { commit: self.standing(), scanned: self.scanned(&images), images, listing, tags, shown }
+        let (unsaid, chart_tagged) = match self.image_plan(&images) {
+            ImagePlan::Adopt(facts) => (self.unsaid(&facts), self.is_chart_tagged(&facts)),
+            _ => (Ok(Vec::new()), Ok(!self.is_signed())),
+        };
+        World {
+            scanned: self.scanned(&images),
+            commit: self.standing(),
+            images,
+            listing,
+            tags,
+            shown,
+            unsaid,
+            chart_tagged,
+        }
     }
 
     /// Asks for what decides which image is the release's, and for nothing else.
@@ -43,7 +57,13 @@ impl Pipeline {
 
     fn images_and(&self, archive: Result<Option<Archive>>) -> Images {
         let tagged = self.destination.tagged(&self.release.version);
-        Images { archive, tagged: if self.options.public { seen(tagged) } else { tagged } }
+        let tagged = if self.options.public { seen(tagged) } else { tagged };
+        let named = archive.as_ref().ok().and_then(|archive| archive.as_ref()?.image.as_ref());
+        let candidates: BTreeSet<&Digest> =
+            named.into_iter().chain(tagged.as_ref().ok().and_then(Option::as_ref)).map(|facts| &facts.digest).collect();
+        let candidates = candidates.into_iter().filter(|_| self.is_signed());
+        let attested = candidates.map(|digest| (digest.clone(), self.attested(digest))).collect();
+        Images { archive, tagged, attested }
     }
 
     fn scanned(&self, images: &Images) -> BTreeSet<Digest> {
@@ -55,7 +75,7 @@ impl Pipeline {
 
     fn archive(&self) -> Result<Option<Archive>> {
         // Caches remember what was not there.
-        if self.options.public && matches!(self.destination.listed(&self.release.version), Listed::Not) {
+        if self.options.public && matches!(self.destination.listed(&self.release.version), decision::Listed::Not) {
             return Ok(None);
         }
         let object = self.destination.store.get(&self.chart.archive_name())?;
@@ -80,14 +100,14 @@ impl Pipeline {
         Ok(Listing {
             entry: entry.map(|entry| entry.sha256().map(str::to_owned)),
             yanked: index.yanked(&self.chart.name, &version)?.map(|yanked| yanked.reason),
-            versions: index.versions(&self.chart.name),
+            listed: Listed::of(index, &self.chart.name, &self.workspace.first_version),
         })
     }
 
     fn tags(&self, listing: &Listing) -> Result<BTreeMap<String, Digest>> {
         let registry = &*self.destination.registry;
         let version = &self.release.version;
-        let listed: Vec<_> = listing.versions.iter().chain([version]).cloned().collect();
+        let listed: Vec<_> = listing.listed.versions.iter().chain([version]).cloned().collect();
         let own = version::version_tags(version);
         promote::pointers(registry, &listed, &self.workspace.first_version, &own)
     }

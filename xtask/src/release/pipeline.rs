@@ -175,12 +175,14 @@ impl Pipeline {
             archive: &self.chart.archive_name(),
             repository: &self.target().repository,
             strict: self.is_strict(),
+            signed: self.is_signed(),
             remote: self.target().is_remote(),
             push: self.options.push,
             ordered_by_tag: github::is_ordered_by_tag(&|name| std::env::var(name).ok(), version),
             auditable: auditable(),
             compilers: &|| self.compilers(),
             scanner: &|auditable| Ok(self.scanner(auditable)?.map(|scanner| scanner.label)),
+            signer: &|| self.destination.who_signs(),
             pack: &|facts| Ok(self.pack(facts)?.1),
         })
     }

@@ -12,9 +12,10 @@ use crate::error::{Error, Exit, Result};
 use crate::git::Publishable;
 use crate::image::labels::ImageFacts;
 use crate::oci::{self, Digest, Platform, sha256_hex};
-use crate::release::promote;
+use crate::release::promote::{self, Listed};
 use crate::release::step::{Planned, State, Step};
 use crate::release::version::{self, Bump};
+use crate::trust::verify::Findings;
 
 /// What was observed of the world. Each answer is known, or unknown for the reason that its error gives.
 #[derive(Clone, Debug)]
@@ -31,6 +32,10 @@ pub struct World {
     pub shown: Result<Option<String>>,
     /// The images that have a verdict which still holds.
     pub scanned: BTreeSet<Digest>,
+    /// What nobody who is accepted has said yet of the release's image and chart, where the image is there.
+    pub unsaid: Result<Vec<String>>,
+    /// Whether the chart's tag in the registry leads to the chart of the release's image, where that is there and signed.
+    pub chart_tagged: Result<bool>,
 }
 
 /// The images that may be the release's.
@@ -40,6 +45,8 @@ pub struct Images {
     pub tagged: Result<Option<ImageFacts>>,
     /// The chart's archive, which names one.
     pub archive: Result<Option<Archive>>,
+    /// What accepted signers say of each.
+    pub attested: BTreeMap<Digest, Result<Findings>>,
 }
 
 /// A published archive.
@@ -58,11 +65,12 @@ pub struct Listing {
     pub entry: Option<Option<String>>,
     /// Why the version was yanked, where it was.
     pub yanked: Option<String>,
-    /// All versions.
-    pub versions: Vec<Version>,
+    /// All versions, and what the charts of those that lead name.
+    pub listed: Listed,
 }
 
 /// What is wanted, and what this machine could do about it.
+#[derive(Clone, Copy)]
 pub struct Wanted<'a> {
     /// The version.
     pub version: &'a Version,
@@ -80,6 +88,8 @@ pub struct Wanted<'a> {
     pub repository: &'a str,
     /// Whether a published version may never be made again.
     pub strict: bool,
+    /// Whether this version is signed there.
+    pub signed: bool,
     /// Whether the target is beyond this machine: git counts, and there are caches.
     pub remote: bool,
     /// Whether a commit that the remote lacks is pushed.
@@ -92,6 +102,8 @@ pub struct Wanted<'a> {
     pub compilers: &'a dyn Fn() -> Result<Compilers>,
     /// The scanner for an image whose binaries carry their dependency list or do not; or why it is left out where that is allowed.
     pub scanner: &'a dyn Fn(bool) -> Result<Result<String, String>>,
+    /// Who signs here. Asked only where something is to be signed.
+    pub signer: &'a dyn Fn() -> Result<String>,
     /// The chart's archive, for that image.
     pub pack: &'a dyn Fn(&ImageFacts) -> Result<Vec<u8>>,
 }
@@ -125,6 +137,8 @@ pub enum ImagePlan {
     Adopt(ImageFacts),
     /// There is one, and it will be made again; why.
     Replace(String),
+    /// There is one that says to be ours, and no accepted signer says so, for these reasons: it is made again, and must come out the same.
+    Unsigned(ImageFacts, String),
     /// There is one of something else.
     Conflict(Error),
     /// It could not be seen.
@@ -157,6 +171,8 @@ pub fn plan(world: &World, wanted: &Wanted<'_>) -> Plan {
         (Step::Build, build),
         (Step::Scan, scan),
         (Step::Push, planner.push()),
+        (Step::Sign, planner.sign()),
+        (Step::Tag, planner.tag()),
         (Step::Package, planner.package()),
         (Step::Publish, planner.publish()),
         (Step::Invalidate, planner.invalidate()),
@@ -189,18 +205,51 @@ pub fn image(images: &Images, wanted: &Wanted<'_>) -> ImagePlan {
     let known = || -> Result<ImagePlan> {
         if let Ok(Some(archive)) = &images.archive
             && let Some(facts) = published(archive, wanted)?
+            && images.origin(facts, wanted)?.is_ok()
         {
             return Ok(ImagePlan::Adopt(facts.clone()));
         }
         let Some(facts) = images.tagged.clone()? else { return Ok(ImagePlan::Build) };
         Ok(match trusted(&facts, wanted) {
-            Trust::Ours => ImagePlan::Adopt(facts),
+            Trust::Ours => match images.origin(&facts, wanted)? {
+                Ok(()) => ImagePlan::Adopt(facts),
+                Err(why) => ImagePlan::Unsigned(facts, why),
+            },
             Trust::Outdated(why) => ImagePlan::Replace(why),
             Trust::Foreign(why) if !wanted.strict => ImagePlan::Replace(why),
             Trust::Foreign(why) => ImagePlan::Conflict(taken(wanted, &facts, &why)),
         })
     };
     known().unwrap_or_else(ImagePlan::Unknown)
+}
+
+impl Images {
+    /// Whether an accepted signer says that an image is of this release; if not, why.
+    ///
+    /// # Errors
+    /// What is said of it could not be seen.
+    fn origin(&self, facts: &ImageFacts, wanted: &Wanted<'_>) -> Result<Result<(), String>> {
+        match self.attested.get(&facts.digest) {
+            _ if !wanted.signed => Ok(Ok(())),
+            None => Ok(Err("nobody says where it is from".into())),
+            Some(Err(error)) => Err(error.clone()),
+            Some(Ok(findings)) => Ok(findings.origin(&wanted.version.to_string(), wanted.revision).map(drop)),
+        }
+    }
+}
+
+/// What is wrong with an image that nobody signed and that came out otherwise when it was made again.
+pub fn came_out_otherwise(version: &Version, there: &ImageFacts, made: &Digest, why: &str) -> Error {
+    let [tag, _] = version::version_tags(version);
+    let next = version::next(version, &Bump::Patch);
+    Error::new(Exit::Conflict, format!("the tag {tag} leads to an image that this source state does not make"))
+        .because(format!(
+            "there: {}, and {why}
+made:  {made}",
+            there.digest
+        ))
+        .remedy("look who pushed it; an accepted signer with the compiler that made it can finish that release")
+        .remedy(format!("or take the next version: cargo xtask release {next}"))
 }
 
 /// The image that an archive names, where it is of this release and the archive is what we would make for it.
@@ -214,8 +263,8 @@ pub fn published<'a>(archive: &'a Archive, wanted: &Wanted<'_>) -> Result<Option
     Ok(((wanted.pack)(facts)? == archive.bytes).then_some(facts))
 }
 
-/// Whether a published image may be taken over: the one place that decides it. Its digest does not matter, since another compiler
-/// makes another digest of the same sources.
+/// What a published image is, by its labels, which anybody can write: only what accepted signers say makes it ours (`image`). Its digest
+/// does not matter, since another compiler makes another digest of the same sources.
 pub fn trusted(facts: &ImageFacts, wanted: &Wanted<'_>) -> Trust {
     let said = |text: &Option<String>| text.clone().unwrap_or_else(|| "not said".into());
     if facts.version.as_ref() != Some(&wanted.version.to_string()) {
@@ -307,6 +356,7 @@ impl Planner<'_> {
             }
             ImagePlan::Conflict(error) => return [(); 3].map(|()| State::Conflict(error.clone())),
             ImagePlan::Replace(why) => format!(", again: {why}"),
+            ImagePlan::Unsigned(facts, why) => format!(", again, and {} must come out: {why}", facts.digest),
             ImagePlan::Build => String::new(),
             ImagePlan::Unknown(_) => UNLESS_THERE.into(),
         };
@@ -330,6 +380,39 @@ impl Planner<'_> {
     }
 
     fn push(&self) -> State {
+        match &self.image {
+            ImagePlan::Conflict(error) => State::Conflict(error.clone()),
+            ImagePlan::Unknown(error) => State::Unknown(error.clone()),
+            ImagePlan::Adopt(facts) => State::Done(format!("{} is there", facts.digest)),
+            ImagePlan::Build | ImagePlan::Replace(_) | ImagePlan::Unsigned(..) => {
+                State::ToDo("the image, by its digest".into())
+            }
+        }
+    }
+
+    fn sign(&self) -> State {
+        match (&self.image, &self.world.unsaid) {
+            (ImagePlan::Conflict(error), _) => State::Conflict(error.clone()),
+            (ImagePlan::Unknown(error), _) => State::Unknown(error.clone()),
+            _ if !self.wanted.signed => State::Done(
+                "nothing: the target names no `signers`, or this version is older than its `signed-since`".into(),
+            ),
+            (ImagePlan::Adopt(_), Err(error)) => State::Unknown(error.clone()),
+            (ImagePlan::Adopt(_), Ok(unsaid)) if unsaid.is_empty() => State::Done("image and chart".into()),
+            (ImagePlan::Adopt(_), Ok(unsaid)) => self.sign_with(&unsaid.join(", ")),
+            _ => self.sign_with("the image, that of each platform, and the chart"),
+        }
+    }
+
+    /// Compiling takes minutes: who cannot sign is told before.
+    fn sign_with(&self, what: &str) -> State {
+        match (self.wanted.signer)() {
+            Ok(signer) => State::ToDo(format!("{what}, with {signer}")),
+            Err(error) => State::Conflict(error),
+        }
+    }
+
+    fn tag(&self) -> State {
         let names = version::version_tags(self.wanted.version);
         let text = names.join(" ");
         match (&self.image, &self.world.tags) {
@@ -396,13 +479,18 @@ impl Planner<'_> {
             return State::Unknown(error.clone());
         }
         let after = self.tags_after(tags);
-        let listed: Vec<Version> = listing.versions.iter().chain([self.wanted.version]).cloned().collect();
+        let listed = self.listed_after(listing);
         let moves = promote::moves(&after, &listed, self.wanted.first).set;
+        let chart = match &self.world.chart_tagged {
+            Err(error) => return State::Unknown(error.clone()),
+            Ok(true) => None,
+            Ok(false) => Some("the chart's tag in the registry".to_owned()),
+        };
         let names = |names: Vec<String>| if names.is_empty() { "none".into() } else { names.join(" ") };
-        if moves.is_empty() {
-            State::Done(names(self.leads(&listed)))
+        if moves.is_empty() && chart.is_none() {
+            State::Done(names(self.leads(&listed.versions)))
         } else {
-            State::ToDo(names(moves.into_iter().map(|(tag, _)| tag).collect()))
+            State::ToDo(names(moves.into_iter().map(|(tag, _)| tag).chain(chart).collect()))
         }
     }
 
@@ -416,11 +504,22 @@ impl Planner<'_> {
         }
     }
 
+    /// The digest that the release's image has; one that is not there yet has a digest that no tag can have.
+    fn digest(&self) -> Digest {
+        self.adopted().map_or_else(|| Digest::of(b"not built yet"), |facts| facts.digest.clone())
+    }
+
+    /// What is listed once this version is.
+    fn listed_after(&self, listing: &Listing) -> Listed {
+        let mut listed = listing.listed.clone();
+        listed.versions.push(self.wanted.version.clone());
+        listed.images.insert(self.wanted.version.clone(), self.digest());
+        listed
+    }
+
     /// The tags as they are once the version's own point at its image.
     fn tags_after(&self, tags: &BTreeMap<String, Digest>) -> BTreeMap<String, Digest> {
-        // An image that is not there yet has a digest that no tag can have.
-        let digest = self.adopted().map_or_else(|| Digest::of(b"not built yet"), |facts| facts.digest.clone());
-        let own = version::version_tags(self.wanted.version).map(|name| (name, digest.clone()));
+        let own = version::version_tags(self.wanted.version).map(|name| (name, self.digest()));
         tags.clone().into_iter().chain(own).collect()
     }
 
@@ -434,7 +533,7 @@ impl Planner<'_> {
     fn led(&self) -> Option<Vec<String>> {
         let (listing, tags) = (self.world.listing.as_ref().ok()?, self.world.tags.as_ref().ok()?);
         let digest = &self.adopted()?.digest;
-        let leads = self.leads(&listing.versions).into_iter();
+        let leads = self.leads(&listing.listed.versions).into_iter();
         Some(leads.filter(|tag| tags.get(tag) == Some(digest)).collect())
     }
 
@@ -448,7 +547,9 @@ impl Planner<'_> {
                 State::ToDo(format!("{what}, again: its sources changed since it was rehearsed"))
             }
             // Whether the same image comes out again is seen when it is built.
-            ImagePlan::Build => State::ToDo(format!("{what} is there, and must come out the same")),
+            ImagePlan::Build | ImagePlan::Unsigned(..) => {
+                State::ToDo(format!("{what} is there, and must come out the same"))
+            }
             _ => State::Conflict(
                 Error::new(Exit::Conflict, format!("{what} is already published with other content"))
                     .remedy("take the next version: a published one never changes"),

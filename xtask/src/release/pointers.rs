@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use semver::Version;
 
+use crate::chart;
 use crate::chart::cdn::STALE_FOR;
 use crate::chart::index::FILE;
 use crate::chart::repository;
 use crate::error::Result;
 use crate::oci::sha256_hex;
 use crate::release::destination::Destination;
+use crate::release::promote::{self, Listed};
 use crate::release::verify::{self, Proof};
-use crate::release::{promote, version};
+use crate::release::version;
 use crate::ui;
 
 impl Destination {
@@ -70,11 +72,11 @@ impl Destination {
 
     /// The listed versions, once users see those that tags will lead to: another run may have listed one a moment ago, and no tag may
     /// lead to a version before users find it in the index.
-    fn shown(&self) -> Result<Vec<Version>> {
+    fn shown(&self) -> Result<Listed> {
         let snapshot = self.look()?;
-        let listed = snapshot.index()?.versions(&self.chart);
+        let listed = Listed::of(snapshot.index()?, &self.chart, &self.first);
         if self.cdn.is_some() && self.announced.borrow().as_deref() != Some(snapshot.version()) {
-            let leaders = version::floating_tags(&listed, &self.first).into_values().collect();
+            let leaders = version::floating_tags(&listed.versions, &self.first).into_values().collect();
             self.announce_writing(snapshot.version(), None, &leaders)?;
         }
         Ok(listed)
@@ -105,6 +107,7 @@ impl Destination {
         let changed = repository::update(&*self.store, &|index| index.yank(chart, &text, reason))?;
         self.announce(None, &BTreeSet::new())?;
         self.promote()?;
+        self.hide_chart(version)?;
         Ok(changed)
     }
 
@@ -117,6 +120,32 @@ impl Destination {
         let changed = repository::update(&*self.store, &|index| index.unyank(chart, &text))?;
         self.announce(None, &[version.clone()].into())?;
         self.promote()?;
+        self.show_chart(version)?;
         Ok(changed)
+    }
+
+    /// Takes away the tag by which a yanked version's chart is found in the registry. Its bytes stay, as the archive's do.
+    fn hide_chart(&self, version: &Version) -> Result<()> {
+        if !self.target.signs(version) || self.charts.untag(&chart::oci::tag(&version.to_string()))? {
+            return Ok(());
+        }
+        let name = self.chart_reference(version);
+        ui::warn(format_args!("{name} can still be pulled: the registry does not remove tags when it is asked to"));
+        Ok(())
+    }
+
+    /// Points the tag at the chart again, as it was when the version was released.
+    fn show_chart(&self, version: &Version) -> Result<()> {
+        let (text, snapshot) = (version.to_string(), self.look()?);
+        let entry = snapshot.index()?.find(&self.chart, &text).filter(|_| self.target.signs(version));
+        let Some(time) = entry.and_then(chart::oci::time) else { return Ok(()) };
+        let Some(object) = self.store.get(&format!("{}-{text}.tgz", self.chart))? else { return Ok(()) };
+        let digest = chart::oci::artifact(&object.bytes, time)?.descriptor.digest;
+        self.charts.tag(&[(chart::oci::tag(&text), digest)])
+    }
+
+    /// Where a version's chart is found in the registry.
+    pub(super) fn chart_reference(&self, version: &Version) -> String {
+        format!("{}:{}", self.target.chart_reference(&self.chart), chart::oci::tag(&version.to_string()))
     }
 }

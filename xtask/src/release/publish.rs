@@ -35,6 +35,8 @@ impl Pipeline {
     /// see it in time.
     pub fn publish_only(&self, digest: &Digest) -> Result<bool> {
         let image = self.destination.facts(digest)?;
+        self.check_ours(&image)?;
+        self.check_signed(digest)?;
         let put = match self.put(&image)? {
             Put::Met(other) => {
                 return Err(Error::new(Exit::Conflict, "the chart is published for another image")
@@ -48,7 +50,7 @@ impl Pipeline {
         };
         let listed = self.list(&image)?;
         self.announce()?;
-        Ok(put | listed)
+        Ok(put | listed | self.tag_chart(&image)?)
     }
 
     /// Tells caches, and waits until users see the version listed. Gives how long the outside may go on showing old copies.

@@ -18,8 +18,12 @@ pub enum Step {
     Build,
     /// The scanner's verdict on each platform of the image.
     Scan,
-    /// The image's blobs in the registry, and the version's tags.
+    /// The image in the registry, found by its digest alone.
     Push,
+    /// What is signed of image and chart, beside them in the registry.
+    Sign,
+    /// The version's tags.
+    Tag,
     /// The chart's archive, which names the image.
     Package,
     /// The archive's entry in the index.
@@ -43,6 +47,8 @@ impl Step {
             Step::Build => "build",
             Step::Scan => "scan",
             Step::Push => "push",
+            Step::Sign => "sign",
+            Step::Tag => "tag",
             Step::Package => "package",
             Step::Publish => "publish",
             Step::Invalidate => "invalidate",

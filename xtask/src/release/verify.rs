@@ -8,16 +8,22 @@ use std::time::{Duration, Instant};
 use semver::Version;
 use serde::Serialize;
 
+use crate::chart;
 use crate::chart::archive::{self, RELEASED_IMAGE};
 use crate::chart::index::{FILE, Index};
 use crate::chart::repository;
 use crate::config::Target;
 use crate::error::{Error, Exit, Result};
+use crate::image::labels::ImageFacts;
+use crate::oci::artifact::Artifact;
 use crate::oci::pull::Puller;
-use crate::oci::{self, Digest, Layout, PlatformImage, sha256_hex};
+use crate::oci::{self, Digest, Layout, Part, PlatformImage, sha256_hex};
+use crate::release::attestations::{OF_CHART, OF_IMAGE, OF_PLATFORM, names};
 use crate::release::destination::Destination;
 use crate::release::version;
 use crate::sys::http::{Anonymous, Answer};
+use crate::trust::attachments;
+use crate::trust::statement::predicate;
 use crate::ui;
 
 /// What an anonymous user gets.
@@ -33,6 +39,11 @@ pub struct Proof {
     pub platforms: Vec<String>,
     /// Every tag that leads to this image.
     pub tags: Vec<String>,
+    /// Where the same chart is in the registry, by its digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry_chart: Option<String>,
+    /// Who signed it, what it was made of, and what is in it; nobody where it was published before anything was signed.
+    pub signers: Vec<String>,
 }
 
 /// Fetches one version of a chart and all it leads to, again and again until it is right or `patience` is over: caches and tags
@@ -128,6 +139,18 @@ pub fn listed(destination: &Destination, version: &str) -> Result<Option<String>
     public_index(destination, |index| index.find(chart, version).and_then(|entry| entry.sha256()).map(str::to_owned))
 }
 
+/// Every version that the public index lists and that is of this product, oldest first.
+///
+/// # Errors
+/// As `listed`.
+pub fn all(destination: &Destination) -> Result<Vec<Version>> {
+    let Destination { chart, first, .. } = destination;
+    let mut versions = public_index(destination, |index| Some(index.versions(chart)))?.unwrap_or_default();
+    versions.retain(|version| version::check(version, first).is_ok());
+    versions.sort();
+    Ok(versions)
+}
+
 /// The highest stable version of a chart that the public index lists.
 ///
 /// # Errors
@@ -177,13 +200,20 @@ struct Visit<'d> {
     user: Anonymous,
     puller: Puller<'d>,
     complaints: Vec<String>,
+    signers: BTreeSet<String>,
+}
+
+/// What an image has to be of.
+struct Origin<'o> {
+    version: &'o Version,
+    revision: &'o str,
 }
 
 impl<'d> Visit<'d> {
     fn new(destination: &'d Destination) -> Self {
         let Destination { target, user, .. } = destination;
         let puller = Puller::new(&target.registry, &target.image, user);
-        Visit { destination, target, user: user.another(), puller, complaints: Vec::new() }
+        Visit { destination, target, user: user.another(), puller, complaints: Vec::new(), signers: BTreeSet::new() }
     }
 }
 
@@ -212,9 +242,20 @@ impl Visit<'_> {
             return Ok(None);
         };
         let Some(digest) = self.reference_digest(&reference, wanted) else { return Ok(None) };
-        let platforms = self.pull(&version::version_tags(wanted)[0], &digest)?;
-        let tags = self.tags(&digest, wanted, &index.versions(chart), first)?;
-        Ok(Some(Proof { chart: url, sha256, image: reference, platforms, tags }))
+        let parts = self.pull(&version::version_tags(wanted)[0], &digest)?;
+        let platforms = parts.iter().map(|part| part.platform.to_string()).collect();
+        let registry_chart = if self.target.signs(wanted) {
+            let revision = ImageFacts::of(digest.clone(), &parts).revision.unwrap_or_default();
+            let of = Origin { version: wanted, revision: &revision };
+            self.image_signatures(&digest, &parts, &of);
+            let artifact = chart::oci::time(entry).map(|time| chart::oci::artifact(&archive, time)).transpose()?;
+            artifact.map(|artifact| self.chart_signatures(&artifact, &of))
+        } else {
+            None
+        };
+        let tags = self.tags(&digest, wanted, &index.versions(self.destination.chart.as_str()), first)?;
+        let signers = std::mem::take(&mut self.signers).into_iter().collect();
+        Ok(Some(Proof { chart: url, sha256, image: reference, platforms, tags, registry_chart, signers }))
     }
 
     fn archive(&mut self, url: &str, sha256: &str) -> Result<Option<Vec<u8>>> {
@@ -241,7 +282,7 @@ impl Visit<'_> {
     }
 
     /// Pulls what a node would: the index by tag and by digest, and for each platform manifest, configuration and layers.
-    fn pull(&mut self, tag: &str, digest: &Digest) -> Result<Vec<String>> {
+    fn pull(&mut self, tag: &str, digest: &Digest) -> Result<Vec<PlatformImage>> {
         let by_tag = self.puller.manifest(tag)?;
         if by_tag.status != 200 {
             self.complaints.push(format!("{}:{tag} is answered with {}", self.target.image, by_tag.status));
@@ -250,12 +291,75 @@ impl Visit<'_> {
         }
         let image = oci::collect(digest, &|part, digest| self.puller.part(part, digest));
         match image.and_then(|image| image.platforms()) {
-            Ok(parts) => Ok(parts.iter().map(|part| part.platform.to_string()).collect()),
+            Ok(parts) => Ok(parts),
             Err(error) => {
                 self.complaints.push(format!("the image cannot be pulled: {}", error.what));
                 Ok(Vec::new())
             }
         }
+    }
+
+    /// Whether accepted signers say all that is to be said of an image and its platforms, of this version and commit.
+    fn image_signatures(&mut self, digest: &Digest, parts: &[PlatformImage], of: &Origin<'_>) {
+        let puller = Puller::new(&self.target.registry, &self.target.image, &self.destination.user);
+        let of_image = (format!("the image {digest}"), digest, OF_IMAGE);
+        let of_platforms = parts.iter().map(|part| {
+            let what = format!("the image for {}, {}", part.platform, part.descriptor.digest);
+            (what, &part.descriptor.digest, OF_PLATFORM)
+        });
+        for (what, subject, types) in std::iter::once(of_image).chain(of_platforms) {
+            self.signatures(&puller, &what, subject, &types, of);
+        }
+    }
+
+    /// Whether the chart is in the registry under its tag, the very archive, and is signed. Gives where.
+    fn chart_signatures(&mut self, artifact: &Artifact, of: &Origin<'_>) -> String {
+        let Destination { target, chart, user, .. } = self.destination;
+        let (place, digest) = (target.of_chart(chart).image, &artifact.descriptor.digest);
+        let puller = Puller::new(&target.registry, &place, user);
+        let tag = chart::oci::tag(&of.version.to_string());
+        match puller.manifest(&tag) {
+            Ok(answer) if answer.status == 200 && answer.body == artifact.manifest => {}
+            Ok(answer) if answer.status == 200 => {
+                self.complaints.push(format!("{place}:{tag} leads to another chart than {digest}"));
+            }
+            Ok(answer) => self.complaints.push(format!("{place}:{tag} is answered with {}", answer.status)),
+            Err(error) => self.complaints.push(format!("{place}:{tag}: {error}")),
+        }
+        for (blob, _) in artifact.parts() {
+            if let Err(error) = puller.part(Part::Blob, blob) {
+                self.complaints.push(format!("{place}: {}", error.what));
+            }
+        }
+        self.signatures(&puller, &format!("the chart {digest}"), digest, &OF_CHART, of);
+        format!("{place}:{tag}@{digest}")
+    }
+
+    fn signatures(&mut self, puller: &Puller<'_>, what: &str, subject: &Digest, types: &[&str], of: &Origin<'_>) {
+        let wanted = of.version;
+        let found = puller
+            .referrers(subject)
+            .map(|referrers| attachments::find_among(referrers, &|part, digest| puller.part(part, digest), subject));
+        let judged = found.and_then(|found| self.destination.judge_found(found, subject, wanted, types));
+        let findings = match judged {
+            Ok(findings) => findings,
+            Err(error) => return self.complaints.push(format!("what is signed of {what} cannot be seen: {error}")),
+        };
+        let lacking = findings.lacking(types);
+        if !lacking.is_empty() {
+            let said = findings.lines();
+            let said = if said.is_empty() { "nothing".to_owned() } else { said.join("; ") };
+            self.complaints.push(format!("{what} lacks a {} of an accepted signer; there is: {said}", names(&lacking)));
+        } else if types.contains(&predicate::PROVENANCE)
+            && let Err(why) = findings.origin(&wanted.to_string(), of.revision)
+        {
+            self.complaints.push(format!("{what} is not signed as of {wanted} and its commit: {why}"));
+        }
+        for bill in findings.of_type(predicate::SBOM).filter(|bill| !is_bill_of(&bill.statement.predicate, wanted)) {
+            self.complaints
+                .push(format!("{what}: {} signed a bill of materials that is none of {wanted}", bill.signer));
+        }
+        self.signers.extend(findings.accepted.into_iter().map(|attested| attested.signer));
     }
 
     /// The tags that lead to the image; a complaint for each floating one that leads elsewhere than the index asks for.
@@ -309,16 +413,22 @@ impl Visit<'_> {
     }
 }
 
+/// Whether a document is a bill of materials of that version.
+fn is_bill_of(bill: &serde_json::Value, version: &Version) -> bool {
+    bill["bomFormat"] == "CycloneDX" && bill["metadata"]["component"]["version"] == version.to_string()
+}
+
 /// A proof as people read it.
 pub fn shown(proof: &Proof) -> String {
     let platforms: Vec<_> = proof.platforms.iter().filter_map(|text| text.clone().try_into().ok()).collect();
     format!(
-        "{} (sha256 {}), {} for {}, tags {}",
+        "{} (sha256 {}), {} for {}, tags {}{}",
         proof.chart,
         &proof.sha256[..12],
         proof.image,
         oci::platform_names(&platforms),
-        proof.tags.join(" ")
+        proof.tags.join(" "),
+        if proof.signers.is_empty() { String::new() } else { format!(", signed by {}", proof.signers.join(" and ")) }
     )
 }
 
@@ -330,6 +440,7 @@ pub fn page(title: &str, rows: &[(&str, String)], proof: &Proof) -> String {
         ("image", format!("`{}`", proof.image)),
         ("platforms", proof.platforms.join(", ")),
         ("tags", proof.tags.join(", ")),
+        ("signed by", proof.signers.join(", ")),
     ];
     let rows: String = rows.iter().chain(&proven).map(|(name, value)| format!("| {name} | {value} |\n")).collect();
     format!("### {title}\n\n| | |\n|---|---|\n{rows}")

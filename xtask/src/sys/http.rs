@@ -78,9 +78,26 @@ impl Anonymous {
     }
 
     fn get_following(&self, redirects: u32, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+        self.ask(self.agent.get(url), redirects, url, headers)
+    }
+
+    /// Asks a server to remove what is at a URL; an answer of any status is an answer.
+    ///
+    /// # Errors
+    /// Nobody answers in time, or the answer ends early.
+    pub fn delete(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+        self.ask(self.agent.delete(url), 0, url, headers)
+    }
+
+    fn ask(
+        &self,
+        request: ureq::RequestBuilder<ureq::typestate::WithoutBody>,
+        redirects: u32,
+        url: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer> {
         const SIZE_MAX: u64 = 1 << 30;
         let what = || format!("cannot fetch {url}");
-        let request = self.agent.get(url);
         let settings = request.config().max_redirects(redirects);
         // What is asked for over TLS is not taken from where a redirect leads without.
         let settings = if url.starts_with("http://") { settings.proxy(None) } else { settings.https_only(true) };

@@ -6,7 +6,7 @@
 use crate::error::Result;
 use crate::oci::artifact::{self, Artifact};
 use crate::oci::registry::Registry;
-use crate::oci::{Descriptor, Digest, Part};
+use crate::oci::{Descriptor, Digest, Fetch, Part};
 use crate::trust::bundle;
 
 /// What was found beside a digest.
@@ -37,26 +37,31 @@ pub fn referrer(subject: &Descriptor, bundle: &[u8], predicate_type: &str, time:
 /// # Errors
 /// The registry cannot say what refers to it.
 pub fn find(registry: &dyn Registry, subject: &Digest) -> Result<Found> {
+    Ok(find_among(registry.referrers(subject)?, &|part, digest| registry.fetch(part, digest), subject))
+}
+
+/// The same for whoever reads a registry in another way.
+pub fn find_among(referrers: Vec<Descriptor>, fetch: &Fetch<'_>, subject: &Digest) -> Found {
     let mut found = Found::default();
-    for listed in registry.referrers(subject)? {
+    for listed in referrers {
         let is_other = |kind: &String| kind != bundle::MEDIA_TYPE && kind != artifact::EMPTY;
         if listed.artifact_type.as_ref().is_some_and(is_other) {
             continue;
         }
-        match read(registry, subject, &listed.digest) {
+        match read(fetch, subject, &listed.digest) {
             Ok(bundle) => found.bundles.extend(bundle),
             Err(error) => found.unreadable.push(error),
         }
     }
-    Ok(found)
+    found
 }
 
 /// The bundle of one referrer; nothing where it holds something else.
-fn read(registry: &dyn Registry, subject: &Digest, referrer: &Digest) -> Result<Option<Vec<u8>>> {
-    let manifest = registry.fetch(Part::Manifest, referrer)?;
+fn read(fetch: &Fetch<'_>, subject: &Digest, referrer: &Digest) -> Result<Option<Vec<u8>>> {
+    let manifest = fetch(Part::Manifest, referrer)?;
     let Ok(manifest) = artifact::referrer(subject, &manifest) else { return Ok(None) };
     match manifest.layers.as_slice() {
-        [layer] if layer.media_type == bundle::MEDIA_TYPE => registry.fetch(Part::Blob, &layer.digest).map(Some),
+        [layer] if layer.media_type == bundle::MEDIA_TYPE => fetch(Part::Blob, &layer.digest).map(Some),
         _ => Ok(None),
     }
 }

@@ -44,13 +44,22 @@ impl SigningKey {
     /// # Errors
     /// The file holds something else, or cannot be written.
     pub fn kept_at(path: &Path) -> Result<Self> {
-        if let Some(text) = files::read(path)? {
-            return Self::from_pem(&String::from_utf8_lossy(&text), &path.display());
+        if let Some(key) = Self::read(path)? {
+            return Ok(key);
         }
         files::create_private(path, Self::generate()?.as_bytes())?;
         // Another run may have been faster: what is there is the key.
         let text = files::read(path)?.unwrap_or_default();
         Self::from_pem(&String::from_utf8_lossy(&text), &path.display())
+    }
+
+    /// The key in a file; nothing where there is no such file.
+    ///
+    /// # Errors
+    /// The file holds something else, or cannot be read.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let text = files::read(path)?;
+        text.map(|text| Self::from_pem(&String::from_utf8_lossy(&text), &path.display())).transpose()
     }
 
     /// A new private key, as PEM.

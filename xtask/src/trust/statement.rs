@@ -58,10 +58,22 @@ pub struct Subject {
 impl Statement {
     /// A statement about one digest.
     pub fn new(name: &str, digest: &Digest, predicate_type: &str, predicate: Value) -> Self {
-        let digest = [("sha256".to_owned(), digest.hex().to_owned())].into();
+        Self::about([(name, digest)], predicate_type, predicate)
+    }
+
+    /// A statement about several digests, each with a name.
+    pub fn about<'s>(
+        subjects: impl IntoIterator<Item = (&'s str, &'s Digest)>,
+        predicate_type: &str,
+        predicate: Value,
+    ) -> Self {
+        let subject = subjects.into_iter().map(|(name, digest)| {
+            let digest = [("sha256".to_owned(), digest.hex().to_owned())].into();
+            Subject { name: name.into(), digest }
+        });
         Statement {
             kind: STATEMENT.into(),
-            subject: vec![Subject { name: name.into(), digest }],
+            subject: subject.collect(),
             predicate_type: predicate_type.into(),
             predicate,
         }

@@ -29,7 +29,7 @@ pub(super) struct Access {
 
 impl Access {
     pub(super) fn find() -> Result<Self, String> {
-        Self::find_in(crate::serve::environment, Path::new(SERVICE_ACCOUNT))
+        Self::find_in(crate::config::environment, Path::new(SERVICE_ACCOUNT))
     }
 
     pub(super) fn find_in(environment: impl Fn(&str) -> Option<String>, account: &Path) -> Result<Self, String> {

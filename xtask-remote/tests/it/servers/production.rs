@@ -6,14 +6,18 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use tempfile::TempDir;
+use xtask::trust::key::SigningKey;
 
 use super::client::Ask;
 use super::rights::{self, Need};
 use super::{CloudFront, Dialect, Edge, Moto, Observer, Proxy, Publication, Registry, Stack, Versitygw};
-use crate::support::{Demo, Run, git};
+use crate::support::{Demo, Run, UNSIGNED, git};
 
 /// The path of the image in its registry.
 pub const IMAGE: &str = "team/demo";
+
+/// The variable that the key is in.
+pub const SIGNING_KEY: &str = "SIGNING_KEY";
 
 /// A workspace whose target `production` is made of servers on this machine.
 pub struct Production {
@@ -26,6 +30,8 @@ pub struct Production {
     pub registry: Registry,
     pub edge: Edge,
     home: TempDir,
+    /// What signs for whoever is given it, as a private key (PEM).
+    pub signing_key: String,
     /// Where the workspace's commits are pushed to.
     pub origin: TempDir,
 }
@@ -51,8 +57,11 @@ impl Production {
         let s3 = Proxy::before(store.port, Dialect::S3);
         let (home, origin) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(home.path().join("config.json"), registry.docker_config()).unwrap();
+        let signing_key = SigningKey::generate().unwrap();
+        let public = SigningKey::from_pem(&signing_key, &"a test").unwrap().public();
+        std::fs::write(home.path().join("signing-key.pub"), public.to_pem()).unwrap();
         let demo = Demo::in_memory();
-        let production = Production { demo, store, s3, moto, cloudfront, registry, edge, home, origin };
+        let production = Production { demo, store, s3, moto, cloudfront, registry, edge, home, signing_key, origin };
         production.join(&production.demo);
         Some(production)
     }
@@ -72,9 +81,11 @@ impl Production {
             "\n[workspace.metadata.release.targets.{name}]\nimage = \"{}/{IMAGE}\"\nrepository = \"{}\"\n\
              stack = \"demo-charts\"\nregion = \"us-east-1\"\nbuilder = \"embedded\"\nscan = \"if-installed\"\n\
              plain-http-registry = true\nregistry-token = \"GITHUB_TOKEN\"\n\
+             signers = [{{ key = \"{}\" }}]\nsigning = {{ variable = \"{SIGNING_KEY}\" }}\n{UNSIGNED}\
              endpoints = {{ s3 = \"{}\", cloudfront = \"{}\", cloudformation = \"{}\" }}\n",
             self.registry.name(),
             self.edge.url(),
+            self.home.path().join("signing-key.pub").display(),
             self.s3.url(),
             aws.url(),
             aws.url(),
@@ -92,7 +103,8 @@ impl Production {
         command
             .env("AWS_ACCESS_KEY_ID", &who.access_key)
             .env("AWS_SECRET_ACCESS_KEY", &who.secret_key)
-            .env("DOCKER_CONFIG", self.home.path());
+            .env("DOCKER_CONFIG", self.home.path())
+            .env(SIGNING_KEY, &self.signing_key);
         self.acquaint(command)
     }
 
@@ -190,7 +202,9 @@ impl Production {
         let list = ask("tags/list".into());
         let names = list.json()["tags"].as_array().cloned().unwrap_or_default();
         let names = names.iter().map(|name| name.as_str().unwrap().to_owned());
+        // Lists of what refers to a digest have tags, too, where the registry keeps none itself.
         names
+            .filter(|name| !name.starts_with("sha256-"))
             .map(|name| {
                 (name.clone(), ask(format!("manifests/{name}")).header("docker-content-digest").unwrap().to_owned())
             })

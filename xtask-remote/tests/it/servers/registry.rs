@@ -13,8 +13,10 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use tempfile::TempDir;
+use xtask::oci::Layout;
 
 use super::child::{Served, folder};
+use super::client::Ask;
 use super::fault::Dialect;
 use super::proxy::{Answer, Asked, Proxy, Way};
 use crate::support::{free_port, http_status, tool};
@@ -71,6 +73,8 @@ impl Registry {
         command.arg("serve").arg(config).env("OTEL_TRACES_EXPORTER", "none");
         // It lives for a test: collecting garbage took a quarter of all that it computed.
         command.env("GOGC", "off").env("GOMEMLIMIT", "128MiB");
+        // Idle threads that look for work on another processor took more.
+        command.env("GOMAXPROCS", "1");
         let url = format!("http://127.0.0.1:{behind}/v2/");
         let served = Served::start(place, &command, || http_status(&url).is_some());
         let private = Arc::new(AtomicBool::new(false));
@@ -120,6 +124,32 @@ impl Registry {
     /// The account as a request's header names it.
     pub fn authorization(&self) -> String {
         format!("Basic {BASIC}")
+    }
+
+    /// Pushes an image, and points a tag at it, as whoever has the password may.
+    pub fn push(&self, path: &str, image: &Layout, tag: &str) {
+        let place = format!("{}/v2/{path}", self.url());
+        let send = |method: &str, url: &str, kind: &str, body: &[u8]| {
+            let ask = Ask::new(method, url).header("authorization", &self.authorization());
+            let reply = ask.header("content-type", kind).body(body).send().unwrap();
+            assert!((200..300).contains(&reply.status), "{method} {url}: {reply:?}");
+            reply
+        };
+        let kind = |bytes: &[u8]| {
+            let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+            value["mediaType"].as_str().map(str::to_owned)
+        };
+        let (manifests, blobs): (Vec<_>, Vec<_>) = image.blobs.iter().partition(|(_, bytes)| kind(bytes).is_some());
+        for (digest, bytes) in blobs {
+            let begun = send("POST", &format!("{place}/blobs/uploads/"), "", b"");
+            let upload = format!("{}{}&digest={digest}", self.url(), begun.header("location").unwrap());
+            send("PUT", &upload, "application/octet-stream", bytes);
+        }
+        let (index, others): (Vec<_>, Vec<_>) = manifests.into_iter().partition(|(digest, _)| **digest == image.digest);
+        for (digest, bytes) in others.into_iter().chain(index) {
+            let name = if *digest == image.digest { tag.to_owned() } else { digest.to_string() };
+            send("PUT", &format!("{place}/manifests/{name}"), &kind(bytes).unwrap(), bytes);
+        }
     }
 
     /// The content of a docker configuration file with the account in it.

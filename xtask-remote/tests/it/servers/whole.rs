@@ -32,6 +32,7 @@ impl Whole {
         let programs = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(&buildx, programs.path().join("buildx")).unwrap();
         let _buildkit = Buildkit::start("kit", &buildx, programs.path());
+        production.demo.sign_since("1.0.0");
         let manifest = production.demo.read("Cargo.toml");
         let (local, remote) = manifest.split_once("[workspace.metadata.release.targets.production]").unwrap();
         let remote = remote.replace("\"embedded\"", "\"buildx\"").replace("\"if-installed\"", "\"required\"");

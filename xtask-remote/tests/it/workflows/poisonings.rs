@@ -1,8 +1,8 @@
 //! What somebody may do to a release that is under way, from within one of its jobs or from outside: each of these is seeded, and each must
 //! be stopped before anything of it is public.
 //!
-//! The run is real up to the job that is attacked, and goes on from there once for each poisoning. What only a signature can tell is not
-//! here: an image that a stranger made, with this commit in its labels, and pushed first.
+//! The run is real up to the job that is attacked, and goes on from there once for each poisoning. Whoever may push to the registry needs no
+//! job: what they put there, with every label as it should be, is told from ours by its signatures alone.
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files of their own")]
 
@@ -16,8 +16,9 @@ use xtask::oci::{Annotations, Digest, ImageIndex, Layout, Platform};
 
 use super::artifacts::Artifacts;
 use super::file::Names;
-use super::runner::{Ended, Event, Runner};
+use super::runner::{Ended, Event, Paused, Runner};
 use super::{order, public, tags, world};
+use crate::servers::{IMAGE, Whole};
 use crate::support::{cross_rustc, on_path, script, tool};
 
 /// What somebody does, and the step and the words that stop it.
@@ -134,7 +135,7 @@ const PUSH: [Poisoning; 19] = [
         name: "no second build",
         does: |seed| seed.tell("rebuild", "digest", ""),
         step: "Push",
-        words: "invalid value '' for '--rebuilt",
+        words: "invalid value '' for '--second",
     },
     Poisoning {
         name: "a verdict on another image",
@@ -275,18 +276,11 @@ impl Seed<'_> {
     }
 
     fn platforms(&self) -> Vec<Platform> {
-        self.honest.platforms().unwrap().into_iter().map(|image| image.platform).collect()
+        platforms(self.honest)
     }
 
-    /// A stranger's image, with the labels of the one that was built but for some.
     fn image(&self, labels: &[(&str, &str)], platforms: &[Platform]) -> Layout {
-        let index: ImageIndex = serde_json::from_slice(&self.honest.blobs[&self.honest.digest]).unwrap();
-        let forged =
-            labels.iter().map(|(name, value)| (format!("org.opencontainers.image.{name}"), (*value).to_owned()));
-        let labels: Annotations = index.annotations.into_iter().chain(forged).collect();
-        let dockerfile = Dockerfile::parse("FROM scratch\nCOPY evil /demo\nENTRYPOINT [\"/demo\"]\n").unwrap();
-        let context = BuildContext::from([("evil".into(), b"evil".to_vec())]);
-        embedded::assemble(&dockerfile, platforms, &context, &Stamp { labels, time: 0 }).unwrap()
+        strangers(self.honest, labels, platforms)
     }
 
     /// The number of an image in the place of that of the one that was built.
@@ -313,6 +307,20 @@ impl Seed<'_> {
     }
 }
 
+fn platforms(image: &Layout) -> Vec<Platform> {
+    image.platforms().unwrap().into_iter().map(|image| image.platform).collect()
+}
+
+/// A stranger's image, with the labels of the one that was built but for some.
+fn strangers(honest: &Layout, labels: &[(&str, &str)], platforms: &[Platform]) -> Layout {
+    let index: ImageIndex = serde_json::from_slice(&honest.blobs[&honest.digest]).unwrap();
+    let forged = labels.iter().map(|(name, value)| (format!("org.opencontainers.image.{name}"), (*value).to_owned()));
+    let labels: Annotations = index.annotations.into_iter().chain(forged).collect();
+    let dockerfile = Dockerfile::parse("FROM scratch\nCOPY evil /demo\nENTRYPOINT [\"/demo\"]\n").unwrap();
+    let context = BuildContext::from([("evil".into(), b"evil".to_vec())]);
+    embedded::assemble(&dockerfile, platforms, &context, &Stamp { labels, time: 0 }).unwrap()
+}
+
 fn upload(artifacts: &Artifacts, folder: &Path, name: &str) -> String {
     let with = [("name", name), ("path", "."), ("overwrite", "true")];
     let with: BTreeMap<_, _> = with.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -326,7 +334,7 @@ fn stopped(name: &str, ended: &Ended, step: &str, words: &str) {
 }
 
 #[test]
-fn x4_i7_i9_whatever_is_swapped_forged_or_poisoned_while_a_release_is_under_way_is_stopped_before_it_is_public() {
+fn x4_i7_i9_i16_whatever_is_swapped_forged_or_poisoned_while_a_release_is_under_way_is_stopped_before_it_is_public() {
     let Some(whole) = world() else { return };
     let runner = Runner::new(&whole);
     order(&whole, "v1.0.0");
@@ -356,7 +364,34 @@ fn x4_i7_i9_whatever_is_swapped_forged_or_poisoned_while_a_release_is_under_way_
         }
     }
     assert!(!whole.production.is_pushed(&honest.digest.to_string()));
+    a_stranger_is_first(&whole, &paused, &honest);
     // Without any of that, the very same run goes on to its end: it was nothing else that stopped it.
     assert_eq!(push(&|_| ()), Ended::Well);
     assert_eq!(tags(&whole), ["1.0.0", "v1.0.0"]);
+    a_stranger_comes_between(&whole, &by_hand, &honest);
+}
+
+/// Before anything is pushed, somebody pushes an image that says to be of this version and commit, and sets the version's tag.
+fn a_stranger_is_first(whole: &Whole, paused: &Paused<'_>, honest: &Layout) {
+    let registry = &whole.production.registry;
+    let empty = registry.keep();
+    registry.push(IMAGE, &strangers(honest, &[], &platforms(honest)), "v1.0.0");
+    let before = public(whole);
+    let (ended, _) = paused.again("build", tempfile::tempdir().unwrap().path());
+    let words = "leads to an image that this source state does not make";
+    stopped("an image with all our labels, before it is built", &ended, "Build", words);
+    let ended = paused.go_on(|_, _| ());
+    stopped("a tag, set after it was built", &ended, "Tag", words);
+    assert!(public(whole) == before, "something became public");
+    registry.restore(&empty);
+}
+
+/// Between image and chart, somebody points the version's tag at another image.
+fn a_stranger_comes_between(whole: &Whole, by_hand: &Event, honest: &Layout) {
+    whole.production.registry.push(IMAGE, &strangers(honest, &[], &platforms(honest)), "v1.0.0");
+    let before = public(whole);
+    // Another runner: the guide lists what is asked of AWS where nobody attacks.
+    let outcome = Runner::new(whole).run("release-chart.yml", by_hand);
+    outcome.badly("chart", "Publish the chart", "is not signed as the image of 1.0.0", &[]);
+    assert!(public(whole) == before, "something became public");
 }

@@ -26,7 +26,8 @@ use super::programs::{Tools, stand_ins, trivy_archive};
 use super::scanning::CodeScanning;
 use super::used::Used;
 use crate::servers::{
-    Account, Answer, Asked, Credentials, Dialect, Packages, Proxy, STACK, Way, Whole, packages, rights::Need,
+    Account, Answer, Asked, Credentials, Dialect, Packages, Proxy, SIGNING_KEY, STACK, Way, Whole, packages,
+    rights::Need,
 };
 use crate::support::{Run, build_programs, free_port, git, pretended_programs, programs};
 
@@ -1014,6 +1015,10 @@ impl<'r> Machine<'r> {
                 _ => Packages::None,
             };
             whole.production.registry.knows_token(TOKEN, packages);
+        }
+        // A job that may ask for a token of its identity can sign.
+        if let Some(whole) = self.runner.site.whole.filter(|_| self.job["permissions"]["id-token"] == "write") {
+            command.env(SIGNING_KEY, &whole.production.signing_key);
         }
         if own.get("GITHUB_TOKEN").is_some_and(|token| token == TOKEN) {
             self.has_right("packages", "read");

@@ -6,37 +6,13 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use crate::backoff;
+use crate::context::Context;
 use crate::failure::{Class, Failure};
 use crate::kubernetes::{Client, Metadata, REQUEST_TIMEOUT, Request};
+use crate::owner::Owner;
 use crate::progress::Job;
-use crate::serve::Context;
-
-/// What a ConfigMap goes with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Owner {
-    api: &'static str,
-    kind: &'static str,
-    name: String,
-    uid: String,
-}
-
-impl Owner {
-    pub(crate) fn deployment(name: &str, uid: String) -> Self {
-        Self { api: "apps/v1", kind: "Deployment", name: name.to_owned(), uid }
-    }
-
-    pub(crate) fn pod(name: &str, uid: &str) -> Self {
-        Self { api: "v1", kind: "Pod", name: name.to_owned(), uid: uid.to_owned() }
-    }
-
-    /// Without `blockOwnerDeletion`, which would need a further right.
-    pub(crate) fn reference(&self) -> Value {
-        json!({"apiVersion": self.api, "kind": self.kind, "name": self.name, "uid": self.uid})
-    }
-}
+use crate::retry;
 
 pub(crate) struct Deployments {
     client: Client,
@@ -52,28 +28,12 @@ impl Deployments {
 
     /// Asks until there is an answer.
     pub(crate) async fn find_owner(&self, context: &Context) {
-        let Context { clock, progress, metrics, .. } = context;
-        loop {
-            match self.owner(REQUEST_TIMEOUT).await {
-                Ok(owner) => {
-                    if owner.is_none() {
-                        tracing::info!(
-                            deployment = self.name,
-                            "there is no such Deployment: the status will outlive us"
-                        );
-                    }
-                    progress.job_runs(Job::Owner);
-                    return progress.found_owner(owner);
-                }
-                Err(failure) => {
-                    tracing::warn!(%failure, "cannot ask for the Deployment that the status belongs to");
-                    metrics.job_failed(Job::Owner, failure.class);
-                    let asked_for = failure.retry_after;
-                    let failures = progress.job_failed(Job::Owner, failure, clock.uptime());
-                    clock.sleep(backoff::pause(failures, backoff::random_fraction(), asked_for)).await;
-                }
-            }
+        let owner = retry::until_success(context, Job::Owner, async || self.owner(REQUEST_TIMEOUT).await).await;
+        if owner.is_none() {
+            tracing::info!(deployment = self.name, "there is no such Deployment: the status will outlive us");
         }
+        context.progress.job_runs(Job::Owner);
+        context.progress.found_owner(owner);
     }
 
     /// None if the operator was not installed by a Deployment.

@@ -1,0 +1,29 @@
+//! What is printed, and with which exit code the program ends then.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::NAME;
+
+/// Standard output carries what was asked for and nothing else, since other programs read it.
+pub(crate) fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_closed) => ExitCode::FAILURE,
+    }
+}
+
+/// One sentence for people.
+pub(crate) fn complain(message: &str) -> ExitCode {
+    // Standard error may be closed; the exit code still tells.
+    let _ = writeln!(io::stderr(), "{NAME}: {message}");
+    ExitCode::FAILURE
+}
+
+/// One JSON object for programs.
+pub(crate) fn refuse(error: &str, details: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{}", json!({"error": error, "details": details}));
+    ExitCode::FAILURE
+}

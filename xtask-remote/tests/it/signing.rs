@@ -1,0 +1,251 @@
+//! What a release signs, and who is believed: the real cosign and Helm look at what was rehearsed, and strangers get nowhere.
+
+#![expect(clippy::disallowed_methods, reason = "tests set up files of their own")]
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+use xtask::local;
+use xtask::oci::artifact::Artifact;
+use xtask::oci::registry::Registry;
+use xtask::oci::{self, Annotations, Descriptor, Digest, Layout};
+use xtask::trust::key::SigningKey;
+use xtask::trust::signer::{OWN_KEY, Signer};
+use xtask::trust::statement::{Statement, predicate};
+use xtask::trust::{attachments, bundle};
+
+use crate::servers::{Production, SIGNING_KEY};
+use crate::support::{Demo, Helm, Run, http_status, unsigned};
+use crate::trust::Cosign;
+
+/// What is said of which part of a release, by kinds of subjects and of statements.
+fn said(demo: &Demo) -> BTreeSet<String> {
+    let names = unsigned(demo.snapshot()).into_keys();
+    names.filter(|name| name.contains("/said/")).collect()
+}
+
+fn image(demo: &Demo, tag: &str) -> Digest {
+    demo.tags()[tag].parse().unwrap()
+}
+
+fn reference(demo: &Demo, digest: &Digest) -> String {
+    format!("localhost:{}/team/demo@{digest}", demo.port)
+}
+
+/// Makes the list of what refers to images or charts another one.
+fn relist(demo: &Demo, part: &str, keep: impl Fn(&Value) -> bool) {
+    let path = format!("target/published/{part}/index.json");
+    let mut list: Value = serde_json::from_str(&demo.read(&path)).unwrap();
+    list["manifests"].as_array_mut().unwrap().retain(keep);
+    demo.write(&path, list.to_string());
+}
+
+fn is_tagged(one: &Value) -> bool {
+    one["annotations"]["org.opencontainers.image.ref.name"].is_string()
+}
+
+#[test]
+fn i16_x7_image_platforms_and_chart_are_signed_once_and_the_key_is_nobodys_business() {
+    let demo = Demo::new().that_signs();
+    let run = demo.xtask(&["release", "--json"]).ok();
+    let proof = run.json()["proof"].clone();
+    assert!(proof["signers"][0].as_str().unwrap().contains("this folder's own key"), "{proof}");
+    let digest = image(&demo, "v1.0.0");
+    let parts = local::registry(&demo.published()).platforms(&digest).unwrap();
+    let chart = proof["registry_chart"].as_str().unwrap().rsplit_once('@').unwrap().1.to_owned();
+    let mut expected = BTreeSet::new();
+    let mut expect = |part: &str, subject: String, kinds: [&str; 2]| {
+        expected.extend(kinds.map(|kind| format!("{part}/said/{subject}/{kind}")));
+    };
+    expect("image", digest.to_string(), [predicate::SIGNATURE, predicate::PROVENANCE]);
+    for part in &parts {
+        expect("image", part.descriptor.digest.to_string(), [predicate::SIGNATURE, predicate::SBOM]);
+    }
+    expect("chart", chart, [predicate::SIGNATURE, predicate::PROVENANCE]);
+    assert_eq!(said(&demo), expected);
+    let before = demo.snapshot();
+    demo.xtask(&["release"]).ok();
+    assert!(demo.snapshot() == before, "a second signature would be another one");
+    let key = demo.published().join(OWN_KEY);
+    assert_eq!(std::fs::metadata(key).unwrap().permissions().mode() & 0o777, 0o600);
+    let _served = demo.serve();
+    for place in [OWN_KEY.to_owned(), format!("v2/team/demo/blobs/{OWN_KEY}"), format!("%2e{}", &OWN_KEY[1..])] {
+        assert_eq!(http_status(&format!("{}/{place}", demo.url())), Some(404), "{place}");
+    }
+}
+
+#[test]
+fn i16_cosign_and_helm_take_what_a_release_signed() {
+    let demo = Demo::new().that_signs();
+    demo.xtask(&["release"]).ok();
+    let _served = demo.serve();
+    if let Some(helm) = Helm::find("helm-3") {
+        let chart = format!("oci://localhost:{}/team/charts/demo", demo.port);
+        helm.run(&[
+            "pull",
+            &chart,
+            "--version",
+            "1.0.0",
+            "--plain-http",
+            "--destination",
+            helm.home().to_str().unwrap(),
+        ])
+        .ok();
+        let pulled = std::fs::read(helm.home().join("demo-1.0.0.tgz")).unwrap();
+        assert_eq!(pulled, std::fs::read(demo.published().join("demo-1.0.0.tgz")).unwrap(), "the very archive");
+        demo.xtask(&["release", "yank", "1.0.0", "--reason", "wrong"]).ok();
+        helm.run(&["pull", &chart, "--version", "1.0.0", "--plain-http"]).fails(1, "not found");
+        demo.xtask(&["release", "unyank", "1.0.0"]).ok();
+        helm.run(&["show", "chart", &chart, "--version", "1.0.0", "--plain-http"]).ok();
+    }
+    let Some(cosign) = Cosign::new() else { return };
+    let own = SigningKey::read(&demo.published().join(OWN_KEY)).unwrap().unwrap().public();
+    let other = SigningKey::from_pem(&SigningKey::generate().unwrap(), &"a test").unwrap().public();
+    let (own, other) = (cosign.write("own.pub", own.to_pem()), cosign.write("other.pub", other.to_pem()));
+    let digest = image(&demo, "v1.0.0");
+    let platform = local::registry(&demo.published()).platforms(&digest).unwrap()[0].descriptor.digest.clone();
+    let look = |verb: &[&str], key: &str, digest: &Digest| {
+        let key = format!("--key={key}");
+        let flags = ["--insecure-ignore-tlog", "--allow-http-registry", &key, &reference(&demo, digest)];
+        cosign.run(&[verb, &flags].concat())
+    };
+    look(&["verify"], &own, &digest).ok();
+    look(&["verify"], &own, &platform).ok();
+    assert_ne!(look(&["verify"], &other, &digest).code, Some(0));
+    look(&["verify-attestation", "--type=slsaprovenance1"], &own, &digest).ok();
+    look(&["verify-attestation", "--type=cyclonedx"], &own, &platform).ok();
+}
+
+#[test]
+fn i16_an_image_that_nobody_signed_is_made_again_and_only_what_comes_out_the_same_is_signed() {
+    let demo = Demo::new().that_signs();
+    demo.xtask(&["release", "--strict"]).ok();
+    let (whole, good) = (unsigned(demo.snapshot()), demo.keep());
+    // As a run leaves it that died between push and signature, or a stranger who knows the digest.
+    for part in ["image", "chart"] {
+        relist(&demo, part, is_tagged);
+    }
+    demo.xtask(&["verify"]).fails(8, "lacks a signature and provenance of an accepted signer; there is: nothing");
+    let plan = demo.xtask(&["release", "--strict", "--plan"]).ok().stdout;
+    assert!(plan.contains("must come out: no accepted signer says where it is from"), "{plan}");
+    let again = demo.xtask(&["release", "--strict"]).ok();
+    assert!(again.stderr.contains("came out as is there, unsigned"), "{}", again.stderr);
+    assert!(unsigned(demo.snapshot()) == whole);
+    // Where only a part is missing, that part is said again, and nothing is built.
+    relist(&demo, "chart", is_tagged);
+    let again = demo.xtask(&["release", "--strict"]).ok();
+    assert!(again.stderr.contains("Signed") && !again.stderr.contains("Compiling"), "{}", again.stderr);
+    assert!(unsigned(demo.snapshot()) == whole);
+    // A stranger's image with all the right labels.
+    demo.restore(&good);
+    let forged = forge(&demo, &image(&demo, "v1.0.0"));
+    let before = demo.snapshot();
+    let refused =
+        demo.xtask(&["release", "--strict"]).fails(5, "leads to an image that this source state does not make");
+    for part in [&forged.to_string(), "no accepted signer says where it is from"] {
+        assert!(refused.stderr.contains(part), "{part} is not in {}", refused.stderr);
+    }
+    let after = demo.snapshot();
+    assert!(before.iter().all(|(name, bytes)| after.get(name) == Some(bytes)), "nothing moved");
+    demo.write("target/published/demo-1.0.0.tgz", &whole["demo-1.0.0.tgz"]);
+    demo.xtask(&["verify"]).fails(8, "leads to another image");
+    demo.xtask(&["release", "tag", "--digest", &forged.to_string()]).fails(5, "is not signed as the image of 1.0.0");
+}
+
+/// Puts an image into the registry that says to be the release's, and is another; takes the tags and the chart with it.
+fn forge(demo: &Demo, digest: &Digest) -> Digest {
+    let registry = local::registry(&demo.published());
+    let whole = oci::collect(digest, &|part, digest| registry.fetch(part, digest)).unwrap();
+    let index = String::from_utf8(whole.blobs[digest].clone()).unwrap();
+    let forged = index.replacen("\"schemaVersion\":2", "\"schemaVersion\": 2", 1).into_bytes();
+    assert_ne!(forged, whole.blobs[digest]);
+    let digest = Digest::of(&forged);
+    let mut blobs = whole.blobs;
+    blobs.insert(digest.clone(), forged);
+    registry.push(&Layout { digest: digest.clone(), blobs }).unwrap();
+    registry.tag(&["v1.0.0", "1.0.0"].map(|tag| (tag.to_owned(), digest.clone()))).unwrap();
+    std::fs::remove_file(demo.published().join("demo-1.0.0.tgz")).unwrap();
+    digest
+}
+
+#[test]
+fn i16_what_strangers_put_beside_an_image_counts_for_nothing_and_keeps_nobody_from_finishing() {
+    let demo = Demo::new().that_signs();
+    demo.xtask(&["release"]).ok();
+    let digest = image(&demo, "v1.0.0");
+    let registry = local::registry(&demo.published());
+    let subject = Descriptor::of(oci::INDEX, &registry.fetch(oci::Part::Manifest, &digest).unwrap());
+    relist(&demo, "image", is_tagged);
+    let eve = Signer::Key(SigningKey::from_pem(&SigningKey::generate().unwrap(), &"a test").unwrap());
+    let provenance = |digest: &Digest| Statement::new("demo", digest, predicate::PROVENANCE, serde_json::json!({}));
+    let theirs = eve.sign(&[provenance(&digest), provenance(&Digest::of(b"other"))]).unwrap();
+    let put = |bytes: &[u8]| {
+        let referrer = attachments::referrer(&subject, bytes, predicate::PROVENANCE, "2026-01-01T00:00:00Z").unwrap();
+        registry.attach(&[referrer]).unwrap();
+    };
+    put(&theirs[0]);
+    put(&theirs[1]);
+    put(&theirs[0][..40]);
+    let other = Artifact::referring_to(subject.clone(), bundle::MEDIA_TYPE, b"{}", Annotations::new()).unwrap();
+    registry.attach(&[other]).unwrap();
+    let told = demo.xtask(&["verify"]).fails(8, "is signed by another key").stderr;
+    for reason in ["it is about sha256:", "cut off"] {
+        assert!(told.contains(reason), "{told}");
+    }
+    demo.xtask(&["release", "--strict"]).ok();
+    demo.xtask(&["verify"]).ok();
+    let before = demo.snapshot();
+    demo.xtask(&["release"]).ok();
+    assert!(demo.snapshot() == before, "ours is there: it is not said again");
+}
+
+#[test]
+fn x6_i16_all_versions_are_verified_and_each_that_changed_is_named() {
+    let demo = Demo::new().that_signs();
+    demo.xtask(&["release"]).ok();
+    demo.xtask(&["release", "minor"]).ok();
+    let proofs = demo.xtask(&["verify", "--all", "--json"]).ok().json();
+    assert_eq!(proofs.as_array().unwrap().len(), 2);
+    let first = image(&demo, "v1.0.0");
+    let of_first = format!("target/published/image/blobs/sha256/{}", first.hex());
+    demo.write(&of_first, demo.read(&of_first) + " ");
+    let run = demo.xtask(&["verify", "--all", "--json"]).fails(8, "demo 1.0.0 is not what users get");
+    assert_eq!(run.json().as_array().unwrap().len(), 1, "the other one is as it was");
+}
+
+#[test]
+fn i16_a_version_from_before_anything_was_signed_is_taken_as_it_is() {
+    let demo = Demo::new();
+    demo.sign_since("1.1.0");
+    let report = demo.xtask(&["release", "--json"]).ok().json();
+    assert_eq!(report["proof"]["signers"].as_array().unwrap().len(), 0);
+    assert!(said(&demo).is_empty() && !demo.published().join(OWN_KEY).exists());
+    let report = demo.xtask(&["release", "minor", "--json"]).ok().json();
+    assert_eq!(report["proof"]["signers"].as_array().unwrap().len(), 1);
+    demo.xtask(&["verify", "--all"]).ok();
+}
+
+#[test]
+fn i16_whom_a_target_does_not_accept_signs_nothing_there() {
+    let Some(production) = Production::new() else { return };
+    production.demo.sign_since("1.0.0");
+    production.demo.git(&["push", "--quiet"]);
+    let mut nobody = production.command(&["release", "--to", "production"]);
+    nobody.env_remove(SIGNING_KEY);
+    let refused = Run::of(nobody).fails(4, "nothing on this machine can sign for target `production`");
+    assert!(!refused.stderr.contains("Compiling"), "nobody waits for a build to be told that:\n{}", refused.stderr);
+    let mut nobody = production.command(&["doctor", "--to", "production", "--json"]);
+    nobody.env_remove(SIGNING_KEY);
+    let found = Run::of(nobody).json();
+    let signer = found.as_array().unwrap().iter().find(|one| one["what"] == "signer").unwrap();
+    assert_eq!(signer["standing"], "missing", "{signer}");
+    let mut stranger = production.command(&["release", "--to", "production"]);
+    stranger.env(SIGNING_KEY, SigningKey::generate().unwrap());
+    let refused = Run::of(stranger).fails(4, "does not accept what key ");
+    assert!(refused.stderr.contains("is signed by another key"), "{}", refused.stderr);
+    assert!(production.tags().is_empty() && production.versions(0).is_empty());
+    production.release(&[]).ok();
+    let known = production.xtask(&["verify", "--to", "production", "--json"]).ok().json();
+    assert_eq!(known["signers"].as_array().unwrap().len(), 1, "{known}");
+}
