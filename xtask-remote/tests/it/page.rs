@@ -14,6 +14,7 @@ use crate::support::{Demo, Run};
 /// A repository of that many versions, of which one was yanked, and whose texts try to be more than texts.
 fn repository(count: usize) -> Demo {
     let demo = Demo::in_memory();
+    demo.show_page();
     let url = demo.url();
     let entry = |number: usize| {
         let (version, digest) = (format!("1.{}.{}", number / 10, number % 10), format!("{number:064x}"));

@@ -16,7 +16,7 @@ use crate::chart::index::Index;
 use crate::chart::manifest::ChartManifest;
 use crate::chart::repository::Snapshot;
 use crate::chart::store::{Object, Store, Write};
-use crate::config::{Target, Workspace};
+use crate::config::Target;
 use crate::error::{Error, Exit, Result};
 use crate::oci::sha256_hex;
 use crate::sys::retry::{Failure, retry};
@@ -46,7 +46,7 @@ pub struct Icon {
 }
 
 /// Gives a file of the tree by its path.
-type Read<'a> = dyn Fn(&str) -> Result<Option<Vec<u8>>> + 'a;
+pub type Read<'a> = dyn Fn(&str) -> Result<Option<Vec<u8>>> + 'a;
 
 /// What writing the pages came to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -58,20 +58,20 @@ pub struct Shown {
 }
 
 impl About {
-    /// The workspace's chart at a target, from the tree's files, which `read` gives by their paths.
+    /// The chart in that folder of the tree at a target, from the tree's files, which `read` gives by their paths.
     ///
     /// # Errors
     /// A file cannot be read, `Chart.yaml` is malformed, or the chart's picture is none.
-    pub fn of(workspace: &Workspace, target: &Target, read: &Read<'_>) -> Result<Self> {
+    pub fn of(folder: &str, target: &Target, oci: Option<String>, read: &Read<'_>) -> Result<Self> {
         let text = |path: &str| -> Result<String> {
             Ok(read(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default())
         };
-        let manifest = ChartManifest::parse(&text(&format!("{}/Chart.yaml", workspace.chart))?)?;
-        let icon = Icon::of_chart(&workspace.chart, &manifest, read)?;
+        let manifest = ChartManifest::parse(&text(&format!("{folder}/Chart.yaml"))?)?;
+        let icon = Icon::of_chart(folder, &manifest, read)?;
         Ok(About {
             repository: target.repository.clone(),
             chart: manifest.name,
-            oci: None,
+            oci,
             changelog: text("CHANGELOG.md")?,
             icon,
         })
@@ -119,16 +119,41 @@ pub fn publish(store: &dyn Store, about: &About, look: &dyn Fn() -> Result<Rc<Sn
         // Before the index: a front page that is still this one afterwards was made of no newer index.
         let there = store.get(FRONT)?;
         let seen = look()?;
-        let mut site = site(seen.index()?, about, store)?;
-        let (parts, mut drafts) = parts(store, about, &mut site, there.as_ref())?;
-        if !drafts.is_empty() && look()?.version() != seen.version() {
+        let Drafts { parts, front, unexplained } = Drafts::of(store, about, seen.index()?, there)?;
+        if !parts.is_empty() && look()?.version() != seen.version() {
             return Err(overtaken());
         }
-        drafts.push(Draft { name: FRONT.into(), bytes: page::front(&site, &parts).into_bytes(), there });
-        shown.unexplained = site.newest.filter(|newest| !site.changes.contains_key(newest));
-        drafts.into_iter().try_for_each(|draft| draft.put(store, &mut shown.written))
+        shown.unexplained = unexplained;
+        parts.into_iter().chain([front]).try_for_each(|draft| draft.put(store, &mut shown.written))
     })?;
     Ok(shown)
+}
+
+/// Whether the store holds the pages of an index.
+///
+/// # Errors
+/// The store cannot be read; the index is damaged.
+pub fn is_shown(store: &dyn Store, about: &About, seen: &Snapshot) -> Result<bool> {
+    let Drafts { parts, front, .. } = Drafts::of(store, about, seen.index()?, store.get(FRONT)?)?;
+    Ok(parts.iter().chain([&front]).all(Draft::is_there))
+}
+
+/// What the pages should be.
+struct Drafts {
+    /// Those parts that the front page does not note as they are now.
+    parts: Vec<Draft>,
+    front: Draft,
+    unexplained: Option<String>,
+}
+
+impl Drafts {
+    fn of(store: &dyn Store, about: &About, index: &Index, there: Option<Object>) -> Result<Self> {
+        let mut site = site(index, about, store)?;
+        let (noted, drafts) = parts(store, about, &mut site, there.as_ref())?;
+        let front = Draft { name: FRONT.into(), bytes: page::front(&site, &noted).into_bytes(), there };
+        let unexplained = site.newest.filter(|newest| !site.changes.contains_key(newest));
+        Ok(Drafts { parts: drafts, front, unexplained })
+    }
 }
 
 fn site<'a>(index: &'a Index, about: &'a About, store: &dyn Store) -> Result<Site<'a>> {
@@ -209,10 +234,14 @@ struct Draft {
 }
 
 impl Draft {
+    fn is_there(&self) -> bool {
+        self.there.as_ref().is_some_and(|there| there.bytes == self.bytes)
+    }
+
     /// Puts it in place of what is there, where that is another one.
     fn put(self, store: &dyn Store, written: &mut Vec<String>) -> Result<(), Failure> {
         let write = match &self.there {
-            Some(there) if there.bytes == self.bytes => return Ok(()),
+            _ if self.is_there() => return Ok(()),
             Some(there) => store.replace(&self.name, &there.revision, &self.bytes)?,
             None => store.put_new(&self.name, &self.bytes)?,
         };

@@ -48,10 +48,14 @@ pub struct Destination {
     /// An anonymous user of it.
     pub user: Anonymous,
     root: PathBuf,
+    /// The chart's folder, relative to the root.
+    pub(super) folder: String,
     pub(super) cosign: OnceCell<Cosign>,
     seen: RefCell<Option<Rc<Snapshot>>>,
     /// The writing of the index that users are known to see, or to see soon.
     pub(super) announced: RefCell<Option<String>>,
+    /// The files of the page that this run wrote: caches may keep old copies of them.
+    pub(super) rewritten: RefCell<Vec<String>>,
 }
 
 impl Destination {
@@ -94,9 +98,11 @@ impl Destination {
             cdn,
             user,
             root: workspace.root.clone(),
+            folder: workspace.chart.clone(),
             cosign: OnceCell::new(),
             seen: RefCell::default(),
             announced: RefCell::default(),
+            rewritten: RefCell::default(),
         })
     }
 

@@ -20,6 +20,7 @@ pub mod doctor;
 pub mod github;
 pub mod image;
 pub mod observe;
+pub mod page;
 pub mod pipeline;
 pub mod plan;
 pub mod pointers;
