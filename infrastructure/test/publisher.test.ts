@@ -218,8 +218,7 @@ interface Calls {
 /** Rights that no run of a workflow needed, each for a reason. */
 const RESERVED: Record<string, readonly (readonly [RegExp, string])[]> = {
   publish: [
-    [/^s3:(Get|Put)Object$/, "the pages that people read"],
-    [/^s3:ListBucket$/, "who releases from a laptop asks for an archive that is not there, and would be told 403 rather than 404"],
+    [/^s3:(Get|Put)Object$/, "the page's picture, where the chart has one"],
   ],
   deploy: [
     [/^(cloudwatch|iam|sns):/, "CloudFormation looks at and changes these for the role, when the template's part does"],

@@ -84,7 +84,9 @@ fn h1_x2_one_run_makes_the_place_and_a_release_publishes_through_it_h10_without_
     ] {
         assert_eq!(account.edge.get(0, "/demo-1.0.0.tgz").header(name), Some(value));
     }
-    assert_eq!(account.edge.get(0, "/").status, 404, "the page is the object at `/`, and nothing else");
+    let page = account.edge.get(0, "/").is(200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(page.body, account.edge.get(0, "/index.html").is(200).body, "the page is the object at `/`");
     assert_eq!(account.edge.get(0, "/demo-9.9.9.tgz").status, 404);
     assert_eq!(account.edge.ask(0, "DELETE", "/index.yaml").send().unwrap().status, 403);
 

@@ -55,6 +55,8 @@ pub struct Shown {
     pub written: Vec<String>,
     /// The recommended version, where nothing is known of what changed in it.
     pub unexplained: Option<String>,
+    /// A digest of the front page, which notes those of all others.
+    pub digest: String,
 }
 
 impl About {
@@ -124,6 +126,7 @@ pub fn publish(store: &dyn Store, about: &About, look: &dyn Fn() -> Result<Rc<Sn
             return Err(overtaken());
         }
         shown.unexplained = unexplained;
+        shown.digest = digest(&front.bytes);
         parts.into_iter().chain([front]).try_for_each(|draft| draft.put(store, &mut shown.written))
     })?;
     Ok(shown)

@@ -14,6 +14,7 @@ use semver::Version;
 use crate::chart::cdn::Cdn;
 use crate::chart::index::FILE;
 use crate::chart::manifest;
+use crate::chart::page::Shown;
 use crate::chart::repository::{self, Change, Snapshot};
 use crate::chart::store::Store;
 use crate::config::{self, Target, Workspace};
@@ -54,8 +55,8 @@ pub struct Destination {
     seen: RefCell<Option<Rc<Snapshot>>>,
     /// The writing of the index that users are known to see, or to see soon.
     pub(super) announced: RefCell<Option<String>>,
-    /// The files of the page that this run wrote: caches may keep old copies of them.
-    pub(super) rewritten: RefCell<Vec<String>>,
+    /// The page as this run wrote it: caches may keep old copies.
+    pub(super) page: RefCell<Shown>,
 }
 
 impl Destination {
@@ -102,7 +103,7 @@ impl Destination {
             cosign: OnceCell::new(),
             seen: RefCell::default(),
             announced: RefCell::default(),
-            rewritten: RefCell::default(),
+            page: RefCell::default(),
         })
     }
 

@@ -46,13 +46,13 @@ impl Destination {
 
     fn invalidate(&self, index: &str, archive: Option<&str>) -> Duration {
         let Some(cdn) = &self.cdn else { return Duration::ZERO };
-        let rewritten = self.rewritten.borrow();
-        let page = ["", FRONT].into_iter().filter(|_| self.target.page);
-        let page = page.chain(rewritten.iter().map(String::as_str).filter(|name| *name != FRONT));
-        let paths = [FILE].into_iter().chain(archive).chain(page);
+        let page = self.page.borrow();
+        let front = ["", FRONT].into_iter().filter(|_| self.target.page);
+        let rewritten = page.written.iter().map(String::as_str).filter(|name| *name != FRONT);
+        let paths = [FILE].into_iter().chain(archive).chain(front).chain(rewritten);
         let paths: Vec<String> = paths.map(|name| format!("/{name}")).collect();
-        // One and the same request for one state of the index, whoever makes it and however often.
-        let reference = &sha256_hex(format!("{index} {}", paths.join(" ")).as_bytes())[..40];
+        // One and the same request for one state of index and page, whoever makes it and however often.
+        let reference = &sha256_hex(format!("{index} {} {}", page.digest, paths.join(" ")).as_bytes())[..40];
         match cdn.invalidate(&paths, reference) {
             Ok(()) => {
                 ui::status("Invalidated", paths.join(" "));
