@@ -1,13 +1,14 @@
 //! SIGKILL at every effect of a production release, and at any moment: nobody ever sees it half done, and the same words finish it.
 //!
-//! As `kill` does for rehearsals, but on real servers, with a user who looks all the time. The tool announces every change that it
-//! makes anywhere and every child that it starts. Requests that only read are none: a kill before one finds the world as a
+//! As `kill` does for rehearsals, but on real servers, with a user who looks all the time: one run halts at every effect, and what is
+//! there is kept and finished; where a child runs or a lock is held, and at any moment, runs are really killed. The tool announces every change
+//! that it makes anywhere and every child that it starts. Requests that only read are none: a kill before one finds the world as a
 //! kill after the effect before it does.
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -15,9 +16,10 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::folders::{copy_tree, refill};
-use crate::kill::{Halted, LIMIT, Moments, digest_of, effects_in};
+use crate::kill::{Halted, LIMIT, Moments, Stepped, digest_of, effects_in};
+use crate::power_loss::is_effect;
 use crate::production::Production;
-use crate::servers::Observed;
+use crate::servers::{KeptCaches, Observed};
 use crate::support::{Run, files_below, git, pretended_programs, wait_until};
 
 /// Bump commit, push, image, tags, archive, index, invalidation, promotion and git tag are all left to do.
@@ -80,6 +82,17 @@ struct Outcome {
     files: BTreeMap<String, Vec<u8>>,
 }
 
+/// A moment of a run at which it could be killed, and what that would leave.
+struct Moment {
+    /// The effect that is about to be made.
+    doing: String,
+    /// The folders of the scene, and what runs keep beside them.
+    folders: Vec<TempDir>,
+    caches: KeptCaches,
+    /// What the caches had been told, by caller reference.
+    invalidated: BTreeMap<String, Vec<String>>,
+}
+
 /// A workspace whose 1.0.0 and 1.0.1 are released, and a copy of it and of all that its servers keep.
 struct Scene {
     production: Production,
@@ -88,8 +101,10 @@ struct Scene {
     /// Where the runs keep what they need for a moment.
     beside: TempDir,
     empty: TempDir,
-    /// Folders, and what they held in the beginning.
-    kept: Vec<(PathBuf, TempDir)>,
+    /// Of the workspace and of the servers.
+    folders: Vec<PathBuf>,
+    /// What those held in the beginning.
+    start: Vec<TempDir>,
     /// From where runs were finished: what those folders held, and how many requests and changes there had been.
     finished: Mutex<BTreeSet<(usize, String)>>,
 }
@@ -106,7 +121,8 @@ impl Scene {
             programs: pretended_programs(),
             beside,
             empty: tempfile::tempdir().unwrap(),
-            kept: Vec::new(),
+            folders: Vec::new(),
+            start: Vec::new(),
             finished: Mutex::default(),
         };
         for word in ["1.0.0", "patch"] {
@@ -118,22 +134,34 @@ impl Scene {
         let Production { demo, store, registry, origin, .. } = &scene.production;
         let folders = [demo.root().to_owned(), origin.path().to_owned(), registry.storage()];
         let of_store = ["data", "versions"].map(|name| store.folder().join(name));
-        for folder in folders.into_iter().chain(of_store) {
-            // Beside the folder: a file system that knows its attributes.
-            let copy = tempfile::tempdir_in(folder.parent().unwrap()).unwrap();
-            copy_tree(&folder, copy.path());
-            scene.kept.push((folder, copy));
+        scene.folders = folders.into_iter().chain(of_store).collect();
+        for folder in [demo.root(), origin.path()] {
+            // One file in place of a hundred: every look reads all there are.
+            git(folder, &["repack", "--quiet", "-a", "-d"]);
         }
+        scene.start = scene.folders.iter().map(|folder| copy(folder)).collect();
         Some(scene)
     }
 
     fn reset(&self) {
-        for (folder, kept) in &self.kept {
-            refill(folder, kept.path());
-        }
+        self.refill(&self.start);
         // What killed runs left there, too: numbers of processes come again.
         refill(self.beside.path(), self.empty.path());
         self.production.edge.caches().invalidate(&["/*".into()]);
+    }
+
+    fn refill(&self, copies: &[TempDir]) {
+        self.folders.iter().zip(copies).for_each(|(folder, copy)| refill(folder, copy.path()));
+    }
+
+    /// Makes everything what a run left that was killed at a moment.
+    fn is_left_as_at(&self, Moment { folders, caches, invalidated, .. }: &Moment) {
+        let Production { edge, cloudfront, .. } = &self.production;
+        let (beside, folders) = folders.split_last().unwrap();
+        self.refill(folders);
+        refill(self.beside.path(), beside.path());
+        edge.caches().restore(caches);
+        cloudfront.know_only(invalidated);
     }
 
     fn record(&self) -> PathBuf {
@@ -146,8 +174,8 @@ impl Scene {
 
     /// What all those folders hold, in short.
     fn state(&self) -> String {
-        let kept = self.kept.iter().map(|(folder, _)| folder.as_path());
-        digest_of(&kept.chain([self.beside.path()]).collect::<Vec<_>>())
+        let folders = self.folders.iter().map(PathBuf::as_path);
+        digest_of(&folders.chain([self.beside.path()]).collect::<Vec<_>>())
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -187,7 +215,7 @@ impl Scene {
         }
     }
 
-    /// Kills a run at each effect of one share of all. Gives the number of all.
+    /// Finishes what a kill leaves at each effect of one share of all. Gives the number of all.
     fn survives(&self, share: usize, shares: usize) -> usize {
         let Production { cloudfront, moto, .. } = &self.production;
         let invalidation = format!("/distribution/{}/invalidation", moto.distribution);
@@ -204,19 +232,56 @@ impl Scene {
             assert!(effects.iter().any(|effect| effect.contains(expected)), "{expected} is not among {effects:#?}");
         }
         // Neighbours together: many of them leave the same.
-        for number in (1..=effects.len()).filter(|number| number / 8 % shares == share) {
+        let mine = |number: usize| number / 8 % shares == share;
+        for moment in self.moments(&mine, &effects) {
+            self.is_left_as_at(&moment);
+            self.finishes(&outcome, &format!("a kill at {}", moment.doing));
+        }
+        for number in (1..=effects.len()).filter(|number| mine(*number) && is_more_than_files(&effects[number - 1])) {
             self.survives_at(number, &effects, &outcome);
         }
         self.survives_any(took, share, shares, &outcome);
-        self.reset();
-        Run::of(self.recorded(effects.len() + 1)).ok();
-        assert_eq!(self.effects(), effects, "every run has the same effects");
         if share == 0 {
             self.survives_while_it_signs();
         }
         effects.len()
     }
 
+    /// Halts one run at each of its effects, and keeps what a kill would leave at those that are wanted, where that has not been finished yet.
+    fn moments(&self, wanted: &dyn Fn(usize) -> bool, effects: &[String]) -> Vec<Moment> {
+        let mut moments = Vec::new();
+        self.reset();
+        let mut run = Stepped::start(self.recorded(0), self.record());
+        while let Some(record) = run.next_halt() {
+            let number = self.effects().len();
+            let is_middle = record.lines().last().is_some_and(|last| !is_effect(last));
+            let doing = effects.get(number - 1).unwrap_or_else(|| panic!("every run has the same effects: {record}"));
+            if !is_middle && wanted(number) && !is_more_than_files(doing) {
+                // The last look is at what a killed run would leave.
+                check(&self.production.observe().finish(), &format!("until a halt at {doing}"));
+                if self.is_new(number, effects) {
+                    moments.push(self.moment(doing.clone()));
+                }
+            }
+        }
+        assert_eq!(self.effects(), effects, "every run has the same effects");
+        moments
+    }
+
+    fn moment(&self, doing: String) -> Moment {
+        let folders = self.folders.iter().chain([&self.beside.path().to_owned()]).map(|folder| copy(folder)).collect();
+        let Production { edge, cloudfront, .. } = &self.production;
+        Moment { doing, folders, caches: edge.caches().keep(), invalidated: cloudfront.invalidated() }
+    }
+
+    /// Whether what is there before an effect was not finished yet. Children that only read leave it as it is.
+    fn is_new(&self, number: usize, effects: &[String]) -> bool {
+        let is_child = |effect: &&String| effect.contains(" run ") || effect.contains(" wait ");
+        let others = effects[..number - 1].iter().filter(|effect| !is_child(effect)).count();
+        self.finished.lock().unwrap().insert((others, self.state()))
+    }
+
+    /// Kills a run just before an effect.
     fn survives_at(&self, number: usize, effects: &[String], outcome: &Outcome) {
         let doing = &effects[number - 1];
         self.reset();
@@ -230,10 +295,7 @@ impl Scene {
         let moment = format!("a kill at {doing}");
         // The last look is at what the killed run left.
         check(&observer.finish(), &format!("until {moment}"));
-        // Children that only read leave it as it is: what was finished once need not be again.
-        let is_child = |effect: &&String| effect.contains(" run ") || effect.contains(" wait ");
-        let others = effects[..number - 1].iter().filter(|effect| !is_child(effect)).count();
-        if self.finished.lock().unwrap().insert((others, self.state())) {
+        if self.is_new(number, effects) {
             self.finishes(outcome, &moment);
         }
     }
@@ -243,7 +305,7 @@ impl Scene {
         self.reset();
         self.production.demo.sign_since("1.1.0");
         self.production.demo.git(&["push", "--quiet"]);
-        self.kept.iter().for_each(|(folder, kept)| refill(kept.path(), folder));
+        self.folders.iter().zip(&self.start).for_each(|(folder, start)| refill(start.path(), folder));
         Run::of(self.recorded(0)).ok();
         let (effects, outcome) = (self.effects(), self.outcome());
         let of_chart =
@@ -293,6 +355,18 @@ impl Scene {
         }
         assert!(now == *outcome, "after {moment}: {}", again.stderr);
     }
+}
+
+/// Whether there is more to a process at that effect than its files: a child runs, or a lock is held.
+fn is_more_than_files(effect: &str) -> bool {
+    effect.contains(" wait ") || effect.contains(" lock ")
+}
+
+/// Beside the folder: a file system that knows its attributes.
+fn copy(folder: &Path) -> TempDir {
+    let copy = tempfile::tempdir_in(folder.parent().unwrap()).unwrap();
+    copy_tree(folder, copy.path());
+    copy
 }
 
 /// Nothing may ever vanish; what was listed before was there at the first look.

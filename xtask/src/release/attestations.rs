@@ -81,7 +81,7 @@ impl Pipeline {
         let drafts = self.drafts(image, &subjects, second)?;
         let statements: Vec<Statement> = drafts.iter().map(|draft| draft.statement.clone()).collect();
         let bundles = signer.sign(&statements)?;
-        self.check_accepted(&signer, &subjects[0], bundles.first())?;
+        self.check_accepted(&signer, &subjects, &drafts, &bundles)?;
         self.attach(chart, &subjects, &drafts, &bundles)?;
         ui::status("Signed", format_args!("{} and its chart, with {signer}", image.digest));
         Ok(true)
@@ -266,10 +266,20 @@ impl Pipeline {
         Product { name, version, image, platform, time: self.release.time }
     }
 
-    /// Refuses a signer before what it signed is attached: it would lie there and count for nothing.
-    fn check_accepted(&self, signer: &Signer, subject: &Subject, bundle: Option<&Vec<u8>>) -> Result<()> {
+    /// Refuses a signer before what it signed is attached: it would lie there and count for nothing. One bundle shows that as well as all.
+    fn check_accepted(
+        &self,
+        signer: &Signer,
+        subjects: &[Subject],
+        drafts: &[Draft],
+        bundles: &[Vec<u8>],
+    ) -> Result<()> {
+        let Some((draft, bundle)) = drafts.iter().zip(bundles).next() else { return Ok(()) };
+        // Where an earlier run died between two statements, the first one that is left need not be about the first subject.
+        let subject = subjects.iter().find(|subject| draft.subjects.contains(&subject.kind));
+        let Some(subject) = subject else { return Ok(()) };
         let policy = self.destination.policy(&self.release.version)?;
-        let findings = self.destination.judge(&subject.descriptor.digest, bundle, &policy)?;
+        let findings = self.destination.judge(&subject.descriptor.digest, [bundle], &policy)?;
         let Some(refused) = findings.refused.first() else { return Ok(()) };
         Err(Error::new(
             Exit::Environment,

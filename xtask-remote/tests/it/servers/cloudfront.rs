@@ -81,6 +81,11 @@ impl CloudFront {
         state.running.clear();
     }
 
+    /// Knows no invalidation any more but those of these caller references, as at the moment when they were all there were.
+    pub fn know_only(&self, references: &BTreeMap<String, Vec<String>>) {
+        self.state.lock().unwrap().made.retain(|reference, _| references.contains_key(reference));
+    }
+
     /// The paths of all invalidations that were accepted, by caller reference.
     pub fn invalidated(&self) -> BTreeMap<String, Vec<String>> {
         let state = self.state.lock().unwrap();

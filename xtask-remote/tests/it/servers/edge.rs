@@ -236,7 +236,30 @@ fn address(port: u16, location: usize) -> SocketAddr {
     ([127, 0, 0, if location == 0 { 1 } else { 2 }], port).into()
 }
 
+/// What both locations kept at some moment.
+pub struct KeptCaches {
+    at: Duration,
+    locations: [BTreeMap<String, Kept>; 2],
+}
+
 impl Caches {
+    /// What both keep now, to come back to.
+    pub fn keep(&self) -> KeptCaches {
+        let kept = |location: &Mutex<Location>| location.lock().unwrap().kept.clone();
+        KeptCaches { at: self.shared.now(), locations: self.shared.locations.each_ref().map(kept) }
+    }
+
+    /// Makes them keep what they kept then, as old as it was then.
+    pub fn restore(&self, kept: &KeptCaches) {
+        let since = self.shared.now() - kept.at;
+        for (location, kept) in self.shared.locations.iter().zip(&kept.locations) {
+            let mut location = location.lock().unwrap();
+            location.epoch += 1;
+            let as_old = |(key, kept): (&String, &Kept)| (key.clone(), Kept { at: kept.at + since, ..kept.clone() });
+            location.kept = kept.iter().map(as_old).collect();
+        }
+    }
+
     /// Removes these paths at once; `*` at the end stands for anything.
     pub fn invalidate(&self, paths: &[String]) {
         let covers = |path: &String, key: &str| match path.strip_suffix('*') {

@@ -46,7 +46,7 @@ pub use account::{Account, STACK, packages};
 pub use buildkit::Buildkit;
 pub use child::{Served, folder};
 pub use cloudfront::CloudFront;
-pub use edge::{Edge, HEADERS, Signpost};
+pub use edge::{Edge, HEADERS, KeptCaches, Signpost};
 pub use fault::{Dialect, Fault, Faults, Gate, Met, When};
 pub use kms::Kms;
 pub use laboratory::Laboratory;
