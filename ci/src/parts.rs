@@ -42,8 +42,8 @@ pub(crate) struct Tests {
     pub(crate) skip: Vec<String>,
     /// How many run at once. Most of them wait for a server, or for time to pass, far longer than they compute.
     pub(crate) threads: usize,
-    /// Whether they leave the processor to those beside them, which measure time.
-    pub(crate) give_way: bool,
+    /// How far they leave the processor to those beside them, as POSIX's `nice` counts it: from 0 to 19.
+    pub(crate) niceness: u8,
 }
 
 /// Which test programs.
@@ -195,6 +195,12 @@ fn part(name: &'static str, runs: Runs, stage: Stage) -> Part {
 
 fn tests(name: &'static str, programs: Programs, only: &[&str], skip: &[&str], threads: usize, stage: Stage) -> Part {
     let [only, skip] = [only, skip].map(|names| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-    let give_way = matches!(stage, Stage::Lane(_)) && only != [TIMED];
-    part(name, Runs::Tests(Tests { programs, only, exact: false, skip, threads, give_way }), stage)
+    let niceness = match stage {
+        Stage::Lane(_) if only == [TIMED] => 0,
+        // What it does is late where it has to wait, and its tests say how late it may be. It computes little.
+        Stage::Lane(Lane::Operators) => 14,
+        Stage::Lane(_) => 19,
+        _ => 0,
+    };
+    part(name, Runs::Tests(Tests { programs, only, exact: false, skip, threads, niceness }), stage)
 }

@@ -2,7 +2,7 @@
 //!
 //! What is being compiled leaves cores idle now and then, and tests wait more than they compute; so tools are installed while lints
 //! and unit tests run, and the long test programs run side by side. Those that measure time have the processor whenever they want it:
-//! all beside them run with the lowest priority. Lines of parts that share the terminal begin with their part's name. The first
+//! all beside them run with low priorities. Lines of parts that share the terminal begin with their part's name. The first
 //! failure ends all others.
 
 use std::collections::{BTreeSet, VecDeque};

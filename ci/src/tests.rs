@@ -39,10 +39,9 @@ impl Program {
     /// The call that runs these tests.
     pub(crate) fn call(&self, tests: &Tests) -> Call {
         let skipped = tests.skip.iter().flat_map(|name| ["--skip", name]);
-        let call = if tests.give_way {
-            Call::new("nice").args(["-n", "19"]).args([&self.path])
-        } else {
-            Call::new(&self.path)
+        let call = match tests.niceness {
+            0 => Call::new(&self.path),
+            niceness => Call::new("nice").args(["-n", &niceness.to_string()]).args([&self.path]),
         };
         call.current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder)

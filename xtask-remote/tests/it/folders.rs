@@ -12,6 +12,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 /// Makes a folder hold what another one holds, and nothing else: contents, modes, times of files, extended attributes and links.
 /// The folder itself stays: servers run in it.
 pub fn refill(folder: &Path, from: &Path) {
@@ -21,6 +23,13 @@ pub fn refill(folder: &Path, from: &Path) {
 /// Copies all that is in a folder into another one, beside what that holds.
 pub fn copy_tree(from: &Path, to: &Path) {
     Copying { clears: false, linked: BTreeMap::new() }.fill(to, from);
+}
+
+/// A copy of a folder, to come back to: beside it, on a file system that knows its attributes.
+pub fn kept(folder: &Path) -> TempDir {
+    let kept = tempfile::tempdir_in(folder.parent().unwrap()).unwrap();
+    copy_tree(folder, kept.path());
+    kept
 }
 
 struct Copying {

@@ -26,7 +26,7 @@ use xtask::oci::{self, Digest, ImageIndex, REF_NAME, sha256_hex};
 use xtask::release::version;
 use xtask::trust::signer::OWN_KEY;
 
-use crate::folders::{copy_tree, refill};
+use crate::folders::{kept, refill};
 use crate::power_loss::{Journal, Left, Loss, is_effect};
 use crate::support::{Demo, Run, build_programs, files_below, pretended_programs, script, unsigned, wait_until};
 
@@ -404,10 +404,8 @@ impl Scene {
 
     fn moment(&self, doing: String, number: usize, record: String, survived: &mut Survived) -> Moment {
         self.is_whole(number, &survived.undisturbed, &format!("at {doing}"));
-        let beside = tempfile::tempdir_in(self.demo.root().parent().unwrap()).unwrap();
-        copy_tree(self.beside.path(), beside.path());
         let is_new = survived.states.insert(self.state());
-        Moment { doing, number, record, left: [self.demo.keep(), beside], is_new }
+        Moment { doing, number, record, left: [self.demo.keep(), kept(self.beside.path())], is_new }
     }
 
     /// Makes the folder what a run left there that was killed at a moment.
@@ -426,7 +424,7 @@ impl Scene {
         } else {
             let kind = doing.split(' ').nth(1).unwrap();
             survived.kinds.insert(kind.to_owned());
-            if ["lock", "wait"].contains(&kind) {
+            if is_more_than_files(doing) {
                 let left = self.comparable();
                 self.killed_at(*number, &survived.undisturbed);
                 assert!(self.comparable() == left, "a run that halts leaves what one leaves that is killed at {doing}");
@@ -516,6 +514,11 @@ impl Scene {
         let files = self.everything().into_iter().map(|(name, bytes)| (without_process(&name), bytes));
         (files.collect(), digest_of(&[self.beside.path()]))
     }
+}
+
+/// Whether there is more to a process at that effect than its files: a child runs, or a lock is held.
+pub fn is_more_than_files(effect: &str) -> bool {
+    effect.contains(" wait ") || effect.contains(" lock ")
 }
 
 /// The files in the folder that a record's last effect is about to remove, if it is one that removes a folder.

@@ -8,15 +8,15 @@
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::folders::{copy_tree, refill};
-use crate::kill::{Halted, LIMIT, Moments, Stepped, digest_of, effects_in};
+use crate::folders::{kept, refill};
+use crate::kill::{Halted, LIMIT, Moments, Stepped, digest_of, effects_in, is_more_than_files};
 use crate::power_loss::is_effect;
 use crate::production::Production;
 use crate::servers::{KeptCaches, Observed};
@@ -139,7 +139,7 @@ impl Scene {
             // One file in place of a hundred: every look reads all there are.
             git(folder, &["repack", "--quiet", "-a", "-d"]);
         }
-        scene.start = scene.folders.iter().map(|folder| copy(folder)).collect();
+        scene.start = scene.folders.iter().map(|folder| kept(folder)).collect();
         Some(scene)
     }
 
@@ -269,7 +269,7 @@ impl Scene {
     }
 
     fn moment(&self, doing: String) -> Moment {
-        let folders = self.folders.iter().chain([&self.beside.path().to_owned()]).map(|folder| copy(folder)).collect();
+        let folders = self.folders.iter().chain([&self.beside.path().to_owned()]).map(|folder| kept(folder)).collect();
         let Production { edge, cloudfront, .. } = &self.production;
         Moment { doing, folders, caches: edge.caches().keep(), invalidated: cloudfront.invalidated() }
     }
@@ -355,18 +355,6 @@ impl Scene {
         }
         assert!(now == *outcome, "after {moment}: {}", again.stderr);
     }
-}
-
-/// Whether there is more to a process at that effect than its files: a child runs, or a lock is held.
-fn is_more_than_files(effect: &str) -> bool {
-    effect.contains(" wait ") || effect.contains(" lock ")
-}
-
-/// Beside the folder: a file system that knows its attributes.
-fn copy(folder: &Path) -> TempDir {
-    let copy = tempfile::tempdir_in(folder.parent().unwrap()).unwrap();
-    copy_tree(folder, copy.path());
-    copy
 }
 
 /// Nothing may ever vanish; what was listed before was there at the first look.

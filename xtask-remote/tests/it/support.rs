@@ -20,12 +20,12 @@ use xtask::trust::policy::Policy;
 use xtask::trust::signer::OWN_KEY;
 use xtask::trust::verify;
 
+use crate::folders::{kept, refill};
+
 /// What a target's table says where nothing is signed that these tests release.
 pub const UNSIGNED: &str = "signed-since = \"99.0.0\"\n";
 /// And where no page is written.
 pub const PAGELESS: &str = "page = false\n";
-
-use crate::folders::{copy_tree, refill};
 
 /// A workspace of its own, in a git repository of its own, with a port of its own.
 pub struct Demo {
@@ -184,9 +184,7 @@ impl Demo {
 
     /// A copy of the whole folder, build output included, to come back to.
     pub fn keep(&self) -> TempDir {
-        let kept = tempfile::tempdir_in(self.root().parent().unwrap()).unwrap();
-        copy_tree(self.root(), kept.path());
-        kept
+        kept(self.root())
     }
 
     /// Makes the folder what it was when the copy was taken, times of files included.

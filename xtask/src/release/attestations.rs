@@ -121,22 +121,26 @@ impl Pipeline {
 
     /// Whether the chart's tag in the registry leads to the chart for an image.
     pub(super) fn is_chart_tagged(&self, image: &ImageFacts) -> Result<bool> {
-        let tag = chart::oci::tag(&self.release.version.to_string());
-        Ok(!self.is_signed() || {
-            let there = self.destination.charts.resolve(&tag)?;
-            there == Some(self.chart_artifact(image)?.descriptor.digest)
-        })
+        Ok(self.untagged_chart(image)?.is_none())
     }
 
     /// Points the chart's tag in the registry at the chart for an image, once users see the version listed. True where that was left to do.
     pub(super) fn tag_chart(&self, image: &ImageFacts) -> Result<bool> {
-        if self.is_chart_tagged(image)? {
-            return Ok(false);
-        }
-        let tag = chart::oci::tag(&self.release.version.to_string());
-        self.destination.charts.tag(&[(tag, self.chart_artifact(image)?.descriptor.digest)])?;
+        let Some(lead) = self.untagged_chart(image)? else { return Ok(false) };
+        self.destination.charts.tag(&[lead])?;
         ui::status("Tagged", self.destination.chart_reference(&self.release.version));
         Ok(true)
+    }
+
+    /// The chart's tag in the registry and the digest that it should lead to, where it does not yet.
+    fn untagged_chart(&self, image: &ImageFacts) -> Result<Option<(String, Digest)>> {
+        if !self.is_signed() {
+            return Ok(None);
+        }
+        let tag = chart::oci::tag(&self.release.version.to_string());
+        let there = self.destination.charts.resolve(&tag)?;
+        let wanted = self.chart_artifact(image)?.descriptor.digest;
+        Ok((there.as_ref() != Some(&wanted)).then_some((tag, wanted)))
     }
 
     /// What accepted signers say of an image.
