@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chart_text::changes::{of_changelog, of_page};
-use chart_text::page::{self, Part, STYLE, STYLE_SHEET, Site, Version};
+use chart_text::page::{self, Part, STYLE, STYLE_SHEET, Signer, Site, Version};
 
 use crate::chart::index::Index;
 use crate::chart::manifest::ChartManifest;
@@ -30,8 +30,8 @@ pub struct About {
     pub repository: String,
     /// The chart's name.
     pub chart: String,
-    /// Where the same chart is in a registry, where it is: `oci://…`.
-    pub oci: Option<String>,
+    /// What says which versions are signed, by whom, and where their charts can be pulled from.
+    pub target: Option<Target>,
     /// What changed in each version, in the format of "Keep a Changelog".
     pub changelog: String,
     /// Its picture, where it has one.
@@ -64,7 +64,7 @@ impl About {
     ///
     /// # Errors
     /// A file cannot be read, `Chart.yaml` is malformed, or the chart's picture is none.
-    pub fn of(folder: &str, target: &Target, oci: Option<String>, read: &Read<'_>) -> Result<Self> {
+    pub fn of(folder: &str, target: &Target, read: &Read<'_>) -> Result<Self> {
         let text = |path: &str| -> Result<String> {
             Ok(read(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default())
         };
@@ -73,7 +73,7 @@ impl About {
         Ok(About {
             repository: target.repository.clone(),
             chart: manifest.name,
-            oci,
+            target: Some(target.clone()),
             changelog: text("CHANGELOG.md")?,
             icon,
         })
@@ -166,19 +166,34 @@ fn site<'a>(index: &'a Index, about: &'a About, store: &dyn Store) -> Result<Sit
     let yanked = yanked.map(|(entry, reason)| Version { entry: Cow::Owned(entry), yanked: Some(reason) });
     let mut versions: Vec<Version<'_>> = listed.chain(yanked).collect();
     page::number(&mut versions);
-    let stable = index.versions(&about.chart).into_iter().filter(|version| version.pre.is_empty());
+    let newest = index.versions(&about.chart).into_iter().filter(|version| version.pre.is_empty()).max();
+    let signs = |target: &&Target| newest.as_ref().is_some_and(|newest| target.signs(newest));
+    let signed = about.target.as_ref().filter(signs);
     let others = index.charts().filter(|(name, _)| *name != about.chart);
     Ok(Site {
         repository: &about.repository,
         chart: &about.chart,
-        oci: about.oci.clone(),
+        oci: signed.map(|target| target.chart_reference(&about.chart)),
+        signers: signed.map(signers).unwrap_or_default(),
         icon: about.icon.as_ref().map(|icon| icon.name),
-        newest: stable.max().map(|version| version.to_string()),
+        newest: newest.map(|version| version.to_string()),
         versions,
         changes: of_changelog(&about.changelog),
         sizes: store.list(".tgz")?,
         others: others.filter_map(|(name, entries)| Some((name, &*entries.first()?.version))).collect(),
     })
+}
+
+/// The key that a rehearsal made for itself is not among them: nobody else has it.
+fn signers(target: &Target) -> Vec<Signer> {
+    let signers = target.signers.iter().filter_map(|table| match (&table.key, &table.issuer, &table.identity) {
+        (Some(file), _, _) => Some(Signer::Key(file.display().to_string())),
+        (None, Some(issuer), Some(subject)) => {
+            Some(Signer::Identity { issuer: issuer.clone(), subject: subject.clone() })
+        }
+        _ => None,
+    });
+    signers.collect()
 }
 
 /// Every part of the site but the front page, and those of them which the front page that is there does not note as they are now.

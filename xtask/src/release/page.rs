@@ -15,7 +15,8 @@ impl Destination {
         if !self.target.page {
             return false;
         }
-        let shown = self.about(read).and_then(|about| page::publish(&*self.store, &about, &|| self.look()));
+        let shown = About::of(&self.folder, &self.target, read)
+            .and_then(|about| page::publish(&*self.store, &about, &|| self.look()));
         match shown {
             Ok(shown) => {
                 if !shown.written.is_empty() {
@@ -44,14 +45,6 @@ impl Destination {
         let root = self.root().to_owned();
         move |path| files::read(&root.join(path))
     }
-
-    /// The chart can be pulled from the registry where its newest version is signed.
-    fn about(&self, read: &Read<'_>) -> Result<About> {
-        let newest =
-            self.look()?.index()?.versions(&self.chart).into_iter().filter(|version| version.pre.is_empty()).max();
-        let oci = newest.filter(|newest| self.target.signs(newest)).map(|_| self.target.chart_reference(&self.chart));
-        About::of(&self.folder, &self.target, oci, read)
-    }
 }
 
 impl Pipeline {
@@ -65,7 +58,7 @@ impl Pipeline {
         if !destination.target.page {
             return Ok(true);
         }
-        let about = destination.about(&|path| self.worktree.bytes(path))?;
+        let about = About::of(&destination.folder, &destination.target, &|path| self.worktree.bytes(path))?;
         page::is_shown(&*destination.store, &about, &*destination.look()?)
     }
 }
