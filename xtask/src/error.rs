@@ -28,6 +28,8 @@ pub enum Exit {
     Busy = 7,
     /// What was published is not what an anonymous user gets.
     Verify = 8,
+    /// Something that is published is not whole, and is left to mend or to decide.
+    Damage = 9,
     /// The scanner found something that stops a release.
     Findings = 10,
     /// The scanner itself failed, or must not be used.
@@ -40,7 +42,7 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Exit; 12] = [
+    pub const ALL: [Exit; 13] = [
         Exit::Failure,
         Exit::Usage,
         Exit::Workspace,
@@ -49,6 +51,7 @@ impl Exit {
         Exit::Repository,
         Exit::Busy,
         Exit::Verify,
+        Exit::Damage,
         Exit::Findings,
         Exit::Scanner,
         Exit::Database,

@@ -165,13 +165,18 @@ pub fn drawn_aside(text: impl Display) {
     eprintln!("{text}");
 }
 
+/// Whether there is a person at the terminal.
+pub fn is_somebody_there() -> bool {
+    std::io::stdin().is_terminal()
+}
+
 /// Asks the person at the terminal.
 ///
 /// # Errors
 /// There is nobody.
 pub fn confirm(question: &str) -> Result<bool> {
     let input = std::io::stdin();
-    if !input.is_terminal() {
+    if !is_somebody_there() {
         return Err(Error::new(Exit::Usage, "nobody is there to ask, and nothing was changed")
             .because("standard input is no terminal")
             .remedy("use --yes, or --plan to only look"));

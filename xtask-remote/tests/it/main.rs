@@ -36,6 +36,7 @@ mod readme;
 mod real;
 mod referrers;
 mod rehearsals;
+mod repair;
 mod reproducible;
 mod runbook;
 mod scan;

@@ -127,6 +127,19 @@ pub fn unpack(archive: &[u8]) -> Result<ChartFiles> {
     Ok(files)
 }
 
+/// The time that an archive's files carry, in seconds since 1970: a release's is that of its commit.
+///
+/// # Errors
+/// As `unpack`; it holds nothing.
+pub fn time(archive: &[u8]) -> Result<i64> {
+    let damaged = || "the chart archive is damaged".to_owned();
+    let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(archive).take(SIZE_MAX));
+    let first = tar.entries().context(Exit::Repository, damaged)?.next();
+    let first = first.ok_or_else(|| Error::new(Exit::Repository, damaged()).because("it is empty"))?;
+    let time = first.and_then(|first| first.header().mtime()).context(Exit::Repository, damaged)?;
+    i64::try_from(time).context(Exit::Repository, damaged)
+}
+
 /// A manifest as YAML, one field a line, each value as JSON: no text in it can be read as anything else.
 fn manifest_text(manifest: &ChartManifest) -> Result<String> {
     let fields = serde_json::to_value(manifest).context(Exit::Failure, || "cannot write Chart.yaml".into())?;

@@ -5,6 +5,7 @@
 //! written by compare-and-swap, and only while the index is the one that it was made of: no slow run puts an old page over a new one.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub struct About {
     pub changelog: String,
     /// Its picture, where it has one.
     pub icon: Option<Icon>,
+    /// Look at every part, and do not believe what the front page notes of it: somebody may have changed one by hand.
+    pub is_thorough: bool,
 }
 
 /// A picture that browsers show.
@@ -76,6 +79,7 @@ impl About {
             target: Some(target.clone()),
             changelog: text("CHANGELOG.md")?,
             icon,
+            is_thorough: false,
         })
     }
 }
@@ -132,13 +136,26 @@ pub fn publish(store: &dyn Store, about: &About, look: &dyn Fn() -> Result<Rc<Sn
     Ok(shown)
 }
 
-/// Whether the store holds the pages of an index.
+/// The names of those pages of an index that the store does not hold as they should be.
 ///
 /// # Errors
 /// The store cannot be read; the index is damaged.
-pub fn is_shown(store: &dyn Store, about: &About, seen: &Snapshot) -> Result<bool> {
+pub fn lacking(store: &dyn Store, about: &About, seen: &Snapshot) -> Result<Vec<String>> {
     let Drafts { parts, front, .. } = Drafts::of(store, about, seen.index()?, store.get(FRONT)?)?;
-    Ok(parts.iter().chain([&front]).all(Draft::is_there))
+    Ok(parts.into_iter().chain([front]).filter(|draft| !draft.is_there()).map(|draft| draft.name).collect())
+}
+
+/// The versions that the pages in the store show as yanked, whatever the index says of them.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn yanked(store: &dyn Store) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for name in store.list(".html")?.keys() {
+        let page = store.get(name)?;
+        found.extend(page.iter().flat_map(|page| page::yanked(&text(page)).map(str::to_owned).collect::<Vec<_>>()));
+    }
+    Ok(found)
 }
 
 /// What the pages should be.
@@ -212,7 +229,7 @@ fn parts(
     let (mut parts, mut drafts) = (Vec::new(), Vec::new());
     for (name, content) in picture.chain([style]).chain(pages).collect::<Vec<_>>() {
         let mut bytes = content.bytes(site);
-        if noted.get(&*name) != Some(&&*digest(&bytes)) {
+        if about.is_thorough || noted.get(&*name) != Some(&&*digest(&bytes)) {
             let there = store.get(&name)?;
             if there.as_ref().is_some_and(|there| learn(site, &text(there))) {
                 bytes = content.bytes(site);

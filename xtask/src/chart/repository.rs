@@ -55,6 +55,11 @@ impl Snapshot {
         Ok(self.index.get_or_init(|| parsed))
     }
 
+    /// The index's file; nothing where there is none yet.
+    pub fn bytes(&self) -> &[u8] {
+        self.object.as_ref().map_or(&[], |object| &object.bytes)
+    }
+
     /// A name for this writing of the index; nothing where there is none yet.
     pub fn version(&self) -> &str {
         self.object.as_ref().map_or("", |object| &object.version)
@@ -146,6 +151,18 @@ fn update_from(seen: &Snapshot, store: &dyn Store, change: &dyn Fn(&mut Index) -
         let lost = format!("{FILE} was changed by others {ATTEMPTS} times while this run tried to");
         Err(Failure::Passing(Error::new(Exit::Busy, lost).remedy("retry the command")))
     })
+}
+
+/// Writes the index once more as it is: whoever wrote it by hand may have left out the headers that it needs. Where somebody else wrote
+/// it meanwhile, that is left alone.
+///
+/// # Errors
+/// The store cannot be written to.
+pub fn write_again(seen: &Snapshot, store: &dyn Store) -> Result<()> {
+    if let Some(object) = &seen.object {
+        let _: Write = store.replace(FILE, &object.revision, &object.bytes)?;
+    }
+    Ok(())
 }
 
 /// Lists a version, unless it is listed already.

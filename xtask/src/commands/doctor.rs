@@ -1,10 +1,16 @@
-//! `doctor`: what this machine lacks for a release.
+//! `doctor`: what this machine lacks for a release, and what is wrong with what was released.
 
 use clap::Args;
+use serde_json::json;
 
 use super::{Session, print_json};
+use crate::config::Workspace;
 use crate::error::Result;
+use crate::local::turn;
+use crate::release::destination::Destination;
 use crate::release::doctor;
+use crate::release::repair::{self, Finding};
+use crate::ui;
 
 /// `doctor`.
 #[derive(Debug, Args)]
@@ -15,11 +21,21 @@ pub struct Doctor {
     /// Print the result as JSON on standard output
     #[arg(long)]
     json: bool,
+    /// Look at what is published instead: compare index, archives, tags, signatures, page and caches, and mend what can be mended without
+    /// losing anything; asks first, and never deletes
+    #[arg(long)]
+    repair: bool,
+    /// Mend without asking
+    #[arg(long, requires = "repair")]
+    yes: bool,
 }
 
 impl Doctor {
     pub(super) fn run(self, session: &Session) -> Result<()> {
         let workspace = session.workspace()?;
+        if self.repair {
+            return self.repair(session, &workspace);
+        }
         let target = workspace.target(&self.target)?;
         let findings = doctor::look(&workspace, &target, session.connector.as_ref())?;
         if self.json {
@@ -29,4 +45,39 @@ impl Doctor {
         }
         doctor::conclude(&findings, &target)
     }
+
+    fn repair(self, session: &Session, workspace: &Workspace) -> Result<()> {
+        let _turn = turn::take(&workspace.root)?;
+        let destination = Destination::named(workspace, &self.target, session.connector.as_ref())?;
+        let _served = destination.serve()?;
+        let found = look(&destination);
+        let mended = self.is_wanted(&found)?.then(|| {
+            destination.mend(&found);
+            look(&destination)
+        });
+        let left = mended.as_ref().unwrap_or(&found);
+        if left.is_empty() {
+            ui::status("Whole", format_args!("what is published to `{}` is as it should be", self.target));
+        }
+        print_json(self.json, &json!({"found": found, "left": left}))?;
+        repair::conclude(left, &self.target)
+    }
+
+    /// Whether to mend what was found. Where nobody can be asked, what would be done was told.
+    fn is_wanted(&self, found: &[Finding]) -> Result<bool> {
+        let count = found.iter().filter(|finding| finding.mend().is_some()).count();
+        match count {
+            0 => Ok(false),
+            _ if self.yes => Ok(true),
+            _ if !ui::is_somebody_there() => Ok(false),
+            _ => ui::confirm(&format!("Mend {count} of {} findings?", found.len())),
+        }
+    }
+}
+
+/// What is wrong, shown to people.
+fn look(destination: &Destination) -> Vec<Finding> {
+    let found = repair::diagnose(&destination.examine());
+    found.iter().for_each(Finding::show);
+    found
 }

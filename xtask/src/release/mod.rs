@@ -28,6 +28,7 @@ pub mod pointers;
 pub mod promote;
 pub mod protection;
 pub mod publish;
+pub mod repair;
 pub mod report;
 pub mod step;
 pub mod verify;

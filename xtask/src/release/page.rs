@@ -12,12 +12,28 @@ use crate::ui;
 impl Destination {
     /// Makes the page show what the index and the files of the tree, which `read` gives, say now. True where it did not.
     pub fn show_page(&self, read: &Read<'_>) -> bool {
+        self.show(About::of(&self.folder, &self.target, read))
+    }
+
+    /// The same, and looks at every part of it.
+    pub(super) fn mend_page(&self) -> bool {
+        self.show(self.whole_page())
+    }
+
+    /// The names of those parts of the page that are not there as they should be.
+    pub(super) fn lost_pages(&self) -> Result<Vec<String>> {
+        page::lacking(&*self.store, &self.whole_page()?, &*self.look()?)
+    }
+
+    fn whole_page(&self) -> Result<About> {
+        Ok(About { is_thorough: true, ..About::of(&self.folder, &self.target, &self.tree())? })
+    }
+
+    fn show(&self, about: Result<About>) -> bool {
         if !self.target.page {
             return false;
         }
-        let shown = About::of(&self.folder, &self.target, read)
-            .and_then(|about| page::publish(&*self.store, &about, &|| self.look()));
-        match shown {
+        match about.and_then(|about| page::publish(&*self.store, &about, &|| self.look())) {
             Ok(shown) => {
                 if !shown.written.is_empty() {
                     ui::status("Shown", format_args!("at {}/", self.target.repository));
@@ -59,6 +75,6 @@ impl Pipeline {
             return Ok(true);
         }
         let about = About::of(&destination.folder, &destination.target, &|path| self.worktree.bytes(path))?;
-        page::is_shown(&*destination.store, &about, &*destination.look()?)
+        Ok(page::lacking(&*destination.store, &about, &*destination.look()?)?.is_empty())
     }
 }

@@ -67,6 +67,18 @@ impl Destination {
         }
     }
 
+    /// Makes every cache drop index and page, whatever was asked of them before: `stale` names the old copies that users got, and a page
+    /// that somebody changed is the same again once it is mended, though caches have the other one.
+    ///
+    /// # Errors
+    /// Index or page cannot be read.
+    pub(super) fn refresh(&self, stale: &str) -> Result<()> {
+        let version = |name: &str| Ok(self.store.version(name)?.unwrap_or_default());
+        let (index, page) = (version(FILE)?, version(FRONT)?);
+        self.invalidate(&format!("{index} {page} {stale}"), None);
+        Ok(())
+    }
+
     /// Points the floating tags at the highest listed versions. True where one moved.
     ///
     /// # Errors

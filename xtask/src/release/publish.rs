@@ -9,6 +9,7 @@ use crate::chart::index::{Entry, FILE};
 use crate::chart::manifest::ChartManifest;
 use crate::chart::repository::{self, Snapshot};
 use crate::chart::store::{Object, Write};
+use crate::config::Target;
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::labels::ImageFacts;
 use crate::oci::{Digest, sha256_hex};
@@ -90,7 +91,7 @@ impl Pipeline {
                 seen = destination.look()?;
             }
         }
-        let entry = self.entry(&manifest, &sha256)?;
+        let entry = entry(self.target(), &manifest, &sha256, self.release.time)?;
         let change = repository::add(&seen, &*destination.store, &manifest.name, &entry)?;
         let listed = change.changed;
         destination.remember(change);
@@ -162,23 +163,23 @@ impl Pipeline {
         let entry = index.find(&self.chart.name, &self.release.version.to_string());
         Ok(entry.is_some_and(|entry| entry.sha256() != Some(sha256)))
     }
+}
 
-    /// The index entry of an archive: what Helm makes of the manifest, and where, when and what the archive is.
-    fn entry(&self, manifest: &ChartManifest, sha256: &str) -> Result<Entry> {
-        #[derive(Serialize)]
-        struct ChartVersion<'a> {
-            #[serde(flatten)]
-            manifest: ChartManifest,
-            urls: [String; 1],
-            created: String,
-            digest: &'a str,
-        }
-        let entry = Entry::of(&ChartVersion {
-            manifest: hub::listed(manifest),
-            urls: [format!("{}/{}", self.target().repository, manifest.archive_name())],
-            created: rfc3339(self.release.time)?,
-            digest: sha256,
-        });
-        entry.context(Exit::Failure, || format!("cannot list {} {}", manifest.name, manifest.version))
+/// The index entry of an archive: what Helm makes of the manifest, and where, when and what the archive is.
+pub(super) fn entry(target: &Target, manifest: &ChartManifest, sha256: &str, time: i64) -> Result<Entry> {
+    #[derive(Serialize)]
+    struct ChartVersion<'a> {
+        #[serde(flatten)]
+        manifest: ChartManifest,
+        urls: [String; 1],
+        created: String,
+        digest: &'a str,
     }
+    let entry = Entry::of(&ChartVersion {
+        manifest: hub::listed(manifest),
+        urls: [format!("{}/{}", target.repository, manifest.archive_name())],
+        created: rfc3339(time)?,
+        digest: sha256,
+    });
+    entry.context(Exit::Failure, || format!("cannot list {} {}", manifest.name, manifest.version))
 }

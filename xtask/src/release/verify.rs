@@ -290,14 +290,15 @@ impl Visit<'_> {
         } else if Digest::of(&by_tag.body) != *digest {
             self.complaints.push(format!("tag {tag} leads to another image than {digest}"));
         }
+        Ok(self.pull_parts(digest))
+    }
+
+    fn pull_parts(&mut self, digest: &Digest) -> Vec<PlatformImage> {
         let image = oci::collect(digest, &|part, digest| self.puller.part(part, digest));
-        match image.and_then(|image| image.platforms()) {
-            Ok(parts) => Ok(parts),
-            Err(error) => {
-                self.complaints.push(format!("the image cannot be pulled: {}", error.what));
-                Ok(Vec::new())
-            }
-        }
+        image.and_then(|image| image.platforms()).unwrap_or_else(|error| {
+            self.complaints.push(format!("the image cannot be pulled: {}", error.what));
+            Vec::new()
+        })
     }
 
     /// Whether accepted signers say all that is to be said of an image and its platforms, of this version and commit.
@@ -327,13 +328,22 @@ impl Visit<'_> {
             Ok(answer) => self.complaints.push(format!("{place}:{tag} is answered with {}", answer.status)),
             Err(error) => self.complaints.push(format!("{place}:{tag}: {error}")),
         }
+        self.chart_parts(&puller, artifact, of);
+        format!("{place}:{tag}@{digest}")
+    }
+
+    fn chart_parts(&mut self, puller: &Puller<'_>, artifact: &Artifact, of: &Origin<'_>) {
+        let digest = &artifact.descriptor.digest;
         for (blob, _) in artifact.parts() {
             if let Err(error) = puller.part(Part::Blob, blob) {
-                self.complaints.push(format!("{place}: {}", error.what));
+                self.complaints.push(format!(
+                    "{}: {}",
+                    self.target.of_chart(&self.destination.chart).image,
+                    error.what
+                ));
             }
         }
-        self.signatures(&puller, &format!("the chart {digest}"), digest, &OF_CHART, of);
-        format!("{place}:{tag}@{digest}")
+        self.signatures(puller, &format!("the chart {digest}"), digest, &OF_CHART, of);
     }
 
     fn signatures(&mut self, puller: &Puller<'_>, what: &str, subject: &Digest, types: &[&str], of: &Origin<'_>) {
@@ -390,13 +400,7 @@ impl Visit<'_> {
             self.complaints.push(format!("{what} is answered with {}", answer.status));
             return false;
         }
-        let (content_type, cache_control) = repository::headers(what).unwrap_or_default();
-        for (name, expected) in [("content-type", content_type), ("cache-control", cache_control)] {
-            let sent = answer.header(name).unwrap_or("(none)");
-            if sent != expected {
-                self.complaints.push(format!("{what} is sent with {name}: {sent}, and not {expected}"));
-            }
-        }
+        self.complaints.extend(wrong_headers(answer, what));
         true
     }
 
@@ -408,6 +412,45 @@ impl Visit<'_> {
             .because(self.complaints.join("\n"))
             .remedy("retry the command: nothing was lost, and nothing is done twice"))
     }
+}
+
+/// What is wrong with the headers of a repository's file.
+pub(super) fn wrong_headers(answer: &Answer, name: &str) -> Vec<String> {
+    let (content_type, cache_control) = repository::headers(name).unwrap_or_default();
+    let wrong = [("content-type", content_type), ("cache-control", cache_control)].into_iter().filter_map(
+        |(header, expected)| {
+            let sent = answer.header(header).unwrap_or("(none)");
+            (sent != expected).then(|| format!("{name} is sent with {header}: {sent}, and not {expected}"))
+        },
+    );
+    wrong.collect()
+}
+
+/// What an anonymous user has to say against a version's archive, image and, where that is signed, chart in the registry, whatever index and
+/// tags say of them: nothing where all can be had and accepted signers say where they are from.
+pub(super) fn doubts(
+    destination: &Destination,
+    version: &Version,
+    (archive, sha256): (&str, &str),
+    image: &Digest,
+    signed: Option<&Artifact>,
+) -> Result<Vec<String>> {
+    let Destination { target, chart, user, .. } = destination;
+    let mut visit = Visit::new(destination);
+    visit.archive(&format!("{}/{archive}", target.repository), sha256)?;
+    let parts = visit.pull_parts(image);
+    if let Some(artifact) = signed {
+        let revision = ImageFacts::of(image.clone(), &parts).revision.unwrap_or_default();
+        let of = Origin { version, revision: &revision };
+        visit.image_signatures(image, &parts, &of);
+        let place = target.of_chart(chart).image;
+        let puller = Puller::new(&target.registry, &place, user);
+        if let Err(error) = puller.part(Part::Manifest, &artifact.descriptor.digest) {
+            visit.complaints.push(format!("{place}: {}", error.what));
+        }
+        visit.chart_parts(&puller, artifact, &of);
+    }
+    Ok(visit.complaints)
 }
 
 /// What accepted signers state of a digest, in bundles that an anonymous user finds beside it.

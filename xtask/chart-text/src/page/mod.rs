@@ -171,6 +171,17 @@ pub fn noted(front: &str) -> HashMap<&str, &str> {
     links.filter_map(|(name, rest)| Some((name, rest.split_once('"')?.0))).collect()
 }
 
+/// The versions that a page shows as yanked.
+///
+/// A text of others cannot say so: it holds no element.
+pub fn yanked(page: &str) -> impl Iterator<Item = &str> {
+    const YANKED: &str = "<strong>Yanked:</strong>";
+    let articles = page.split("<article id=\"").skip(1).filter_map(|article| article.split_once('"'));
+    articles
+        .filter(|(_, rest)| rest.split("</article>").next().is_some_and(|rest| rest.contains(YANKED)))
+        .map(|(version, _)| version)
+}
+
 fn digest_of<'p>(name: &str, parts: &'p [Part]) -> &'p str {
     parts.iter().find(|part| part.name == name).map_or("", |part| &part.digest)
 }

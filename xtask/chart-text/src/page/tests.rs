@@ -131,6 +131,7 @@ fn a_page_says_all_that_is_known_of_a_version() {
     let page = &pages(&known)[FRONT];
     let tags = skeleton(page);
     assert_eq!(tags.iter().filter(|tag| *tag == "article").count(), 2);
+    assert_eq!(yanked(page).collect::<Vec<_>>(), ["1.0.1"]);
     let digest = format!("{:064x}", 2);
     for said in [
         "<a href=\"#1.0.2\">1.0.2</a>",

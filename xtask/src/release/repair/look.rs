@@ -1,0 +1,129 @@
+//! What is there of everything that is published, seen from inside and, as far as users get it, from outside. Changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use semver::Version;
+
+use super::{Archive, Chart, Listing, Outside, Seen, Sight};
+use crate::chart::archive::{self, RELEASED_IMAGE};
+use crate::chart::index::{Entry, FILE, Index};
+use crate::chart::page::{self, FRONT};
+use crate::chart::repository::Snapshot;
+use crate::chart::{self, manifest::ChartManifest};
+use crate::error::{Error, Exit, Result};
+use crate::oci::{Digest, sha256_hex};
+use crate::release::destination::Destination;
+use crate::release::{promote, verify, version};
+
+impl Destination {
+    /// Looks at all of it. What cannot be seen is an error at its place.
+    ///
+    /// # Errors
+    /// The index cannot be read or is damaged: nothing is known without it.
+    pub fn examine(&self) -> Result<Seen> {
+        let snapshot = self.look()?;
+        let index = snapshot.index()?;
+        let mut versions = BTreeMap::new();
+        for version in self.known(index)? {
+            let sight = self.sight(index, &version)?;
+            versions.insert(version, sight);
+        }
+        let known: Vec<Version> = versions.keys().cloned().collect();
+        let of_versions: Vec<String> = known.iter().flat_map(version::version_tags).collect();
+        let tags = promote::pointers(&*self.registry, &known, &self.first, &of_versions);
+        let pages = if self.target.page { self.lost_pages() } else { Ok(Vec::new()) };
+        let on_page = if self.target.page { page::yanked(&*self.store) } else { Ok(BTreeSet::new()) };
+        let outside = if self.cdn.is_some() { self.outside(&snapshot) } else { Ok(Outside::default()) };
+        Ok(Seen { first: self.first.clone(), versions, tags, pages, yanked_on_page: on_page, outside })
+    }
+
+    /// Every version of this product that is listed, was yanked, or has an archive.
+    fn known(&self, index: &Index) -> Result<Vec<Version>> {
+        let archives = self.store.list(".tgz")?;
+        let prefix = format!("{}-", self.chart);
+        let archived = archives.keys().filter_map(|name| name.strip_prefix(&*prefix)?.strip_suffix(".tgz"));
+        let archived = archived.filter_map(|text| Version::parse(text).ok());
+        let mut known: Vec<Version> = index.versions(&self.chart).into_iter().chain(archived).collect();
+        known.retain(|version| version::check(version, &self.first).is_ok());
+        known.sort();
+        known.dedup();
+        Ok(known)
+    }
+
+    fn sight(&self, index: &Index, version: &Version) -> Result<Sight> {
+        let text = version.to_string();
+        let entries = index.entries(&self.chart).iter().filter(|entry| *entry.version == *text);
+        let entries: Vec<Listing> = entries.map(|entry| listing(entry, &self.target.repository)).collect();
+        let (is_yanked, is_signed) = (index.yanked(&self.chart, &text)?.is_some(), self.target.signs(version));
+        if is_yanked && entries.is_empty() {
+            // Its files stay as they are.
+            return Ok(Sight { entries, is_yanked, archive: Ok(None), chart_tag: Ok(None), is_signed });
+        }
+        let chart_tag = if is_signed { self.charts.resolve(&chart::oci::tag(&text)) } else { Ok(None) };
+        Ok(Sight { entries, is_yanked, archive: self.archive(version), chart_tag, is_signed })
+    }
+
+    fn archive(&self, version: &Version) -> Result<Option<Archive>> {
+        let name = format!("{}-{version}.tgz", self.chart);
+        let Some(object) = self.store.get(&name)? else { return Ok(None) };
+        let sha256 = sha256_hex(&object.bytes);
+        let chart = self.chart_in(version, &name, &object.bytes, &sha256);
+        Ok(Some(Archive { sha256, chart }))
+    }
+
+    fn chart_in(&self, version: &Version, name: &str, bytes: &[u8], sha256: &str) -> Result<Chart, String> {
+        let manifest = of_archive(bytes).map_err(|error| error.what)?;
+        if (&*manifest.name, &*manifest.version) != (&*self.chart, &*version.to_string()) {
+            return Err(format!("it holds {} {}", manifest.name, manifest.version));
+        }
+        let prefix = format!("{}:{version}@", self.target.image);
+        let image = manifest.annotations.get(RELEASED_IMAGE).cloned().unwrap_or_default();
+        let digest: Digest = image
+            .strip_prefix(&prefix)
+            .and_then(|digest| digest.parse().ok())
+            .ok_or_else(|| format!("it installs `{image}`, and not {prefix}sha256:…"))?;
+        let artifact = self.target.signs(version).then(|| chart::oci::artifact(bytes, archive::time(bytes)?));
+        let artifact = artifact.transpose().map_err(|error| error.what)?;
+        let doubts = verify::doubts(self, version, (name, sha256), &digest, artifact.as_ref());
+        Ok(Chart { image, digest, artifact: artifact.map(|artifact| artifact.descriptor.digest), doubts })
+    }
+
+    /// What an anonymous user gets of index and page.
+    fn outside(&self, snapshot: &Snapshot) -> Result<Outside> {
+        let mut outside = Outside::default();
+        let repository = &self.target.repository;
+        let front = if self.target.page { self.store.get(FRONT)? } else { None };
+        let pages = front.iter().map(|front| (FRONT, &*front.bytes));
+        let mut copies = String::new();
+        for (name, bytes) in std::iter::once((FILE, snapshot.bytes())).chain(pages) {
+            let answer = self.user.another().get(&format!("{repository}/{name}"), &[])?;
+            if answer.status != 200 && answer.status != 404 {
+                let refused = format!("{repository}/{name} is answered with {}", answer.status);
+                return Err(Error::new(Exit::Verify, refused));
+            }
+            if answer.status != 200 || answer.body != bytes {
+                outside.stale.push(format!("/{name}"));
+                copies += &sha256_hex(&answer.body);
+            } else if name == FILE {
+                outside.headers = verify::wrong_headers(&answer, FILE);
+            }
+        }
+        outside.digest = sha256_hex(copies.as_bytes());
+        Ok(outside)
+    }
+}
+
+fn listing(entry: &Entry, repository: &str) -> Listing {
+    let fields: serde_json::Value = serde_json::from_str(entry.json()).unwrap_or_default();
+    let url = fields["urls"][0].as_str().unwrap_or_default();
+    Listing {
+        sha256: entry.sha256().unwrap_or_default().to_owned(),
+        leads_here: url.starts_with(&format!("{repository}/")),
+        image: fields["annotations"][RELEASED_IMAGE].as_str().map(str::to_owned),
+    }
+}
+
+/// The chart's own description in an archive.
+pub(super) fn of_archive(bytes: &[u8]) -> Result<ChartManifest> {
+    archive::manifest(&archive::unpack(bytes)?)
+}
