@@ -48,9 +48,15 @@ fn x3_h6_every_command_of_the_runbook_does_what_the_runbook_says() {
     let Some(production) = Production::new() else { return };
     let Some(shell) = Shell::new(&production) else { return };
     let commands = commands();
-    let [again, yank, unyank, find, restore, verify] = commands.as_slice() else { panic!("{commands:?}") };
+    let [again, look, mend, yank, unyank, find, restore, verify] = commands.as_slice() else { panic!("{commands:?}") };
     shell.run(again, &[]).ok();
     assert_eq!(production.versions(1), ["1.0.0"]);
+    let index = production.store.get("index.yaml").unwrap().body;
+    production.store.put("index.yaml", &index, &[]);
+    production.edge.caches().invalidate(&["/index.yaml".into()]);
+    assert!(shell.run(look, &[]).ok().stderr.contains("index.yaml is sent with content-type"));
+    shell.run(mend, &[]).ok();
+    assert!(!shell.run(look, &[]).ok().stderr.contains("to mend"), "all is as it should be");
     shell.run(yank, &[("VERSION", "1.0.0")]).ok();
     assert!(production.versions(1).is_empty());
     shell.run(unyank, &[("VERSION", "1.0.0")]).ok();
