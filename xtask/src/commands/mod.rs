@@ -53,7 +53,7 @@ enum Command {
     Serve(serve::Serve),
     /// Deploy the bucket, the distribution and the DNS records that charts are hosted by
     DeployInfra(deploy_infra::DeployInfra),
-    /// Say what this machine lacks for a target, all at once
+    /// Say what this machine lacks for a target, all at once; --repair: what is wrong with what is published there
     Doctor(doctor::Doctor),
     /// Check everything that CI checks
     Ci(ci::Ci),
