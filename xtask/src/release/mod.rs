@@ -27,6 +27,7 @@ pub mod promote;
 pub mod protection;
 pub mod publish;
 pub mod report;
+pub mod scans;
 pub mod step;
 pub mod verify;
 pub mod version;
