@@ -234,75 +234,71 @@ fn x6_every_day_verify_looks_as_a_user_without_credentials() {
 }
 
 #[test]
-fn i9_every_day_what_is_supported_is_scanned_anew_and_each_finding_is_one_issue_and_in_the_security_tab() {
-    let Some(whole) = world() else { return };
-    let runner = Runner::new(&whole);
-    for version in ["1.0.0", "1.1.0"] {
-        if version != "1.0.0" {
-            bump(&whole, version);
-        }
-        whole.release(&[]).ok();
-    }
-    runner.run("verify.yml", &Event::schedule()).well("verify.yml");
-    let (before, clean) = (public(&whole), runner.scanning.runs().len());
-    runner.github.open_issue("CVE-2026-0003 in demo", "a-stranger");
-    whole.laboratory.know(&["demo=CVE-2026-0003=CRITICAL"], 1);
-    for _ in 0..2 {
-        let outcome = runner.run("verify.yml", &Event::schedule());
-        outcome.badly("scan", "Scan", "1.1.0, linux/arm64: CVE-2026-0003 in demo 1.1.0", &["tell"]);
-        assert_eq!((&outcome.jobs["findings"], &outcome.jobs["issues"]), (&Ended::Well, &Ended::Well));
-    }
-    let shown = runner.scanning.runs()[clean..].to_vec();
-    assert!(shown.iter().all(|report| report.to_string().contains("CVE-2026-0003")), "{shown:?}");
-    let categories: BTreeSet<String> = shown.iter().map(scanning::category).collect();
-    let expected =
-        ["image/linux-amd64", "image/linux-arm64", "image/previous/linux-amd64", "image/previous/linux-arm64"];
-    assert_eq!(categories.into_iter().collect::<Vec<_>>(), expected);
-    let issues = runner.github.issues();
-    let [(_, _, strangers), (title, body, comments)] = &issues[..] else { panic!("there is one of ours: {issues:?}") };
-    assert_eq!((title.as_str(), strangers.len(), comments.len()), ("CVE-2026-0003 in demo", 0, 0));
-    for part in ["| 1.1.0 | linux/amd64, linux/arm64 | `1.1.0` |", "| 1.0.0 | linux/amd64, linux/arm64 | `1.0.0` |"] {
-        assert!(body.contains(part), "{body}");
-    }
-    assert!(public(&whole) == before);
-}
-
-#[test]
-fn i9_the_issue_of_a_finding_is_kept_up_to_date_closed_when_it_is_over_and_opened_when_it_comes_back() {
+fn i9_every_day_what_is_supported_is_scanned_anew_and_each_finding_has_one_issue_until_it_is_over() {
     const RENAMED: &str = "we know of this";
     let Some(whole) = world() else { return };
-    let runner = Runner::new(&whole);
+    let (runner, production) = (Runner::new(&whole), &whole.production);
     whole.release(&[]).ok();
     bump(&whole, "1.1.0");
     whole.release(&[]).ok();
-    let look = |findings: &[&str]| {
-        whole.laboratory.know(findings, 1);
-        let outcome = runner.run("verify.yml", &Event::schedule());
-        assert_eq!(outcome.jobs["issues"], Ended::Well, "{:?}", outcome.jobs);
-        outcome
-    };
-    look(&["demo=CVE-2026-0003=CRITICAL"]);
-    runner.github.change_issue(1, &serde_json::json!({"title": RENAMED}));
+    let before = public(&whole);
+    runner.github.open_issue("CVE-2026-0003 in demo", "a-stranger");
+    for _ in 0..2 {
+        let outcome = look(&runner, &["demo=CVE-2026-0003=CRITICAL"]);
+        outcome.badly("scan", "Scan", "1.1.0, linux/arm64: CVE-2026-0003 in demo 1.1.0", &["tell"]);
+        assert_eq!((&outcome.jobs["findings"], &outcome.jobs["verify"]), (&Ended::Well, &Ended::Well));
+    }
+    assert!(public(&whole) == before);
+    shows_every_version(&runner.scanning.runs());
+    let (title, body, comments) = ours(&runner);
+    assert_eq!((title.as_str(), comments.len(), runner.github.issues().len()), ("CVE-2026-0003 in demo", 0, 2));
+    for part in ["| 1.1.0 | linux/amd64, linux/arm64 | `1.1.0` |", "| 1.0.0 | linux/amd64, linux/arm64 | `1.0.0` |"] {
+        assert!(body.contains(part), "{body}");
+    }
 
-    look(&["demo=CVE-2026-0004=CRITICAL"]);
-    assert_eq!(runner.github.open_issues(), ["CVE-2026-0004 in demo"]);
-    let (_, body, comments) = &runner.github.issues()[0];
-    assert!(body.contains("| 1.1.0 |") && body.contains("| 1.0.0 |"), "{body}");
-    assert_eq!(comments[..], ["Nothing that is supported (1.1.0, 1.0.0) has it any more, or a waiver holds for it."]);
+    runner.github.change_issue(2, &serde_json::json!({"title": RENAMED}));
+    look(&runner, &["demo=CVE-2026-0004=CRITICAL"]);
+    assert_eq!(runner.github.open_issues()[1..], ["CVE-2026-0004 in demo"]);
+    let over = "Nothing that is supported (1.1.0, 1.0.0) has it any more, or a waiver holds for it.";
+    assert_eq!(ours(&runner).2[..], [over]);
 
     // Who cannot look into everything does not know that it is over.
-    let image = whole.production.tags()["1.0.0"].replace("sha256:", "");
-    let blobs = whole.production.registry.storage().join("docker/registry/v2/blobs/sha256");
+    let image = production.tags()["1.0.0"].replace("sha256:", "");
+    let blobs = production.registry.storage().join("docker/registry/v2/blobs/sha256");
     std::fs::remove_dir_all(blobs.join(&image[..2]).join(&image)).unwrap();
-    assert_eq!(look(&[]).jobs["tell"], Ended::Well);
-    assert_eq!(runner.github.open_issues(), ["CVE-2026-0004 in demo", ISSUE]);
+    assert_eq!(look(&runner, &[]).jobs["tell"], Ended::Well);
+    assert_eq!(runner.github.open_issues()[1..], ["CVE-2026-0004 in demo", ISSUE]);
 
-    whole.production.xtask(&["release", "yank", "1.0.0", "--reason", "gone", "--to", "production"]).ok();
-    whole.production.edge.advance(Duration::from_secs(301));
-    assert_eq!(look(&["demo=CVE-2026-0003=CRITICAL"]).jobs["tell"], Ended::Skipped);
-    assert_eq!(runner.github.open_issues(), [RENAMED, ISSUE], "a finding has one issue, whatever it is called");
-    let (_, body, _) = &runner.github.issues()[0];
+    production.xtask(&["release", "yank", "1.0.0", "--reason", "gone", "--to", "production"]).ok();
+    production.edge.advance(Duration::from_secs(301));
+    assert_eq!(look(&runner, &["demo=CVE-2026-0003=CRITICAL"]).jobs["tell"], Ended::Skipped);
+    assert_eq!(runner.github.open_issues()[1..], [RENAMED, ISSUE], "a finding has one issue, whatever it is called");
+    let (_, body, _) = ours(&runner);
     assert!(body.contains("| 1.1.0 |") && !body.contains("| 1.0.0 |"), "{body}");
+}
+
+/// The day on which these findings are known.
+fn look(runner: &Runner<'_>, findings: &[&str]) -> runner::Outcome {
+    runner.whole().laboratory.know(findings, 1);
+    let outcome = runner.run("verify.yml", &Event::schedule());
+    assert_eq!(outcome.jobs["issues"], Ended::Well, "{:?}", outcome.jobs);
+    outcome
+}
+
+/// The first issue that is not a stranger's.
+fn ours(runner: &Runner<'_>) -> (String, String, Vec<String>) {
+    let issues = runner.github.issues();
+    assert!(issues[0].1.is_empty() && issues[0].2.is_empty(), "the stranger's is left alone: {issues:?}");
+    issues[1].clone()
+}
+
+/// Each version has categories of its own, as code scanning demands of one upload.
+fn shows_every_version(reports: &[serde_json::Value]) {
+    assert!(reports.iter().all(|report| report.to_string().contains("CVE-2026-0003")), "{reports:?}");
+    let categories: BTreeSet<String> = reports.iter().map(scanning::category).collect();
+    let expected =
+        ["image/linux-amd64", "image/linux-arm64", "image/previous/linux-amd64", "image/previous/linux-arm64"];
+    assert_eq!(categories.into_iter().collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -529,7 +529,7 @@ impl<'w> Runner<'w> {
     }
 
     /// What a release meets; jobs that deploy need no registry and no scanner.
-    fn whole(&self) -> &Whole {
+    pub fn whole(&self) -> &Whole {
         self.site.whole.unwrap()
     }
 
