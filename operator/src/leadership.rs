@@ -11,11 +11,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::NAME;
-use crate::context::Context;
-use crate::failure::{Class, Failure};
 use crate::kubernetes::{Client, Request};
-use crate::progress::Job;
-use crate::retry;
+use crate::runtime::{Class, Context, Failure, Task, retry};
 
 const DURATION: Duration = Duration::from_secs(60);
 const RENEWAL: Duration = Duration::from_secs(20);
@@ -54,12 +51,12 @@ impl Candidate {
         let Context { clock, progress, .. } = &*self.context;
         let mut rival: Option<Rival> = None;
         loop {
-            let (start, leads) = retry::until_success(&self.context, Job::Election, async || {
+            let (start, leads) = retry::until_success(&self.context, Task::Election, async || {
                 let start = clock.uptime();
                 Ok((start, self.attempt(&mut rival).await?))
             })
             .await;
-            progress.job_runs(Job::Election);
+            progress.task_runs(Task::Election);
             if leads {
                 progress.leads_until(start + DURATION - MARGIN);
                 clock.sleep(RENEWAL).await;
@@ -251,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_holder_stops_before_others_may_begin() {
-        let again = ATTEMPT + Job::Election.longest_pause();
+        let again = ATTEMPT + Task::Election.longest_pause();
         assert!(RENEWAL + again + ATTEMPT <= DURATION - MARGIN, "one renewal may fail");
         assert!(crate::kubernetes::REQUEST_TIMEOUT < MARGIN, "a write that was begun in time is over in time");
     }

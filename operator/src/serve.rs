@@ -8,11 +8,10 @@ use std::sync::Arc;
 use tracing::Level;
 
 use crate::config::{Config, environment};
-use crate::context::Context;
 use crate::events;
 use crate::kubernetes::{self, Client};
 use crate::leadership::Candidate;
-use crate::shutdown::Shutdown;
+use crate::runtime::{Context, Shutdown};
 use crate::status::{Deployments, Writer};
 use crate::{VERSION, argocd, collection, http, logging};
 

@@ -15,11 +15,8 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::config::{Approach, ArgoCd};
-use crate::context::Context;
-use crate::failure::Failure;
 use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Metadata, Read, Versioned};
-use crate::progress::{Answer, Finding, Job};
-use crate::retry;
+use crate::runtime::{Answer, Context, Failure, Finding, Task, retry};
 use detect::{Candidate, Image, Known, Place, Servers, detect};
 
 /// Looks for ever, and keeps the finding up to date.
@@ -34,10 +31,10 @@ pub(crate) async fn look(client: Client, context: Arc<Context>) {
     tokio::join!(
         async {
             if settings.approach == Approach::WithCrd {
-                look.follow(&definitions, Job::CrdWatch, Known::crd).await;
+                look.follow(&definitions, Task::CrdWatch, Known::crd).await;
             }
         },
-        look.follow(&servers, Job::DeploymentWatch, Known::servers),
+        look.follow(&servers, Task::DeploymentWatch, Known::servers),
         look.name_versions(&client),
     );
 }
@@ -51,9 +48,9 @@ struct Look<'context> {
 
 impl Look<'_> {
     /// Keeps one watch going, whatever happens to it.
-    async fn follow(&self, feed: &Feed<Object>, job: Job, learn: fn(&mut Known, Change<Object>)) {
+    async fn follow(&self, feed: &Feed<Object>, task: Task, learn: fn(&mut Known, Change<Object>)) {
         let Context { config, clock, .. } = self.context;
-        let mut learner = Learner { look: self, job, learn };
+        let mut learner = Learner { look: self, task, learn };
         loop {
             let look = async || {
                 tokio::select! {
@@ -62,7 +59,7 @@ impl Look<'_> {
                     () = clock.sleep(config.argocd.interval) => Ok(()),
                 }
             };
-            retry::until_success(self.context, job, look).await;
+            retry::until_success(self.context, task, look).await;
         }
     }
 
@@ -100,7 +97,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(30);
 /// Puts what a watch tells into what is known.
 struct Learner<'look, 'context> {
     look: &'look Look<'context>,
-    job: Job,
+    task: Task,
     learn: fn(&mut Known, Change<Object>),
 }
 
@@ -108,13 +105,13 @@ impl Follower<Object> for Learner<'_, '_> {
     fn tell(&mut self, change: Change<Object>) {
         let Context { clock, progress, .. } = self.look.context;
         match &change {
-            Change::Watching => progress.job_runs(self.job),
-            Change::Skipped(reason) => self.look.context.skipped(self.job, reason),
+            Change::Watching => progress.task_runs(self.task),
+            Change::Skipped(reason) => self.look.context.skipped(self.task, reason),
             _ => {}
         }
         let mut known = self.look.known.borrow_mut();
         (self.learn)(&mut known, change);
-        known.checked(self.job, clock.uptime());
+        known.checked(self.task, clock.uptime());
         drop(known);
         self.look.publish();
     }

@@ -18,14 +18,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::context::Context;
-use crate::failure::{Class, Failure};
 use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Metadata, REQUEST_TIMEOUT, Versioned};
-use crate::owner::Owner;
-use crate::probes::HEARTBEAT;
-use crate::progress::{Job, TROUBLESOME};
-use crate::retry;
-use crate::shutdown::Shutdown;
+use crate::runtime::{Class, Context, Failure, HEARTBEAT, Owner, Shutdown, TROUBLESOME, Task, retry};
 use crate::status::{ConfigMaps, Content, Target};
 use crate::text::rfc_3339;
 use sums::{Node, Nodes, Sums};
@@ -114,7 +108,7 @@ impl Collector {
         // The status comes first, and with it whose it is.
         self.context.clock.sleep(FIRST_PAUSE).await;
         loop {
-            retry::until_success(&self.context, Job::Collection, async || self.lead().await).await;
+            retry::until_success(&self.context, Task::Collection, async || self.lead().await).await;
         }
     }
 
@@ -124,7 +118,7 @@ impl Collector {
         while !self.context.may_write() {
             clock.sleep(HEARTBEAT).await;
         }
-        if progress.failures(Job::Collection) == TROUBLESOME {
+        if progress.failures(Task::Collection) == TROUBLESOME {
             self.written.take();
             self.take_away(None, REQUEST_TIMEOUT).await;
         }
@@ -177,7 +171,7 @@ impl Collector {
                     if let Err(failure) = self.write(&counts).await {
                         return failure;
                     }
-                    progress.job_runs(Job::Collection);
+                    progress.task_runs(Task::Collection);
                     progress.collected(clock.uptime());
                     last = Some((counts, clock.uptime()));
                     clock.sleep(BETWEEN_WRITES.min(self.interval)).await;
@@ -279,7 +273,7 @@ impl Follower<Node> for Adder<'_> {
     fn tell(&mut self, change: Change<Node>) {
         let listed = &mut self.listed;
         if let Change::Skipped(reason) = &change {
-            self.collector.context.skipped(Job::Collection, reason);
+            self.collector.context.skipped(Task::Collection, reason);
         }
         let known = &mut self.collector.known.borrow_mut().nodes;
         match change {

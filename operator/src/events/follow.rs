@@ -16,12 +16,8 @@ use super::keep::{is_kept, type_label};
 use super::store::{Store, Trouble};
 use super::{Event, Record};
 use crate::config::EventStore;
-use crate::context::Context;
-use crate::failure::{Class, Failure};
 use crate::kubernetes::{Change, Client, Feed, Follower, Form, List};
-use crate::progress::Job;
-use crate::retry;
-use crate::shutdown::Shutdown;
+use crate::runtime::{Class, Context, Failure, Shutdown, Task, retry};
 
 /// What comes within this time is written together.
 const GATHERING: Duration = Duration::from_millis(200);
@@ -104,7 +100,7 @@ async fn follow(client: Client, context: &Context, sender: Sender<Record>, gaps:
                 () = gaps.again.notified() => Ok(()),
             }
         };
-        retry::until_success(context, Job::EventWatch, watch).await;
+        retry::until_success(context, Task::EventWatch, watch).await;
     }
 }
 
@@ -124,7 +120,7 @@ impl Follower<Event> for Receiver<'_> {
         match change {
             Change::Listing => self.listed = Some(Vec::new()),
             Change::Listed => self.listed = None,
-            Change::Watching => progress.job_runs(Job::EventWatch),
+            Change::Watching => progress.task_runs(Task::EventWatch),
             Change::Put(event) | Change::New(event) => {
                 metrics.event_received(type_label(&event));
                 if is_kept(&event) {
@@ -135,7 +131,7 @@ impl Follower<Event> for Receiver<'_> {
                     }
                 }
             }
-            Change::Skipped(reason) => self.context.skipped(Job::EventWatch, &reason),
+            Change::Skipped(reason) => self.context.skipped(Task::EventWatch, &reason),
             // What the API server forgets is what the store is for.
             Change::Gone(_) | Change::Counted(_) | Change::Same => {}
         }
@@ -241,7 +237,7 @@ impl Keeper {
             tracing::info!("the event store works again");
             self.gaps.again.notify_one();
         }
-        progress.job_runs(Job::EventStore);
+        progress.task_runs(Task::EventStore);
         metrics.event_storage(self.store.bytes());
         // Once all else is written, a list brings what was lost, and waits for whoever writes.
         if self.left() == 0 && self.gaps.overflowed.swap(false, Ordering::Relaxed) {
@@ -255,6 +251,6 @@ impl Keeper {
         self.has_failed = true;
         self.context.metrics.event_store_failed(trouble.label());
         let failure = Failure { class: Class::Storage, message: trouble.to_string(), retry_after: None };
-        retry::note(&self.context, Job::EventStore, failure)
+        retry::note(&self.context, Task::EventStore, failure)
     }
 }

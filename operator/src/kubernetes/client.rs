@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use super::Request;
 use super::access::{Access, Token};
 use super::refusal::Refusal;
-use crate::failure::{Class, Failure};
+use crate::runtime::{Class, Failure};
 
 /// Connections that nobody waits for any more end after this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -10,7 +10,7 @@ use super::client::{broken, unreadable, within};
 use super::split::{Object, Splitter};
 use super::wire::Wire;
 use super::{Client, ListMeta, ListOptions, REQUEST_TIMEOUT, Request};
-use crate::failure::Failure;
+use crate::runtime::Failure;
 
 /// So few make the first page, whose objects may be of any size.
 const FIRST_PAGE: u32 = 20;

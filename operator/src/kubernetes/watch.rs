@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use super::client::{broken, unreadable, within};
 use super::refusal::Refusal;
 use super::{Client, List, ListOptions, Metadata, REQUEST_TIMEOUT, Read, Reader, Request};
-use crate::failure::{Class, Failure};
+use crate::runtime::{Class, Failure};
 
 /// After this long the server ends a watch by itself.
 const WATCH: Duration = Duration::from_secs(290);

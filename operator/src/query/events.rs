@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::clock::Clock;
 use crate::events::{Event, Filter, Record};
-use crate::failure::{Class, Failure};
 use crate::kubernetes::{Client, Form, List, Read};
+use crate::runtime::{Class, Clock, Failure};
 
 /// What a table shows of an event.
 pub(super) const COLUMNS: [&str; 6] =

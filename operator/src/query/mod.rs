@@ -14,12 +14,11 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::clock::Clock;
 use crate::config::{self, Config, POD_NAMESPACE, environment};
 use crate::events::{Filter, Record, list};
-use crate::failure::{Class, Failure};
 use crate::kubernetes::{self, Client, REQUEST_TIMEOUT};
 use crate::output::{print, refuse};
+use crate::runtime::{Class, Clock, Failure};
 use crate::status::{CONFIG_MAP_NAME, ConfigMaps, KEY};
 use format::Format;
 

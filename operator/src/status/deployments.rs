@@ -7,12 +7,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::context::Context;
-use crate::failure::{Class, Failure};
 use crate::kubernetes::{Client, Metadata, REQUEST_TIMEOUT, Request};
-use crate::owner::Owner;
-use crate::progress::Job;
-use crate::retry;
+use crate::runtime::{Class, Context, Failure, Owner, Task, retry};
 
 pub(crate) struct Deployments {
     client: Client,
@@ -28,11 +24,11 @@ impl Deployments {
 
     /// Asks until there is an answer.
     pub(crate) async fn find_owner(&self, context: &Context) {
-        let owner = retry::until_success(context, Job::Owner, async || self.owner(REQUEST_TIMEOUT).await).await;
+        let owner = retry::until_success(context, Task::Owner, async || self.owner(REQUEST_TIMEOUT).await).await;
         if owner.is_none() {
             tracing::info!(deployment = self.name, "there is no such Deployment: the status will outlive us");
         }
-        context.progress.job_runs(Job::Owner);
+        context.progress.task_runs(Task::Owner);
         context.progress.found_owner(owner);
     }
 

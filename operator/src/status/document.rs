@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::health::Health;
 use crate::VERSION;
-use crate::progress::{Answer, Facts, Finding};
+use crate::runtime::{Answer, Facts, Finding};
 use crate::text::{rfc_3339, shortened};
 
 /// `error` is shown in a tooltip; a longer text would be cut there anyway.
@@ -50,7 +50,7 @@ pub(crate) fn document(namespace: &str, health: &Health, facts: &Facts, now: Now
     });
     if !facts.skipped.is_empty() {
         // No reason to call the cluster degraded: whoever may write one object could do that, then.
-        let skipped = facts.skipped.iter().map(|(job, count)| (job.label(), *count));
+        let skipped = facts.skipped.iter().map(|(task, count)| (task.label(), *count));
         document["skippedObjects"] = skipped.collect::<BTreeMap<_, _>>().into_iter().collect();
     }
     if let Some(finding) = &facts.argocd {
@@ -78,7 +78,7 @@ fn argocd(finding: &Finding, now: Now) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::{Collections, Server};
+    use crate::runtime::{Collections, Server};
 
     fn noon() -> Now {
         let calendar = "2026-08-03T12:00:00.987654321Z".parse().unwrap();

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::progress::{Facts, Job, TROUBLESOME};
+use crate::runtime::{Facts, TROUBLESOME, Task};
 
 /// Health and its reason belong together: kube9 expects a reason exactly when something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,15 +29,15 @@ impl Health {
         }
         let mut store_is_lost = false;
         let complaints: Vec<String> = facts
-            .jobs
+            .tasks
             .iter()
-            .filter_map(|(job, state)| {
+            .filter_map(|(task, state)| {
                 // An outage of the API server ends for the writer first: what has not been tried since is not to blame.
                 let trouble =
                     state.trouble.as_ref().filter(|trouble| trouble.confirmed && trouble.failures >= TROUBLESOME)?;
-                store_is_lost |= *job == Job::EventStore;
+                store_is_lost |= *task == Task::EventStore;
                 let time = for_people(now.saturating_sub(trouble.since));
-                Some(format!("{} failing for {time}: {}", job.description(), trouble.last))
+                Some(format!("{} failing for {time}: {}", task.description(), trouble.last))
             })
             .collect();
         let reason = complaints.join("; ");
@@ -81,16 +81,15 @@ fn for_people(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::{Class, Failure};
-    use crate::progress::{JobState, Trouble};
+    use crate::runtime::{Class, Failure, TaskState, Trouble};
 
     const NOW: Duration = Duration::from_secs(1000);
 
     fn in_trouble(failures: u32, confirmed: bool) -> Facts {
         let last = Failure { class: Class::Forbidden, message: "no role".to_owned(), retry_after: None };
         let trouble = Trouble { since: Duration::from_secs(580), failures, last, confirmed };
-        let state = JobState { running: false, trouble: Some(trouble) };
-        Facts { jobs: [(Job::CrdWatch, state)].into(), ..Facts::default() }
+        let state = TaskState { running: false, trouble: Some(trouble) };
+        Facts { tasks: [(Task::CrdWatch, state)].into(), ..Facts::default() }
     }
 
     #[test]
@@ -115,7 +114,7 @@ mod tests {
     #[test]
     fn a_lost_event_store_is_more_than_degraded() {
         let mut facts = in_trouble(3, true);
-        facts.jobs.insert(Job::EventStore, facts.jobs[&Job::CrdWatch].clone());
+        facts.tasks.insert(Task::EventStore, facts.tasks[&Task::CrdWatch].clone());
         let health = Health::of(Phase::Running, &facts, NOW);
         assert_eq!(health.word(), "unhealthy");
         assert!(health.reason().unwrap().ends_with("event store failing for 7m: forbidden: no role"), "{health:?}");

@@ -13,13 +13,8 @@ use super::deployments::Deployments;
 use super::document::{Now, document};
 use super::health::{Health, Phase};
 use super::{CONFIG_MAP_NAME, KEY};
-use crate::backoff;
-use crate::context::Context;
-use crate::failure::{Class, Failure};
 use crate::kubernetes::{Client, REQUEST_TIMEOUT};
-use crate::probes::HEARTBEAT;
-use crate::shutdown::Shutdown;
-use crate::skew::Skew;
+use crate::runtime::{Class, Context, Failure, HEARTBEAT, Shutdown, Skew, backoff};
 
 /// How long the first write waits for what it could tell besides: who owns it, and whether there is Argo CD. What
 /// comes later is told as soon as it is there.

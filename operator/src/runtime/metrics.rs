@@ -13,17 +13,16 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::process::Process;
+use super::{Answer, Class, Facts, Task};
 use crate::VERSION;
-use crate::failure::Class;
-use crate::process::Process;
-use crate::progress::{Answer, Facts, Job};
 
 pub(crate) struct Metrics {
     registry: Registry,
     writes: Family<Labels<1>, Counter>,
     written: Gauge<f64, AtomicU64>,
-    jobs: Family<Labels<1>, Gauge>,
-    job_failures: Family<Labels<2>, Counter>,
+    tasks: Family<Labels<1>, Gauge>,
+    task_failures: Family<Labels<2>, Counter>,
     skipped: Family<Labels<1>, Counter>,
     collections: Family<Labels<1>, Counter>,
     argocd: Gauge<f64, AtomicU64>,
@@ -86,14 +85,14 @@ impl Metrics {
         registry.register("status_writes", "Attempts to write the status, by result", writes.clone());
         let written = Gauge::default();
         registry.register("status_written_timestamp_seconds", "When the status was last written", written.clone());
-        let jobs = Family::default();
+        let tasks = Family::default();
         registry.register(
             "task_running",
             "1 for a watch or an election that goes on, 0 for one that should",
-            jobs.clone(),
+            tasks.clone(),
         );
-        let job_failures = Family::default();
-        registry.register("task_failures", "Failures of tasks, by reason", job_failures.clone());
+        let task_failures = Family::default();
+        registry.register("task_failures", "Failures of tasks, by reason", task_failures.clone());
         let skipped = Family::default();
         registry.register("objects_skipped", "Objects of the cluster that could not be read", skipped.clone());
         let collections = Family::default();
@@ -108,8 +107,8 @@ impl Metrics {
             registry,
             writes,
             written,
-            jobs,
-            job_failures,
+            tasks,
+            task_failures,
             skipped,
             collections,
             argocd,
@@ -130,8 +129,8 @@ impl Metrics {
         self.writes.get_or_create(&result(class.label())).inc();
     }
 
-    pub(crate) fn job_failed(&self, job: Job, class: Class) {
-        self.job_failures.get_or_create(&[("task", job.label()), ("reason", class.label())]).inc();
+    pub(crate) fn task_failed(&self, task: Task, class: Class) {
+        self.task_failures.get_or_create(&[("task", task.label()), ("reason", class.label())]).inc();
     }
 
     pub(crate) fn event_received(&self, kind: &'static str) {
@@ -169,8 +168,8 @@ impl Metrics {
     }
 
     fn fill_in(&self, facts: &Facts, process: &Process) {
-        for (job, state) in facts.jobs.iter().filter(|(job, _)| job.is_lasting()) {
-            self.jobs.get_or_create(&[("task", job.label())]).set(state.running.into());
+        for (task, state) in facts.tasks.iter().filter(|(task, _)| task.is_lasting()) {
+            self.tasks.get_or_create(&[("task", task.label())]).set(state.running.into());
         }
         if let Some(finding) = &facts.argocd {
             self.argocd.set(f64::from(u8::from(finding.answer != Answer::NotDetected)));
@@ -178,9 +177,9 @@ impl Metrics {
         for (label, count) in [(SUCCESS, facts.collections.successes), ("failure", facts.collections.failures)] {
             self.collections.get_or_create(&result(label)).inner().store(count, Ordering::Relaxed);
         }
-        for job in facts.jobs.keys().filter(|job| job.reads_objects()) {
-            let count = facts.skipped.get(job).copied().unwrap_or_default();
-            self.skipped.get_or_create(&[("task", job.label())]).inner().store(count, Ordering::Relaxed);
+        for task in facts.tasks.keys().filter(|task| task.reads_objects()) {
+            let count = facts.skipped.get(task).copied().unwrap_or_default();
+            self.skipped.get_or_create(&[("task", task.label())]).inner().store(count, Ordering::Relaxed);
         }
         self.resident.set(process.resident_bytes);
         self.cpu.inner().store(process.cpu_seconds.to_bits(), Ordering::Relaxed);
@@ -215,7 +214,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::progress::{Finding, JobState};
+    use crate::runtime::{Finding, TaskState};
 
     fn render(metrics: &Metrics, facts: &Facts) -> String {
         metrics.render(facts, true)
@@ -258,8 +257,8 @@ mod tests {
         let page = render(&Metrics::new(), &Facts::default());
         assert_line(&page, "kube9_operator_argocd_detected NaN");
         let argocd = Some(Finding { answer: Answer::NotDetected, checked: Duration::ZERO });
-        let state = JobState { running: true, trouble: None };
-        let facts = Facts { argocd, jobs: [(Job::CrdWatch, state)].into(), ..Facts::default() };
+        let state = TaskState { running: true, trouble: None };
+        let facts = Facts { argocd, tasks: [(Task::CrdWatch, state)].into(), ..Facts::default() };
         let page = render(&Metrics::new(), &facts);
         assert_line(&page, "kube9_operator_argocd_detected 0.0");
         assert_line(&page, "kube9_operator_task_running{task=\"crds\"} 1");

@@ -2,6 +2,8 @@
 //!
 //! Hyper alone serves them; a router would be more code than the three lines it replaces.
 
+mod probes;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
@@ -20,8 +22,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
-use crate::context::Context;
-use crate::probes::{self, Complaint};
+use crate::runtime::Context;
+use probes::Complaint;
 
 /// A client has to send its request, or its next one, within this time, so that silent clients do not pile up.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(5);

@@ -2,11 +2,10 @@
 
 use jiff::Timestamp;
 
-use crate::clock::Clock;
+use super::metrics::Metrics;
+use super::skew::CurrentSkew;
+use super::{Clock, Progress, Task};
 use crate::config::Config;
-use crate::metrics::Metrics;
-use crate::progress::{Job, Progress};
-use crate::skew::CurrentSkew;
 
 pub(crate) struct Context {
     pub(crate) config: Config,
@@ -39,8 +38,8 @@ impl Context {
     }
 
     /// An object cannot be read. That costs nobody the others, but is counted and told.
-    pub(crate) fn skipped(&self, job: Job, reason: &str) {
-        tracing::debug!(job = job.label(), reason, "an object cannot be read");
-        self.progress.skipped(job);
+    pub(crate) fn skipped(&self, task: Task, reason: &str) {
+        tracing::debug!(task = task.label(), reason, "an object cannot be read");
+        self.progress.skipped(task);
     }
 }

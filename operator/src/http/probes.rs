@@ -7,10 +7,7 @@
 use std::time::Duration;
 
 use crate::kubernetes::REQUEST_TIMEOUT;
-use crate::progress::{Facts, Job, JobState, TROUBLESOME};
-
-/// How often the loop has to show that it is alive, at least.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
+use crate::runtime::{Facts, TROUBLESOME, Task, TaskState};
 
 /// A loop that has not been seen for this long hangs: it beats often, and no request may take longer than its limit.
 const LONGEST_SILENCE: Duration = Duration::from_secs(30);
@@ -34,7 +31,7 @@ pub(crate) fn readiness(facts: &Facts, now: Duration, interval: Duration) -> Res
         return Err("shutting down".to_owned());
     }
     freshness(facts, now, interval)?;
-    facts.jobs.iter().filter(|(job, _)| job.is_vital()).try_for_each(|(job, state)| running(*job, state))
+    facts.tasks.iter().filter(|(task, _)| task.is_vital()).try_for_each(|(task, state)| running(*task, state))
 }
 
 /// The status is fresh, or another replica is there to keep it so.
@@ -54,12 +51,12 @@ fn freshness(facts: &Facts, now: Duration, interval: Duration) -> Result<(), Com
 }
 
 /// A watch that breaks off and is taken up again is none to complain about.
-fn running(job: Job, state: &JobState) -> Result<(), Complaint> {
+fn running(task: Task, state: &TaskState) -> Result<(), Complaint> {
     match &state.trouble {
         Some(trouble) if trouble.failures >= TROUBLESOME => {
-            Err(format!("{} failed {} times in a row: {}", job.description(), trouble.failures, trouble.last))
+            Err(format!("{} failed {} times in a row: {}", task.description(), trouble.failures, trouble.last))
         }
-        None if !state.running => Err(format!("{} has not begun", job.description())),
+        None if !state.running => Err(format!("{} has not begun", task.description())),
         _ => Ok(()),
     }
 }
@@ -67,8 +64,7 @@ fn running(job: Job, state: &JobState) -> Result<(), Complaint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::{Class, Failure};
-    use crate::progress::Trouble;
+    use crate::runtime::{Class, Failure, Trouble};
 
     const INTERVAL: Duration = Duration::from_secs(60);
 
@@ -124,8 +120,8 @@ mod tests {
     fn with_watch(trouble: Option<u32>, running: bool) -> Facts {
         let last = Failure { class: Class::Forbidden, message: "no role".to_owned(), retry_after: None };
         let trouble = trouble.map(|failures| Trouble { since: Duration::ZERO, failures, last, confirmed: false });
-        let state = JobState { running, trouble };
-        Facts { written: Some(seconds(10)), jobs: [(Job::EventWatch, state)].into(), ..Facts::default() }
+        let state = TaskState { running, trouble };
+        Facts { written: Some(seconds(10)), tasks: [(Task::EventWatch, state)].into(), ..Facts::default() }
     }
 
     #[test]
@@ -138,8 +134,8 @@ mod tests {
         let complaint = ready(&with_watch(None, false)).unwrap_err();
         assert_eq!(complaint, "watch of events has not begun");
         let mut optional = with_watch(Some(9), false);
-        let state = optional.jobs.remove(&Job::EventWatch).unwrap();
-        optional.jobs = [(Job::CrdWatch, state.clone()), (Job::DeploymentWatch, state)].into();
+        let state = optional.tasks.remove(&Task::EventWatch).unwrap();
+        optional.tasks = [(Task::CrdWatch, state.clone()), (Task::DeploymentWatch, state)].into();
         assert_eq!(ready(&optional), Ok(()), "Argo CD is not the operator's own");
     }
 

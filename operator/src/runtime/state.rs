@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::failure::Failure;
-use crate::owner::Owner;
+use super::{Failure, Owner};
 
 #[derive(Default)]
 pub(crate) struct Progress {
@@ -38,12 +37,12 @@ pub(crate) struct Facts {
     pub(crate) standby: Option<Duration>,
     pub(crate) owner: Lookup,
     /// Everything else that goes on, as far as it is switched on.
-    pub(crate) jobs: BTreeMap<Job, JobState>,
+    pub(crate) tasks: BTreeMap<Task, TaskState>,
     /// What is known of Argo CD, once something is.
     pub(crate) argocd: Option<Finding>,
     pub(crate) collections: Collections,
     /// Objects that could not be read, by whom.
-    pub(crate) skipped: BTreeMap<Job, u64>,
+    pub(crate) skipped: BTreeMap<Task, u64>,
 }
 
 /// What is known of the Deployment that the operator belongs to.
@@ -92,7 +91,7 @@ pub(crate) struct Server {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Job {
+pub(crate) enum Task {
     Owner,
     Election,
     CrdWatch,
@@ -102,7 +101,7 @@ pub(crate) enum Job {
     EventStore,
 }
 
-impl Job {
+impl Task {
     /// Part of the metrics' interface.
     pub(crate) fn label(self) -> &'static str {
         match self {
@@ -155,7 +154,7 @@ impl Job {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct JobState {
+pub(crate) struct TaskState {
     pub(crate) running: bool,
     pub(crate) trouble: Option<Trouble>,
 }
@@ -206,24 +205,24 @@ impl Progress {
         self.lock().stopping = true;
     }
 
-    /// A job is switched on, though it does not run yet.
-    pub(crate) fn job_expected(&self, job: Job) {
-        self.lock().jobs.entry(job).or_default();
+    /// A task is switched on, though it does not run yet.
+    pub(crate) fn task_expected(&self, task: Task) {
+        self.lock().tasks.entry(task).or_default();
     }
 
-    pub(crate) fn job_runs(&self, job: Job) {
-        let state = JobState { running: true, trouble: None };
-        let before = self.lock().jobs.insert(job, state);
+    pub(crate) fn task_runs(&self, task: Task) {
+        let state = TaskState { running: true, trouble: None };
+        let before = self.lock().tasks.insert(task, state);
         if before.and_then(|state| state.trouble).is_some_and(|trouble| trouble.failures >= TROUBLESOME) {
             self.changed.notify_one();
         }
     }
 
     /// Tells how often in a row it has failed by now.
-    pub(crate) fn job_failed(&self, job: Job, failure: Failure, now: Duration) -> u32 {
+    pub(crate) fn task_failed(&self, task: Task, failure: Failure, now: Duration) -> u32 {
         let mut facts = self.lock();
         let written = facts.written;
-        let state = facts.jobs.entry(job).or_default();
+        let state = facts.tasks.entry(task).or_default();
         state.running = false;
         let before = state.trouble.take();
         let since = before.as_ref().map_or(now, |trouble| trouble.since);
@@ -240,13 +239,13 @@ impl Progress {
     }
 
     /// How often in a row it has failed by now.
-    pub(crate) fn failures(&self, job: Job) -> u32 {
-        self.lock().jobs.get(&job).and_then(|state| state.trouble.as_ref()).map_or(0, |trouble| trouble.failures)
+    pub(crate) fn failures(&self, task: Task) -> u32 {
+        self.lock().tasks.get(&task).and_then(|state| state.trouble.as_ref()).map_or(0, |trouble| trouble.failures)
     }
 
     /// An object could not be read, and is left out.
-    pub(crate) fn skipped(&self, job: Job) {
-        *self.lock().skipped.entry(job).or_default() += 1;
+    pub(crate) fn skipped(&self, task: Task) {
+        *self.lock().skipped.entry(task).or_default() += 1;
     }
 
     pub(crate) fn found(&self, finding: Finding) {
@@ -309,20 +308,23 @@ impl Progress {
     }
 }
 
+/// How often the loop has to show that it is alive, at least.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
+
 /// So many failures in a row are more than a stumble.
 pub(crate) const TROUBLESOME: u32 = 3;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Class;
+    use crate::runtime::Class;
 
     fn refused() -> Failure {
         Failure { class: Class::Forbidden, message: String::new(), retry_after: None }
     }
 
     fn trouble(progress: &Progress) -> Trouble {
-        progress.facts().jobs[&Job::CrdWatch].trouble.clone().unwrap()
+        progress.facts().tasks[&Task::CrdWatch].trouble.clone().unwrap()
     }
 
     #[test]
@@ -330,11 +332,11 @@ mod tests {
         let progress = Progress::default();
         let second = Duration::from_secs;
         progress.write_succeeded(second(1));
-        progress.job_failed(Job::CrdWatch, refused(), second(2));
-        progress.job_failed(Job::CrdWatch, refused(), second(3));
+        progress.task_failed(Task::CrdWatch, refused(), second(2));
+        progress.task_failed(Task::CrdWatch, refused(), second(3));
         assert!(!trouble(&progress).confirmed, "it may be the API server as a whole");
         progress.write_succeeded(second(4));
-        progress.job_failed(Job::CrdWatch, refused(), second(5));
+        progress.task_failed(Task::CrdWatch, refused(), second(5));
         let trouble = trouble(&progress);
         assert_eq!((trouble.since, trouble.failures, trouble.confirmed), (second(2), 3, true));
     }
@@ -342,8 +344,8 @@ mod tests {
     #[test]
     fn a_job_that_runs_is_out_of_trouble() {
         let progress = Progress::default();
-        progress.job_failed(Job::CrdWatch, refused(), Duration::ZERO);
-        progress.job_runs(Job::CrdWatch);
-        assert!(progress.facts().jobs[&Job::CrdWatch].trouble.is_none());
+        progress.task_failed(Task::CrdWatch, refused(), Duration::ZERO);
+        progress.task_runs(Task::CrdWatch);
+        assert!(progress.facts().tasks[&Task::CrdWatch].trouble.is_none());
     }
 }
