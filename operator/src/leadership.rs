@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::NAME;
 use crate::kubernetes::{Client, Request};
-use crate::runtime::{Class, Context, Failure, Task, retry};
+use crate::runtime::{Class, Context, Failure, Role, Task, retry};
 
 const DURATION: Duration = Duration::from_secs(60);
 const RENEWAL: Duration = Duration::from_secs(20);
@@ -48,7 +48,7 @@ impl Candidate {
 
     /// Tries for ever to become, or to stay, the one that leads.
     pub(crate) async fn campaign(&self) {
-        let Context { clock, progress, .. } = &*self.context;
+        let clock = &self.context.clock;
         let mut rival: Option<Rival> = None;
         loop {
             let (start, leads) = retry::until_success(&self.context, Task::Election, async || {
@@ -56,20 +56,32 @@ impl Candidate {
                 Ok((start, self.attempt(&mut rival).await?))
             })
             .await;
-            progress.task_runs(Task::Election);
-            if leads {
-                progress.leads_until(start + DURATION - MARGIN);
-                clock.sleep(RENEWAL).await;
-            } else {
-                progress.stands_by(clock.uptime());
-                clock.sleep(WATCHING).await;
-            }
+            let (role, pause) = match leads {
+                true => (Role::Leader { until: start + DURATION - MARGIN }, RENEWAL),
+                false => (Role::Standby { seen: clock.uptime() }, WATCHING),
+            };
+            self.take(role);
+            clock.sleep(pause).await;
+        }
+    }
+
+    fn take(&self, role: Role) {
+        let now = self.context.clock.uptime();
+        let before = self.context.state().role;
+        self.context.update(|state| {
+            state.task_runs(Task::Election);
+            state.take_role(role, now);
+        });
+        match role {
+            Role::Leader { .. } if !before.may_write(now) => tracing::info!("this replica leads"),
+            Role::Standby { .. } if !matches!(before, Role::Standby { .. }) => tracing::info!("another replica leads"),
+            _ => {}
         }
     }
 
     /// Gives the Lease up, so that the next one need not wait for its end.
     pub(crate) async fn resign(&self) {
-        if !self.context.progress.leads(self.context.clock.uptime()) {
+        if !self.context.may_write() {
             return;
         }
         let resigned = async {

@@ -44,27 +44,29 @@ async fn serve() -> Result<(), StartError> {
     tracing::info!(version = VERSION, namespace = config.namespace, port = config.port, "started");
     let context = Arc::new(Context::new(config));
     tokio::spawn(http::answer(listener, Arc::clone(&context)));
-    let candidate = Candidate::new(client.clone(), Arc::clone(&context));
+    let candidate = context.config.leader_election.then(|| Candidate::new(client.clone(), Arc::clone(&context)));
     let collecting = collection::collect(client.clone(), Arc::clone(&context), &shutdown);
     let keeping = keep_events(store, client.clone(), &context, &shutdown);
     let writing = async {
         tokio::select! {
             () = Writer::new(client.clone(), Arc::clone(&context)).run(&shutdown) => {}
-            never = go_on_beside(client.clone(), &context, &candidate) => match never {},
+            never = go_on_beside(client.clone(), &context, candidate.as_ref()) => match never {},
         }
     };
     tokio::join!(writing, collecting, keeping);
-    candidate.resign().await;
+    if let Some(candidate) = candidate {
+        candidate.resign().await;
+    }
     tracing::info!("stopped");
     Ok(())
 }
 
 /// What goes on beside the writing, and never ends by itself.
-async fn go_on_beside(client: Client, context: &Arc<Context>, candidate: &Candidate) -> Infallible {
+async fn go_on_beside(client: Client, context: &Arc<Context>, candidate: Option<&Candidate>) -> Infallible {
     let config = &context.config;
     let deployments = Deployments::new(client.clone(), &config.namespace, &config.deployment);
     tokio::join!(deployments.find_owner(context), argocd::look(client, Arc::clone(context)), async {
-        if context.config.leader_election {
+        if let Some(candidate) = candidate {
             candidate.campaign().await;
         }
     },);

@@ -23,7 +23,8 @@ use detect::{Candidate, Image, Known, Place, Servers, detect};
 pub(crate) async fn look(client: Client, context: Arc<Context>) {
     let settings = &context.config.argocd;
     if settings.approach == Approach::Off {
-        context.progress.found(Finding { answer: Answer::NotDetected, checked: context.clock.uptime() });
+        let finding = Finding { answer: Answer::NotDetected, checked: context.clock.uptime() };
+        context.update(|state| state.found(finding));
         return;
     }
     let look = Look { known: RefCell::new(Known::new(settings.approach)), context: &context, unnamed: Notify::new() };
@@ -68,7 +69,7 @@ impl Look<'_> {
         if known.unnamed().is_some() {
             self.unnamed.notify_one();
         } else if let Some(finding) = known.finding() {
-            self.context.progress.found(finding);
+            self.context.update(|state| state.found(finding));
         }
     }
 
@@ -103,15 +104,15 @@ struct Learner<'look, 'context> {
 
 impl Follower<Object> for Learner<'_, '_> {
     fn tell(&mut self, change: Change<Object>) {
-        let Context { clock, progress, .. } = self.look.context;
+        let context = self.look.context;
         match &change {
-            Change::Watching => progress.task_runs(self.task),
-            Change::Skipped(reason) => self.look.context.skipped(self.task, reason),
+            Change::Watching => context.update(|state| state.task_runs(self.task)),
+            Change::Skipped(reason) => context.skipped(self.task, reason),
             _ => {}
         }
         let mut known = self.look.known.borrow_mut();
         (self.learn)(&mut known, change);
-        known.checked(self.task, clock.uptime());
+        known.checked(self.task, context.clock.uptime());
         drop(known);
         self.look.publish();
     }

@@ -114,11 +114,11 @@ impl Collector {
 
     /// Counts for as long as this replica is the one that writes.
     async fn lead(&self) -> Result<(), Failure> {
-        let Context { clock, progress, .. } = &*self.context;
+        let clock = &self.context.clock;
         while !self.context.may_write() {
             clock.sleep(HEARTBEAT).await;
         }
-        if progress.failures(Task::Collection) == TROUBLESOME {
+        if self.context.state().failures(Task::Collection) == TROUBLESOME {
             self.written.take();
             self.take_away(None, REQUEST_TIMEOUT).await;
         }
@@ -131,7 +131,7 @@ impl Collector {
                 return Ok(());
             }
         };
-        progress.not_collected();
+        self.context.update(|state| state.collections.failures += 1);
         Err(failure)
     }
 
@@ -161,7 +161,7 @@ impl Collector {
 
     /// Writes what is known, when it changed, until something fails.
     async fn publish(&self) -> Failure {
-        let Context { clock, progress, .. } = &*self.context;
+        let clock = &self.context.clock;
         let mut last: Option<(Counts, Duration)> = None;
         loop {
             let counts = self.known.borrow().counts();
@@ -171,9 +171,12 @@ impl Collector {
                     if let Err(failure) = self.write(&counts).await {
                         return failure;
                     }
-                    progress.task_runs(Task::Collection);
-                    progress.collected(clock.uptime());
-                    last = Some((counts, clock.uptime()));
+                    let now = clock.uptime();
+                    self.context.update(|state| {
+                        state.task_runs(Task::Collection);
+                        state.collected(now);
+                    });
+                    last = Some((counts, now));
                     clock.sleep(BETWEEN_WRITES.min(self.interval)).await;
                 }
                 _ => tokio::select! {
@@ -185,14 +188,14 @@ impl Collector {
     }
 
     async fn write(&self, counts: &Counts) -> Result<(), Failure> {
-        let facts = self.context.progress.facts();
-        let collected = (facts.collections.successes + 1) * DATA_POINTS;
+        let state = self.context.state();
+        let collected = (state.collections.successes + 1) * DATA_POINTS;
         let text = format!("{:#}", counts.dashboard(self.context.calendar(), collected));
         let content = Content { name: CONFIG_MAP_NAME, component: "dashboard", data: [(KEY, text.as_str())].into() };
         let config = &self.context.config;
         // With the pod, so that a node that is lost does not leave the counts behind.
         let pod = config.pod_uid.as_ref().map(|uid| Owner::pod(&config.pod, uid));
-        let owner = pod.as_ref().or(facts.owner());
+        let owner = pod.as_ref().or(state.owner());
         let written = self.config_maps.apply(&content, owner, &Target::Any, REQUEST_TIMEOUT).await?;
         self.written.replace(Some(written.identity.uid));
         Ok(())

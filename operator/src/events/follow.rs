@@ -116,13 +116,13 @@ struct Receiver<'context> {
 
 impl Follower<Event> for Receiver<'_> {
     fn tell(&mut self, change: Change<Event>) {
-        let Context { progress, metrics, .. } = self.context;
         match change {
             Change::Listing => self.listed = Some(Vec::new()),
             Change::Listed => self.listed = None,
-            Change::Watching => progress.task_runs(Task::EventWatch),
+            Change::Watching => self.context.update(|state| state.task_runs(Task::EventWatch)),
             Change::Put(event) | Change::New(event) => {
-                metrics.event_received(type_label(&event));
+                let kind = type_label(&event);
+                self.context.update(|state| *state.events.received.entry(kind).or_default() += 1);
                 if is_kept(&event) {
                     let record = Record::of(&event, self.client.time().unwrap_or_else(|| self.context.calendar()));
                     match &mut self.listed {
@@ -150,7 +150,7 @@ impl Receiver<'_> {
     /// What a watch brings cannot wait.
     fn push(&self, record: Record) {
         if self.sender.try_send(record).is_err() {
-            self.context.metrics.event_dropped();
+            self.context.update(|state| state.events.dropped += 1);
             self.gaps.overflowed.store(true, Ordering::Relaxed);
         }
     }
@@ -174,13 +174,14 @@ impl Keeper {
     /// runtime may end before a disk that hangs does.
     async fn run(mut self, shutdown: &Shutdown) {
         let context = Arc::clone(&self.context);
-        let Context { clock, metrics, .. } = &*context;
+        let clock = &context.clock;
         let mut retention = clock.uptime() + FIRST_RETENTION;
-        metrics.event_storage(self.store.bytes());
+        self.measure();
         loop {
             let is_due = clock.uptime() >= retention;
             let done = if is_due { self.expire() } else { self.write() };
-            metrics.event_queue(self.left());
+            let left = self.left();
+            context.update(|state| state.events.waiting = left);
             if is_due && done.is_ok() {
                 retention = clock.uptime() + RETENTION;
             }
@@ -204,6 +205,11 @@ impl Keeper {
         }
     }
 
+    fn measure(&self) {
+        let bytes = self.store.bytes();
+        self.context.update(|state| state.events.bytes = bytes);
+    }
+
     /// How many are to be written.
     fn left(&self) -> usize {
         self.batch.len() + self.waiting.len()
@@ -213,7 +219,9 @@ impl Keeper {
         if !self.batch.is_empty() {
             let changed = self.store.write(&self.batch)?;
             self.batch.clear();
-            changed.into_iter().for_each(|severity| self.context.metrics.event_stored(severity.label()));
+            self.context.update(|state| {
+                changed.into_iter().for_each(|it| *state.events.stored.entry(it.label()).or_default() += 1);
+            });
         }
         Ok(())
     }
@@ -232,13 +240,12 @@ impl Keeper {
     }
 
     fn note_success(&mut self) -> Duration {
-        let Context { metrics, progress, .. } = &*self.context;
         if std::mem::take(&mut self.has_failed) {
             tracing::info!("the event store works again");
             self.gaps.again.notify_one();
         }
-        progress.task_runs(Task::EventStore);
-        metrics.event_storage(self.store.bytes());
+        self.context.update(|state| state.task_runs(Task::EventStore));
+        self.measure();
         // Once all else is written, a list brings what was lost, and waits for whoever writes.
         if self.left() == 0 && self.gaps.overflowed.swap(false, Ordering::Relaxed) {
             self.gaps.again.notify_one();
@@ -249,7 +256,7 @@ impl Keeper {
 
     fn note_failure(&mut self, trouble: &Trouble) -> Duration {
         self.has_failed = true;
-        self.context.metrics.event_store_failed(trouble.label());
+        self.context.update(|state| *state.events.errors.entry(trouble.label()).or_default() += 1);
         let failure = Failure { class: Class::Storage, message: trouble.to_string(), retry_after: None };
         retry::note(&self.context, Task::EventStore, failure)
     }

@@ -1,52 +1,61 @@
-//! What the loops have done so far, for the status, the probes and the metrics to judge.
-//!
-//! The loops write it, the others take copies; nobody holds the lock while waiting for anything.
+//! All that is known while the operator runs, as one value: tasks change it, and status, probes and metrics read it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use jiff::Timestamp;
 
-use super::{Failure, Owner};
+use super::{Failure, Owner, Role, Skew, TROUBLESOME, Task, TaskState};
 
-#[derive(Default)]
-pub(crate) struct Progress {
-    facts: Mutex<Facts>,
-    /// Something that the status tells has changed.
-    changed: Notify,
-    /// The API server answers again.
-    recovered: Notify,
-}
-
-/// All times are uptimes: how long the process had been running.
-#[derive(Clone, Default)]
-pub(crate) struct Facts {
+/// All times but dates are uptimes: how long the process had been running.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
     /// When the loop last showed that it is alive.
     pub(crate) heartbeat: Duration,
-    /// When the status was last written.
-    pub(crate) written: Option<Duration>,
+    pub(crate) stopping: bool,
+    pub(crate) role: Role,
+    pub(crate) skew: Skew,
+    pub(crate) writes: Writes,
+    pub(crate) owner: Lookup,
+    /// What is known of Argo CD, once something is.
+    pub(crate) argocd: Option<Finding>,
+    /// Everything else that goes on, as far as it is switched on.
+    pub(crate) tasks: BTreeMap<Task, TaskState>,
+    pub(crate) collections: Collections,
+    pub(crate) events: Events,
+    /// What is waited for.
+    pub(crate) news: News,
+}
+
+/// How often there was something to wait for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct News {
+    /// Something that the status should tell at once.
+    pub(crate) to_tell: u64,
+    /// The API server answers again.
+    pub(crate) recoveries: u64,
+}
+
+/// Of the status.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Writes {
+    /// When it was last written.
+    pub(crate) last: Option<Duration>,
+    pub(crate) date: Option<Timestamp>,
     /// How often writing has failed since.
     pub(crate) failures: u32,
     /// Why it failed the last time.
     pub(crate) last_failure: Option<Failure>,
-    pub(crate) stopping: bool,
-    /// Until when this replica leads, if replicas agree on one.
-    pub(crate) leads_until: Option<Duration>,
-    /// When another replica was last seen to lead, as long as this one does not.
-    pub(crate) standby: Option<Duration>,
-    pub(crate) owner: Lookup,
-    /// Everything else that goes on, as far as it is switched on.
-    pub(crate) tasks: BTreeMap<Task, TaskState>,
-    /// What is known of Argo CD, once something is.
-    pub(crate) argocd: Option<Finding>,
-    pub(crate) collections: Collections,
-    /// Objects that could not be read, by whom.
-    pub(crate) skipped: BTreeMap<Task, u64>,
+    /// All since the start, by result.
+    pub(crate) results: BTreeMap<&'static str, u64>,
+}
+
+impl Writes {
+    pub(crate) const SUCCESS: &'static str = "success";
 }
 
 /// What is known of the Deployment that the operator belongs to.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) enum Lookup {
     #[default]
     Pending,
@@ -54,21 +63,7 @@ pub(crate) enum Lookup {
     Done(Option<Owner>),
 }
 
-impl Facts {
-    pub(crate) fn owner(&self) -> Option<&Owner> {
-        match &self.owner {
-            Lookup::Done(owner) => owner.as_ref(),
-            Lookup::Pending => None,
-        }
-    }
-
-    /// Whether the first questions are answered: whose the operator is, and whether there is Argo CD.
-    pub(crate) fn is_oriented(&self) -> bool {
-        matches!(self.owner, Lookup::Done(_)) && self.argocd.is_some()
-    }
-}
-
-/// An answer, and the uptime at which it was known to be true.
+/// An answer, and when it was known to be true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
     pub(crate) answer: Answer,
@@ -90,85 +85,6 @@ pub(crate) struct Server {
     pub(crate) version: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Task {
-    Owner,
-    Election,
-    CrdWatch,
-    DeploymentWatch,
-    Collection,
-    EventWatch,
-    EventStore,
-}
-
-impl Task {
-    /// Part of the metrics' interface.
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-            Self::Election => "election",
-            Self::CrdWatch => "crds",
-            Self::DeploymentWatch => "deployments",
-            Self::Collection => "collection",
-            Self::EventWatch => "events",
-            Self::EventStore => "event_store",
-        }
-    }
-
-    /// For people.
-    pub(crate) fn description(self) -> &'static str {
-        match self {
-            Self::Owner => "asking for the operator's Deployment",
-            Self::Election => "choosing the replica that writes",
-            Self::CrdWatch => "watch of Argo CD's CustomResourceDefinition",
-            Self::DeploymentWatch => "watch of Argo CD's Deployments",
-            Self::Collection => "counting the cluster",
-            Self::EventWatch => "watch of events",
-            Self::EventStore => "event store",
-        }
-    }
-
-    /// Whether the pod is not ready while this does not go on. Argo CD is not the operator's own: what keeps it from being
-    /// looked for shows in the status, and must not keep `helm --wait` waiting.
-    pub(crate) fn is_vital(self) -> bool {
-        matches!(self, Self::Election | Self::EventWatch)
-    }
-
-    /// The longest time between two attempts, whatever the API server asks for: who leads must not lose the Lease by waiting.
-    pub(crate) fn longest_pause(self) -> Duration {
-        match self {
-            Self::Election => Duration::from_secs(10),
-            _ => Duration::MAX,
-        }
-    }
-
-    /// Whether this reads what others write.
-    pub(crate) fn reads_objects(self) -> bool {
-        matches!(self, Self::CrdWatch | Self::DeploymentWatch | Self::EventWatch | Self::Collection)
-    }
-
-    /// Whether this goes on all the time, so that it shows when it does not.
-    pub(crate) fn is_lasting(self) -> bool {
-        self.is_vital() || matches!(self, Self::CrdWatch | Self::DeploymentWatch | Self::EventStore)
-    }
-}
-
-#[derive(Debug, Clone, Default)]
-pub(crate) struct TaskState {
-    pub(crate) running: bool,
-    pub(crate) trouble: Option<Trouble>,
-}
-
-/// Failures in a row.
-#[derive(Debug, Clone)]
-pub(crate) struct Trouble {
-    pub(crate) since: Duration,
-    pub(crate) failures: u32,
-    pub(crate) last: Failure,
-    /// Whether it went on while the status could be written, so that it is not the API server as a whole.
-    pub(crate) confirmed: bool,
-}
-
 /// What was counted since the process started.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Collections {
@@ -177,175 +93,148 @@ pub(crate) struct Collections {
     pub(crate) last_success: Option<Duration>,
 }
 
-impl Progress {
-    pub(crate) fn facts(&self) -> Facts {
-        self.lock().clone()
-    }
+/// On their way into the event store. All is zero where it is switched off.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Events {
+    /// By type.
+    pub(crate) received: BTreeMap<&'static str, u64>,
+    /// Rows that are new or changed, by severity.
+    pub(crate) stored: BTreeMap<&'static str, u64>,
+    pub(crate) dropped: u64,
+    /// Failures of the store, by reason.
+    pub(crate) errors: BTreeMap<&'static str, u64>,
+    pub(crate) waiting: usize,
+    /// What the store takes.
+    pub(crate) bytes: u64,
+}
 
-    pub(crate) fn beat(&self, now: Duration) {
-        self.lock().heartbeat = now;
-    }
-
-    pub(crate) fn write_succeeded(&self, now: Duration) {
-        let mut facts = self.lock();
-        facts.written = Some(now);
-        facts.last_failure = None;
-        if std::mem::take(&mut facts.failures) > 0 {
-            self.recovered.notify_waiters();
+impl State {
+    pub(crate) fn owner(&self) -> Option<&Owner> {
+        match &self.owner {
+            Lookup::Done(owner) => owner.as_ref(),
+            Lookup::Pending => None,
         }
     }
 
-    pub(crate) fn write_failed(&self, failure: Failure) {
-        let mut facts = self.lock();
-        facts.failures = facts.failures.saturating_add(1);
-        facts.last_failure = Some(failure);
+    /// Whether the first questions are answered: whose the operator is, and whether there is Argo CD.
+    pub(crate) fn is_oriented(&self) -> bool {
+        matches!(self.owner, Lookup::Done(_)) && self.argocd.is_some()
     }
 
-    pub(crate) fn stop(&self) {
-        self.lock().stopping = true;
-    }
-
-    /// A task is switched on, though it does not run yet.
-    pub(crate) fn task_expected(&self, task: Task) {
-        self.lock().tasks.entry(task).or_default();
-    }
-
-    pub(crate) fn task_runs(&self, task: Task) {
-        let state = TaskState { running: true, trouble: None };
-        let before = self.lock().tasks.insert(task, state);
-        if before.and_then(|state| state.trouble).is_some_and(|trouble| trouble.failures >= TROUBLESOME) {
-            self.changed.notify_one();
-        }
-    }
-
-    /// Tells how often in a row it has failed by now.
-    pub(crate) fn task_failed(&self, task: Task, failure: Failure, now: Duration) -> u32 {
-        let mut facts = self.lock();
-        let written = facts.written;
-        let state = facts.tasks.entry(task).or_default();
-        state.running = false;
-        let before = state.trouble.take();
-        let since = before.as_ref().map_or(now, |trouble| trouble.since);
-        let failures = before.as_ref().map_or(0, |trouble| trouble.failures).saturating_add(1);
-        let was_confirmed = before.as_ref().is_some_and(|trouble| trouble.confirmed);
-        let confirmed = before.is_some_and(|trouble| trouble.confirmed) || written.is_some_and(|time| time >= since);
-        state.trouble = Some(Trouble { since, failures, last: failure, confirmed });
-        drop(facts);
-        // A write while it goes on confirms it, and the next one tells it: nobody waits for an interval to be over.
-        if !was_confirmed || failures == TROUBLESOME {
-            self.changed.notify_one();
-        }
-        failures
-    }
-
-    /// How often in a row it has failed by now.
+    /// How often in a row a task has failed by now.
     pub(crate) fn failures(&self, task: Task) -> u32 {
-        self.lock().tasks.get(&task).and_then(|state| state.trouble.as_ref()).map_or(0, |trouble| trouble.failures)
+        self.tasks.get(&task).map_or(0, TaskState::failures_in_a_row)
     }
 
-    /// An object could not be read, and is left out.
-    pub(crate) fn skipped(&self, task: Task) {
-        *self.lock().skipped.entry(task).or_default() += 1;
+    /// A task is switched on, though it may not run yet.
+    pub(crate) fn task(&mut self, task: Task) -> &mut TaskState {
+        self.tasks.entry(task).or_default()
     }
 
-    pub(crate) fn found(&self, finding: Finding) {
-        let mut facts = self.lock();
-        if facts.argocd.as_ref().is_none_or(|before| before.answer != finding.answer) {
-            self.changed.notify_one();
-        }
-        facts.argocd = Some(finding);
+    pub(crate) fn task_runs(&mut self, task: Task) {
+        let state = self.task(task);
+        state.running = true;
+        let was_troublesome = state.failures_in_a_row() >= TROUBLESOME;
+        state.trouble = None;
+        self.news.to_tell += u64::from(was_troublesome);
     }
 
-    pub(crate) fn found_owner(&self, owner: Option<Owner>) {
-        self.lock().owner = Lookup::Done(owner);
-        self.changed.notify_one();
+    pub(crate) fn task_failed(&mut self, task: Task, failure: Failure, now: Duration) {
+        let last_write = self.writes.last;
+        let state = self.task(task);
+        let was_confirmed = state.trouble.as_ref().is_some_and(|trouble| trouble.confirmed);
+        state.failed(failure, now, last_write);
+        // A write while it goes on confirms it, and the next one tells it: nobody waits for an interval to be over.
+        let is_news = !was_confirmed || state.failures_in_a_row() == TROUBLESOME;
+        self.news.to_tell += u64::from(is_news);
     }
 
-    pub(crate) fn leads_until(&self, time: Duration) {
-        let mut facts = self.lock();
-        facts.standby = None;
-        if facts.leads_until.replace(time).is_none() {
-            tracing::info!("this replica leads");
-            self.changed.notify_one();
-        }
+    pub(crate) fn write_succeeded(&mut self, now: Duration, date: Timestamp) {
+        let writes = &mut self.writes;
+        (writes.last, writes.date, writes.last_failure) = (Some(now), Some(date), None);
+        *writes.results.entry(Writes::SUCCESS).or_default() += 1;
+        self.news.recoveries += u64::from(std::mem::take(&mut writes.failures) > 0);
     }
 
-    pub(crate) fn stands_by(&self, now: Duration) {
-        let mut facts = self.lock();
-        if facts.leads_until.take().is_some() || facts.standby.is_none() {
-            tracing::info!("another replica leads");
-        }
-        facts.standby = Some(now);
+    pub(crate) fn write_failed(&mut self, failure: Failure) {
+        let writes = &mut self.writes;
+        writes.failures = writes.failures.saturating_add(1);
+        *writes.results.entry(failure.class.label()).or_default() += 1;
+        writes.last_failure = Some(failure);
     }
 
-    pub(crate) fn leads(&self, now: Duration) -> bool {
-        self.lock().leads_until.is_some_and(|until| now < until)
+    pub(crate) fn found(&mut self, finding: Finding) {
+        let is_news = self.argocd.as_ref().is_none_or(|before| before.answer != finding.answer);
+        self.news.to_tell += u64::from(is_news);
+        self.argocd = Some(finding);
     }
 
-    pub(crate) fn collected(&self, now: Duration) {
-        let mut facts = self.lock();
-        facts.collections.successes += 1;
-        facts.collections.last_success = Some(now);
+    pub(crate) fn found_owner(&mut self, owner: Option<Owner>) {
+        self.owner = Lookup::Done(owner);
+        self.news.to_tell += 1;
     }
 
-    pub(crate) fn not_collected(&self) {
-        self.lock().collections.failures += 1;
+    pub(crate) fn take_role(&mut self, role: Role, now: Duration) {
+        let may_write = |role: Role| role.may_write(now);
+        self.news.to_tell += u64::from(may_write(role) && !may_write(self.role));
+        self.role = role;
     }
 
-    /// Returns when the status should tell something new, also if that was so before the call.
-    pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
-    }
-
-    /// Returns when writing succeeds after it failed.
-    pub(crate) async fn recovered(&self) {
-        self.recovered.notified().await;
-    }
-
-    /// Facts are plain values, replaced one by one: they stay usable even if a holder of the lock panicked.
-    fn lock(&self) -> MutexGuard<'_, Facts> {
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn collected(&mut self, now: Duration) {
+        self.collections.successes += 1;
+        self.collections.last_success = Some(now);
     }
 }
 
-/// How often the loop has to show that it is alive, at least.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
-
-/// So many failures in a row are more than a stumble.
-pub(crate) const TROUBLESOME: u32 = 3;
-
 #[cfg(test)]
 mod tests {
+    use super::super::{Class, Trouble};
     use super::*;
-    use crate::runtime::Class;
 
     fn refused() -> Failure {
         Failure { class: Class::Forbidden, message: String::new(), retry_after: None }
     }
 
-    fn trouble(progress: &Progress) -> Trouble {
-        progress.facts().tasks[&Task::CrdWatch].trouble.clone().unwrap()
+    fn trouble(state: &State) -> Trouble {
+        state.tasks[&Task::CrdWatch].trouble.clone().unwrap()
     }
 
     #[test]
     fn trouble_is_confirmed_by_a_write_that_succeeded_in_the_middle_of_it() {
-        let progress = Progress::default();
+        let mut state = State::default();
         let second = Duration::from_secs;
-        progress.write_succeeded(second(1));
-        progress.task_failed(Task::CrdWatch, refused(), second(2));
-        progress.task_failed(Task::CrdWatch, refused(), second(3));
-        assert!(!trouble(&progress).confirmed, "it may be the API server as a whole");
-        progress.write_succeeded(second(4));
-        progress.task_failed(Task::CrdWatch, refused(), second(5));
-        let trouble = trouble(&progress);
+        state.write_succeeded(second(1), Timestamp::UNIX_EPOCH);
+        state.task_failed(Task::CrdWatch, refused(), second(2));
+        state.task_failed(Task::CrdWatch, refused(), second(3));
+        assert!(!trouble(&state).confirmed, "it may be the API server as a whole");
+        state.write_succeeded(second(4), Timestamp::UNIX_EPOCH);
+        state.task_failed(Task::CrdWatch, refused(), second(5));
+        let trouble = trouble(&state);
         assert_eq!((trouble.since, trouble.failures, trouble.confirmed), (second(2), 3, true));
     }
 
     #[test]
-    fn a_job_that_runs_is_out_of_trouble() {
-        let progress = Progress::default();
-        progress.task_failed(Task::CrdWatch, refused(), Duration::ZERO);
-        progress.task_runs(Task::CrdWatch);
-        assert!(progress.facts().tasks[&Task::CrdWatch].trouble.is_none());
+    fn a_task_that_runs_is_out_of_trouble_and_its_failures_stay_counted() {
+        let mut state = State::default();
+        state.task_failed(Task::CrdWatch, refused(), Duration::ZERO);
+        state.task_runs(Task::CrdWatch);
+        let task = &state.tasks[&Task::CrdWatch];
+        assert!(task.trouble.is_none() && task.running);
+        assert_eq!(task.failures, [("forbidden", 1)].into());
+    }
+
+    #[test]
+    fn whoever_comes_to_lead_tells_so_at_once_and_whoever_still_leads_does_not() {
+        let mut state = State { role: Role::Candidate, ..State::default() };
+        let second = Duration::from_secs;
+        let mut told = |role, now| {
+            let before = state.news.to_tell;
+            state.take_role(role, second(now));
+            state.news.to_tell > before
+        };
+        assert!(!told(Role::Standby { seen: second(1) }, 1));
+        assert!(told(Role::Leader { until: second(41) }, 1));
+        assert!(!told(Role::Leader { until: second(61) }, 21));
+        assert!(told(Role::Leader { until: second(141) }, 101), "its Lease had come to its end");
     }
 }

@@ -28,8 +28,10 @@ impl Deployments {
         if owner.is_none() {
             tracing::info!(deployment = self.name, "there is no such Deployment: the status will outlive us");
         }
-        context.progress.task_runs(Task::Owner);
-        context.progress.found_owner(owner);
+        context.update(|state| {
+            state.task_runs(Task::Owner);
+            state.found_owner(owner);
+        });
     }
 
     /// None if the operator was not installed by a Deployment.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::runtime::{Facts, TROUBLESOME, Task};
+use crate::runtime::{State, TROUBLESOME, Task};
 
 /// Health and its reason belong together: kube9 expects a reason exactly when something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,18 +23,18 @@ pub(crate) enum Health {
 }
 
 impl Health {
-    pub(crate) fn of(phase: Phase, facts: &Facts, now: Duration) -> Self {
+    pub(crate) fn of(phase: Phase, state: &State, now: Duration) -> Self {
         if phase == Phase::Stopping {
             return Self::Unhealthy { reason: "Shutting down".to_owned() };
         }
         let mut store_is_lost = false;
-        let complaints: Vec<String> = facts
+        let complaints: Vec<String> = state
             .tasks
             .iter()
-            .filter_map(|(task, state)| {
+            .filter_map(|(task, of_task)| {
                 // An outage of the API server ends for the writer first: what has not been tried since is not to blame.
                 let trouble =
-                    state.trouble.as_ref().filter(|trouble| trouble.confirmed && trouble.failures >= TROUBLESOME)?;
+                    of_task.trouble.as_ref().filter(|trouble| trouble.confirmed && trouble.failures >= TROUBLESOME)?;
                 store_is_lost |= *task == Task::EventStore;
                 let time = for_people(now.saturating_sub(trouble.since));
                 Some(format!("{} failing for {time}: {}", task.description(), trouble.last))
@@ -85,16 +85,16 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(1000);
 
-    fn in_trouble(failures: u32, confirmed: bool) -> Facts {
+    fn in_trouble(failures: u32, confirmed: bool) -> State {
         let last = Failure { class: Class::Forbidden, message: "no role".to_owned(), retry_after: None };
         let trouble = Trouble { since: Duration::from_secs(580), failures, last, confirmed };
-        let state = TaskState { running: false, trouble: Some(trouble) };
-        Facts { tasks: [(Task::CrdWatch, state)].into(), ..Facts::default() }
+        let state = TaskState { trouble: Some(trouble), ..TaskState::default() };
+        State { tasks: [(Task::CrdWatch, state)].into(), ..State::default() }
     }
 
     #[test]
     fn a_running_operator_is_healthy_and_gives_no_reason() {
-        let health = Health::of(Phase::Running, &Facts::default(), NOW);
+        let health = Health::of(Phase::Running, &State::default(), NOW);
         assert_eq!((health.word(), health.reason()), ("healthy", None));
     }
 
@@ -113,9 +113,9 @@ mod tests {
 
     #[test]
     fn a_lost_event_store_is_more_than_degraded() {
-        let mut facts = in_trouble(3, true);
-        facts.tasks.insert(Task::EventStore, facts.tasks[&Task::CrdWatch].clone());
-        let health = Health::of(Phase::Running, &facts, NOW);
+        let mut state = in_trouble(3, true);
+        state.tasks.insert(Task::EventStore, state.tasks[&Task::CrdWatch].clone());
+        let health = Health::of(Phase::Running, &state, NOW);
         assert_eq!(health.word(), "unhealthy");
         assert!(health.reason().unwrap().ends_with("event store failing for 7m: forbidden: no role"), "{health:?}");
     }
