@@ -100,7 +100,7 @@ Settings, in the environment (empty counts as not set):
         config_map = crate::status::CONFIG_MAP_NAME,
     );
     for Variable { name, meaning, allowed, default } in VARIABLES {
-        let default = if default.is_empty() { "not set" } else { default };
+        let default = if default.is_empty() { "not set" } else { *default };
         text.push_str(&format!("  {name:<35}  {meaning}:\n  {:<35}  {allowed} (default {default})\n", ""));
     }
     text.push_str(&format!(

@@ -42,7 +42,7 @@ struct Rival {
 
 impl Candidate {
     pub(crate) fn new(client: Client, context: Arc<Context>) -> Self {
-        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", context.config.namespace);
+        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", context.config.pod.namespace);
         Self { client, path, context }
     }
 
@@ -86,7 +86,7 @@ impl Candidate {
         }
         let resigned = async {
             let lease = self.get().await?;
-            if lease.holder() == self.context.config.pod {
+            if lease.holder() == self.context.config.pod.name {
                 self.replace(&lease.given_up()).await?;
             }
             Ok::<_, Failure>(())
@@ -100,18 +100,18 @@ impl Candidate {
 
     /// Whether this replica leads now.
     async fn attempt(&self, rival: &mut Option<Rival>) -> Result<bool, Failure> {
-        let config = &self.context.config;
+        let pod = &self.context.config.pod.name;
         let found = match self.get().await {
             Ok(found) => found,
             Err(failure) if failure.class == Class::NotFound => {
-                return won(self.create(&Lease::new().taken_by(&config.pod, self.context.calendar())).await);
+                return won(self.create(&Lease::new().taken_by(pod, self.context.calendar())).await);
             }
             Err(failure) => return Err(failure),
         };
         let holder = found.holder();
-        if holder == config.pod || holder.is_empty() || has_expired(rival, &found, self.context.clock.uptime()) {
+        if holder == pod || holder.is_empty() || has_expired(rival, &found, self.context.clock.uptime()) {
             // The version in it makes the API server refuse, should somebody have been quicker.
-            return won(self.replace(&found.taken_by(&config.pod, self.context.calendar())).await);
+            return won(self.replace(&found.taken_by(pod, self.context.calendar())).await);
         }
         Ok(false)
     }

@@ -13,7 +13,6 @@ mod events;
 mod http;
 mod kubernetes;
 mod leadership;
-mod logging;
 mod output;
 mod query;
 mod runtime;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::config::{Approach, ArgoCd};
-use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Metadata, Read, Versioned};
+use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Metadata, Object, Read};
 use crate::runtime::{Answer, Context, Failure, Finding, Task, retry};
 use detect::{Candidate, Image, Known, Place, Servers, detect};
 
@@ -136,7 +136,7 @@ fn server_feed(client: Client, settings: &ArgoCd) -> Feed<Object> {
 }
 
 fn feed(client: Client, path: String, field_selector: Option<String>, label_selector: Option<String>) -> Feed<Object> {
-    let list = List { path, label_selector, field_selector, most: 500, form: Form::METADATA };
+    let list = List { label_selector, field_selector, ..List::all(path, 500, Form::METADATA) };
     Feed { client, list, is_counted: false }
 }
 
@@ -146,30 +146,13 @@ fn deployments(namespace: &str) -> String {
 
 /// The version by the tag of the image, if there is such a Deployment, and such a tag.
 async fn version_of(client: &Client, (namespace, name): &Place) -> Result<Option<String>, Failure> {
-    let list = List {
-        path: deployments(namespace),
-        label_selector: None,
-        field_selector: Some(format!("metadata.name={name}")),
-        most: 1,
-        form: Form::JSON,
-    };
+    let field_selector = Some(format!("metadata.name={name}"));
+    let list = List { field_selector, ..List::all(deployments(namespace), 1, Form::JSON) };
     let mut version = None;
     client
         .list(&list, &mut |deployment: Read<Deployment>| version = deployment.ok().and_then(|it| it.version()))
         .await?;
     Ok(version)
-}
-
-/// Of whatever kind: nothing but what is asked for, so that it costs little how large the rest is.
-#[derive(Debug, Clone, Deserialize)]
-struct Object {
-    metadata: Metadata,
-}
-
-impl Versioned for Object {
-    fn version(&self) -> &str {
-        &self.metadata.resource_version
-    }
 }
 
 #[derive(Deserialize)]

@@ -14,11 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Metadata, REQUEST_TIMEOUT, Versioned};
+use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Object, REQUEST_TIMEOUT, Versioned};
 use crate::runtime::{Class, Context, Failure, HEARTBEAT, Owner, Shutdown, TROUBLESOME, Task, retry};
 use crate::status::{ConfigMaps, Content, Target};
 use crate::text::rfc_3339;
@@ -56,7 +55,7 @@ const DATA_POINTS: u64 = 1 + WORKLOADS.len() as u64 + 4;
 
 /// Counts until the shutdown, and takes the counts away then.
 pub(crate) async fn collect(client: Client, context: Arc<Context>, shutdown: &Shutdown) {
-    let config_maps = ConfigMaps::new(client.clone(), &context.config.namespace);
+    let config_maps = ConfigMaps::new(client.clone(), &context.config.pod.namespace);
     let Some(interval) = context.config.collection_interval else {
         // What an earlier configuration left behind would be shown as if it were true.
         if let Err(failure) = config_maps.delete(CONFIG_MAP_NAME, None, REQUEST_TIMEOUT).await {
@@ -192,9 +191,9 @@ impl Collector {
         let collected = (state.collections.successes + 1) * DATA_POINTS;
         let text = format!("{:#}", counts.dashboard(self.context.calendar(), collected));
         let content = Content { name: CONFIG_MAP_NAME, component: "dashboard", data: [(KEY, text.as_str())].into() };
-        let config = &self.context.config;
+        let pod = &self.context.config.pod;
         // With the pod, so that a node that is lost does not leave the counts behind.
-        let pod = config.pod_uid.as_ref().map(|uid| Owner::pod(&config.pod, uid));
+        let pod = pod.uid.as_ref().map(|uid| Owner::pod(&pod.name, uid));
         let owner = pod.as_ref().or(state.owner());
         let written = self.config_maps.apply(&content, owner, &Target::Any, REQUEST_TIMEOUT).await?;
         self.written.replace(Some(written.identity.uid));
@@ -207,10 +206,6 @@ impl Collector {
             Err(failure) => tracing::warn!(%failure, "cannot take the counts for the dashboard away"),
         }
     }
-}
-
-fn list<T>(path: &str, most: u32, form: Form<T>) -> List<T> {
-    List { path: path.to_owned(), label_selector: None, field_selector: None, most, form }
 }
 
 impl Collector {
@@ -232,12 +227,12 @@ impl Collector {
     }
 
     async fn count(&self, index: usize, path: &str) -> Failure {
-        let feed = Feed { client: self.client.clone(), list: list(path, 1, Form::METADATA), is_counted: true };
+        let feed = Feed { client: self.client.clone(), list: List::all(path, 1, Form::METADATA), is_counted: true };
         self.keep(feed, Counter { collector: self, index }).await
     }
 
     async fn add_nodes(&self) -> Failure {
-        let list = list("/api/v1/nodes", NODES_PER_PAGE, Form::JSON);
+        let list = List::all("/api/v1/nodes", NODES_PER_PAGE, Form::JSON);
         let feed = Feed { client: self.client.clone(), list, is_counted: false };
         self.keep(feed, Adder { collector: self, listed: None }).await
     }
@@ -291,17 +286,6 @@ impl Follower<Node> for Adder<'_> {
             Change::Watching | Change::Counted(_) | Change::Same => return,
         }
         self.collector.changed.notify_one();
-    }
-}
-
-#[derive(Deserialize)]
-struct Object {
-    metadata: Metadata,
-}
-
-impl Versioned for Object {
-    fn version(&self) -> &str {
-        &self.metadata.resource_version
     }
 }
 

@@ -84,14 +84,7 @@ struct Gaps {
 
 /// Keeps the watch going, whatever happens to it.
 async fn follow(client: Client, context: &Context, sender: Sender<Record>, gaps: &Gaps) -> Infallible {
-    let list = List {
-        path: "/api/v1/events".to_owned(),
-        label_selector: None,
-        field_selector: None,
-        most: 500,
-        form: Form::COMPACT,
-    };
-    let feed = Feed { client, list, is_counted: false };
+    let feed = Feed { client, list: List::all("/api/v1/events", 500, Form::COMPACT), is_counted: false };
     let mut receiver = Receiver { client: feed.client.clone(), context, sender, gaps, listed: None };
     loop {
         let watch = async || {
@@ -257,7 +250,7 @@ impl Keeper {
     fn note_failure(&mut self, trouble: &Trouble) -> Duration {
         self.has_failed = true;
         self.context.update(|state| *state.events.errors.entry(trouble.label()).or_default() += 1);
-        let failure = Failure { class: Class::Storage, message: trouble.to_string(), retry_after: None };
-        retry::note(&self.context, Task::EventStore, failure)
+        let failure = Failure::new(Class::Storage, trouble.to_string());
+        retry::note(&self.context, Task::EventStore, &failure)
     }
 }

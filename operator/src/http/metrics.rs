@@ -46,8 +46,8 @@ impl Collector for Scrape {
 impl Scrape {
     fn process(&self, page: &mut Page<'_>) -> fmt::Result {
         let Process { resident_bytes, cpu_seconds, open_files } = &self.process;
-        page.gauge("process_resident_memory", "Memory in use", Some(Unit::Bytes), resident_bytes)?;
-        page.counter("process_cpu", "Time spent by the processor", Some(Unit::Seconds), cpu_seconds)?;
+        page.gauge("process_resident_memory", "Memory in use", Some(&Unit::Bytes), resident_bytes)?;
+        page.counter("process_cpu", "Time spent by the processor", Some(&Unit::Seconds), cpu_seconds)?;
         page.gauge("process_open_fds", "Files and connections that are open", None, open_files)
     }
 
@@ -107,7 +107,7 @@ impl Scrape {
         page.counters("kube9_operator_events_errors", "Failures of the event store, by reason", errors)?;
         page.gauge("kube9_operator_events_queue_size", "Events on the way to the store", None, &events.waiting)?;
         let name = "kube9_operator_events_storage_size";
-        page.gauge(name, "What the event store takes", Some(Unit::Bytes), &events.bytes)
+        page.gauge(name, "What the event store takes", Some(&Unit::Bytes), &events.bytes)
     }
 }
 
@@ -135,13 +135,13 @@ impl Page<'_> {
         })
     }
 
-    fn counter(&mut self, name: &str, help: &str, unit: Option<Unit>, value: &impl EncodeCounterValue) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
+    fn counter(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: &impl EncodeCounterValue) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
         metric.encode_counter::<NoLabelSet, _, u64>(value, None)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, unit: Option<Unit>, value: &impl EncodeGaugeValue) -> fmt::Result {
-        self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?.encode_gauge(value)
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: &impl EncodeGaugeValue) -> fmt::Result {
+        self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(value)
     }
 }
 
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn writes_are_counted_by_result() {
         let mut state = State::default();
-        let refused = || Failure { class: Class::Forbidden, message: String::new(), retry_after: None };
+        let refused = || Failure::new(Class::Forbidden, "");
         state.write_failed(refused());
         state.write_failed(refused());
         state.write_succeeded(Duration::ZERO, Timestamp::from_second(1_785_000_000).unwrap());

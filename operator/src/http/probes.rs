@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_complaint_ends_with_the_reason() {
-        let failure = Failure { class: Class::Forbidden, message: "no role".to_owned(), retry_after: None };
+        let failure = Failure::new(Class::Forbidden, "no role");
         let state = State {
             writes: Writes { failures: 3, last_failure: Some(failure), ..Writes::default() },
             ..State::default()
@@ -123,14 +123,14 @@ mod tests {
 
     #[test]
     fn one_failure_does_not_spoil_a_fresh_status() {
-        let failure = Failure { class: Class::Throttled, message: String::new(), retry_after: None };
+        let failure = Failure::new(Class::Throttled, "");
         let mut state = written(10);
         state.write_failed(failure);
         assert_eq!(readiness(&state, seconds(72), INTERVAL), Ok(()));
     }
 
     fn with_watch(trouble: Option<u32>, running: bool) -> State {
-        let last = Failure { class: Class::Forbidden, message: "no role".to_owned(), retry_after: None };
+        let last = Failure::new(Class::Forbidden, "no role");
         let trouble = trouble.map(|failures| Trouble { since: Duration::ZERO, failures, last, confirmed: false });
         let state = TaskState { running, trouble, ..TaskState::default() };
         State { tasks: [(Task::EventWatch, state)].into(), ..written(10) }

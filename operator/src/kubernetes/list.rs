@@ -35,6 +35,13 @@ pub(crate) struct List<T> {
     pub(crate) form: Form<T>,
 }
 
+impl<T> List<T> {
+    /// Whatever is at a path.
+    pub(crate) fn all(path: impl Into<String>, most: u32, form: Form<T>) -> Self {
+        Self { path: path.into(), label_selector: None, field_selector: None, most, form }
+    }
+}
+
 /// How objects are asked for, and read.
 pub(crate) struct Form<T> {
     pub(super) accept: &'static str,
@@ -132,8 +139,7 @@ impl Client {
     /// How many objects there are, and the version at which that was so: one that is sent, without its content, and those that are
     /// said to remain.
     pub(super) async fn count(&self, path: &str) -> Result<(u64, String), Failure> {
-        let list =
-            List { path: path.to_owned(), label_selector: None, field_selector: None, most: 1, form: Form::METADATA };
+        let list = List::all(path, 1, Form::METADATA);
         let mut sent = 0;
         let options = list.options(1, None);
         let page = self.page::<IgnoredAny>(&list, &options, false, &mut |_object| sent += 1, 0).await?;

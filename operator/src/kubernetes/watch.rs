@@ -63,6 +63,18 @@ pub(crate) trait Versioned {
     fn version(&self) -> &str;
 }
 
+/// Of any kind: nothing but what is asked for, so that it costs little how large the rest is.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Object {
+    pub(crate) metadata: Metadata,
+}
+
+impl Versioned for Object {
+    fn version(&self) -> &str {
+        &self.metadata.resource_version
+    }
+}
+
 /// Who is told of every change.
 pub(crate) trait Follower<T> {
     fn tell(&mut self, change: Change<T>);
@@ -143,11 +155,7 @@ impl<T, F: Follower<T>> Reader<T> for Listing<'_, F> {
 
 async fn in_time<T>(news: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::time::timeout(LONGEST_SILENCE, news).await.unwrap_or_else(|_elapsed| {
-        Err(Failure {
-            class: Class::Timeout,
-            message: format!("the watch was silent for {LONGEST_SILENCE:?}"),
-            retry_after: None,
-        })
+        Err(Failure::new(Class::Timeout, format!("the watch was silent for {LONGEST_SILENCE:?}")))
     })
 }
 

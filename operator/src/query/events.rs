@@ -31,13 +31,7 @@ pub(super) async fn list(client: &Client, filter: &Filter) -> Result<Value, Fail
 
 async fn read<'filter>(client: &Client, filter: &'filter Filter) -> Result<Newest<'filter>, Failure> {
     let mut newest = Newest::new(filter);
-    let list = List {
-        path: path(filter),
-        label_selector: None,
-        field_selector: selector(filter),
-        most: PAGE,
-        form: Form::COMPACT,
-    };
+    let list = List { field_selector: selector(filter), ..List::all(path(filter), PAGE, Form::COMPACT) };
     let now = || client.time().unwrap_or_else(|| Clock::start().calendar());
     client.list(&list, &mut |event| newest.add(event, now())).await?;
     Ok(newest)

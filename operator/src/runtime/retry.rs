@@ -21,7 +21,7 @@ pub(crate) async fn until_success<T>(
             Ok(done) => return done,
             Err(failure) => failure,
         };
-        let pause = note(context, task, failure);
+        let pause = note(context, task, &failure);
         let before = context.state().news.recoveries;
         tokio::select! {
             () = context.clock.sleep(pause) => {}
@@ -31,7 +31,7 @@ pub(crate) async fn until_success<T>(
 }
 
 /// Counts and tells a failure, and says how long to wait before the next attempt.
-pub(crate) fn note(context: &Context, task: Task, failure: Failure) -> Duration {
+pub(crate) fn note(context: &Context, task: Task, failure: &Failure) -> Duration {
     let now = context.clock.uptime();
     context.update(|state| state.task_failed(task, failure.clone(), now));
     let failures = context.state().failures(task);
@@ -39,7 +39,7 @@ pub(crate) fn note(context: &Context, task: Task, failure: Failure) -> Duration 
         tracing::debug!(task = task.label(), "the watch was away for too long; it begins anew");
         return Duration::ZERO;
     }
-    let pause = pause(failures, &failure).min(task.longest_pause());
+    let pause = pause(failures, failure).min(task.longest_pause());
     tracing::warn!(
         task = task.label(),
         class = failure.class.label(),
@@ -71,7 +71,7 @@ mod tests {
         let mut attempts = 0;
         until_success(context, Task::EventWatch, async || {
             attempts += 1;
-            let failure = Failure { class, message: String::new(), retry_after: None };
+            let failure = Failure::new(class, "");
             if attempts == 1 { Err(failure) } else { Ok(attempts) }
         })
         .await
@@ -91,7 +91,7 @@ mod tests {
         let unreachable = || attempts(&context, Class::Unreachable);
         assert!(tokio::time::timeout(AT_ONCE, unreachable()).await.is_err());
         let recovery = async {
-            let failure = Failure { class: Class::Unreachable, message: String::new(), retry_after: None };
+            let failure = Failure::new(Class::Unreachable, "");
             context.update(|state| state.write_failed(failure));
             context.update(|state| state.write_succeeded(Duration::ZERO, Timestamp::UNIX_EPOCH));
         };

@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     fn refused() -> Failure {
-        Failure { class: Class::Forbidden, message: String::new(), retry_after: None }
+        Failure::new(Class::Forbidden, "")
     }
 
     fn trouble(state: &State) -> Trouble {

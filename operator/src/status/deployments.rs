@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::config::Pod;
 use crate::kubernetes::{Client, Metadata, REQUEST_TIMEOUT, Request};
 use crate::runtime::{Class, Context, Failure, Owner, Task, retry};
 
@@ -17,9 +18,9 @@ pub(crate) struct Deployments {
 }
 
 impl Deployments {
-    pub(crate) fn new(client: Client, namespace: &str, name: &str) -> Self {
-        let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments");
-        Self { client, path, name: name.to_owned() }
+    pub(crate) fn new(client: Client, pod: &Pod) -> Self {
+        let path = format!("/apis/apps/v1/namespaces/{}/deployments", pod.namespace);
+        Self { client, path, name: pod.deployment.clone() }
     }
 
     /// Asks until there is an answer.

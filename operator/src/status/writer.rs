@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::config_map::{ConfigMaps, Content, Identity, Target, Written};
 use super::deployments::Deployments;
 use super::document::{Now, document};
-use super::health::{Health, Phase};
+use super::health::Health;
 use super::{CONFIG_MAP_NAME, KEY};
 use crate::kubernetes::{Client, REQUEST_TIMEOUT};
 use crate::runtime::{Class, Context, Failure, HEARTBEAT, Shutdown, Skew, State, pause};
@@ -54,10 +54,10 @@ struct Texts {
 
 impl Writer {
     pub(crate) fn new(client: Client, context: Arc<Context>) -> Self {
-        let config = &context.config;
+        let pod = &context.config.pod;
         Self {
-            config_maps: ConfigMaps::new(client.clone(), &config.namespace),
-            deployments: Deployments::new(client, &config.namespace, &config.deployment),
+            config_maps: ConfigMaps::new(client.clone(), &pod.namespace),
+            deployments: Deployments::new(client, pod),
             context,
             seen: None,
             ours: Texts::default(),
@@ -130,23 +130,23 @@ impl Writer {
 
     async fn write_once(&mut self) -> Result<Skew, Failure> {
         let before = self.context.clock.calendar();
-        let written = self.apply(Phase::Running, &Target::Any, REQUEST_TIMEOUT).await?;
+        let written = self.apply(&Target::Any, REQUEST_TIMEOUT).await?;
         self.seen = Some(written.identity);
         self.ours.written.clone_from(&self.ours.attempted);
         let after = self.context.clock.calendar();
         Ok(written.time.map_or(Skew::NONE, |time| Skew::between(before, after, time)))
     }
 
-    async fn apply(&mut self, phase: Phase, target: &Target, limit: Duration) -> Result<Written, Failure> {
+    async fn apply(&mut self, target: &Target, limit: Duration) -> Result<Written, Failure> {
         let Context { config, clock, .. } = &*self.context;
         let now = Now { calendar: self.context.calendar(), uptime: clock.uptime() };
         let state = self.context.state();
-        let document = document(&config.namespace, &Health::of(phase, &state, now.uptime), &state, now);
+        let document = document(&config.pod.namespace, &Health::of(&state, now.uptime), &state, now);
         let text = format!("{document:#}");
         let data = [
             (KEY, text.as_str()),
             // kube9 learns the namespace from here, before it reads the document.
-            ("namespace", config.namespace.as_str()),
+            ("namespace", config.pod.namespace.as_str()),
         ];
         let content = Content { name: CONFIG_MAP_NAME, component: "status", data: data.into() };
         self.ours.attempted.clone_from(&text);
@@ -229,7 +229,7 @@ impl Writer {
         }
         loop {
             let ours = self.ours.clone();
-            let failure = match self.apply(Phase::Stopping, &Target::Only(identity.clone()), LEAVE_ATTEMPT).await {
+            let failure = match self.apply(&Target::Only(identity.clone()), LEAVE_ATTEMPT).await {
                 Ok(_written) => return tracing::info!("final status written"),
                 Err(failure) => failure,
             };

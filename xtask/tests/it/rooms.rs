@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The rooms of all packages, from the highest to the lowest. Each knows itself and those after it, and nothing before.
-const ORDER: [&str; 40] = [
+const ORDER: [&str; 39] = [
     "xtask_remote::main",
     "xtask::main",
     "xtask::lib",
@@ -42,7 +42,6 @@ const ORDER: [&str; 40] = [
     "operator::runtime",
     "operator::config",
     "operator::output",
-    "operator::logging",
     "operator::text",
 ];
 
