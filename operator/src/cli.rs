@@ -42,25 +42,20 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     command.map_err(|message| UsageError { message, of_query: is_query })
 }
 
+/// `--flag=value` and `--flag value`.
 fn flags(words: &[&str], known: &'static [&'static str]) -> Result<Flags, String> {
-    let found = values(words, |word| known.iter().position(|name| *name == word))?;
-    Ok(found.into_iter().map(|(name, value)| (known[name], value)).collect())
-}
-
-/// `--flag=value` and `--flag value`, with the flag as `find` knows it.
-fn values(words: &[&str], find: impl Fn(&str) -> Option<usize>) -> Result<Vec<(usize, String)>, String> {
     let mut words = words.iter();
-    let mut found = Vec::new();
+    let mut flags = Flags::new();
     while let Some(word) = words.next() {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (*word, None),
         };
-        let flag = find(name).ok_or_else(|| unknown(word))?;
+        let flag = known.iter().find(|flag| **flag == name).ok_or_else(|| unknown(word))?;
         let value = value.or_else(|| words.next().copied()).ok_or_else(|| format!("{name} needs a value"))?;
-        found.push((flag, value.to_owned()));
+        flags.insert(flag, value.to_owned());
     }
-    Ok(found)
+    Ok(flags)
 }
 
 fn unknown(word: &str) -> String {
