@@ -151,7 +151,12 @@ fn chart_row(figures: &mut Figures, root: &Path) {
     let items = source.below(&format!("charts/{CHART}")).unwrap();
     let platform = Platform::try_from("linux/amd64".to_owned()).unwrap();
     let image = format!("ghcr.io/alto9/{CHART}:3.0.0@sha256:{}", sha256_hex(b""));
-    let stamp = archive::Stamp { image, platforms: vec![platform], repository: "https://charts.kube9.io".into() };
+    let stamp = archive::Stamp {
+        image,
+        platforms: vec![platform],
+        repository: "https://charts.kube9.io".into(),
+        changes: None,
+    };
     let time = best_of(50, || {
         let files = archive::collect(&items).unwrap();
         archive::pack(&archive::stage(files, &stamp).unwrap().0, source.commit_time).unwrap()

@@ -142,6 +142,44 @@ fn stated(printed: &str) -> Value {
 }
 
 #[test]
+fn i16_what_was_signed_is_gathered_for_whoever_wants_to_keep_it_beside_the_release() {
+    let demo = Demo::new().that_signs();
+    demo.xtask(&["release"]).ok();
+    let gathered = demo.xtask(&["release", "assets", "--json"]).ok().json();
+    let platforms = local::registry(&demo.published()).platforms(&image(&demo, "v1.0.0")).unwrap();
+    let bill = |platform: &str| format!("sbom-{}.cdx.json", platform.replace('/', "-"));
+    let bills = platforms.iter().map(|part| bill(&part.platform.to_string()));
+    let expected: BTreeSet<String> = bills.chain(["demo-1.0.0.tgz".to_owned(), "release.json".to_owned()]).collect();
+    let files = gathered["files"].as_array().unwrap();
+    assert_eq!(files.iter().map(|name| name.as_str().unwrap().to_owned()).collect::<BTreeSet<_>>(), expected);
+    let asset = |name: &str| std::fs::read(demo.root().join("target/xtask/assets").join(name)).unwrap();
+    assert_eq!(asset("demo-1.0.0.tgz"), std::fs::read(demo.published().join("demo-1.0.0.tgz")).unwrap());
+    let json = |name: &str| serde_json::from_slice::<Value>(&asset(name)).unwrap();
+    let record = json("release.json");
+    for part in &platforms {
+        let platform = part.platform.to_string();
+        assert_eq!(record["image"]["platforms"][&platform], part.descriptor.digest.to_string());
+        assert_eq!(json(&bill(&platform))["bomFormat"], "CycloneDX");
+    }
+    assert_eq!(record["commit"], demo.git(&["rev-parse", "HEAD"]).trim());
+    let parameters = &record["provenance"][0]["buildDefinition"]["externalParameters"];
+    assert_eq!(parameters["version"], "1.0.0", "{record}");
+
+    // Nothing is gathered of what users do not get.
+    std::fs::write(demo.published().join("demo-1.0.0.tgz"), "other").unwrap();
+    demo.xtask(&["release", "assets"]).fails(8, "sha256");
+}
+
+#[test]
+fn notes_are_what_the_changelog_says_of_a_version() {
+    let demo = Demo::new();
+    assert_eq!(demo.xtask(&["release", "notes"]).ok().stdout.trim(), "### Added\n\n- The demo.");
+    assert_eq!(demo.xtask(&["release", "notes", "v1.0.0"]).ok().stdout.trim(), "### Added\n\n- The demo.");
+    let run = demo.xtask(&["release", "notes", "2.0.0"]);
+    run.fails(3, "CHANGELOG.md says nothing of 2.0.0").fails(3, "it has sections of 1.0.0");
+}
+
+#[test]
 fn i16_an_image_that_nobody_signed_is_made_again_and_only_what_comes_out_the_same_is_signed() {
     let demo = Demo::new().that_signs();
     demo.xtask(&["release", "--strict"]).ok();

@@ -19,6 +19,7 @@ pub mod destination;
 pub mod doctor;
 pub mod github;
 pub mod image;
+pub mod notes;
 pub mod observe;
 pub mod page;
 pub mod pipeline;
