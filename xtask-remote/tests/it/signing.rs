@@ -6,6 +6,8 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 use xtask::local;
 use xtask::oci::artifact::Artifact;
@@ -17,7 +19,7 @@ use xtask::trust::statement::{Statement, predicate};
 use xtask::trust::{attachments, bundle};
 
 use crate::servers::{Production, SIGNING_KEY};
-use crate::support::{Demo, Helm, Run, http_status, unsigned};
+use crate::support::{Demo, Helm, Run, http_status, scrubbed, tool, unsigned};
 use crate::trust::Cosign;
 
 /// What is said of which part of a release, by kinds of subjects and of statements.
@@ -28,10 +30,6 @@ fn said(demo: &Demo) -> BTreeSet<String> {
 
 fn image(demo: &Demo, tag: &str) -> Digest {
     demo.tags()[tag].parse().unwrap()
-}
-
-fn reference(demo: &Demo, digest: &Digest) -> String {
-    format!("localhost:{}/team/demo@{digest}", demo.port)
 }
 
 /// Makes the list of what refers to images or charts another one.
@@ -77,9 +75,19 @@ fn i16_x7_image_platforms_and_chart_are_signed_once_and_the_key_is_nobodys_busin
 }
 
 #[test]
-fn i16_cosign_and_helm_take_what_a_release_signed() {
+fn i16_h14_helm_takes_what_a_release_signed_and_cosign_by_the_commands_that_the_page_offers() {
     let demo = Demo::new().that_signs();
-    demo.xtask(&["release"]).ok();
+    demo.show_page();
+    let (key, other) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+    let public = |key: &str| SigningKey::from_pem(key, &"a test").unwrap().public().to_pem();
+    demo.write("ann.pub", public(&key));
+    let named = format!("signers = [{{ key = \"ann.pub\" }}]\nsigning = {{ variable = \"{SIGNING_KEY}\" }}\n");
+    demo.write("Cargo.toml", demo.read("Cargo.toml") + &named);
+    demo.commit("name who signs");
+    let mut release = demo.command(&["release"]);
+    release.env(SIGNING_KEY, &key);
+    Run::of(release).ok();
+    let page = demo.read("target/published/index.html");
     let _served = demo.serve();
     if let Some(helm) = Helm::find("helm-3") {
         let chart = format!("oci://localhost:{}/team/charts/demo", demo.port);
@@ -96,26 +104,41 @@ fn i16_cosign_and_helm_take_what_a_release_signed() {
         let pulled = std::fs::read(helm.home().join("demo-1.0.0.tgz")).unwrap();
         assert_eq!(pulled, std::fs::read(demo.published().join("demo-1.0.0.tgz")).unwrap(), "the very archive");
         demo.xtask(&["release", "yank", "1.0.0", "--reason", "wrong"]).ok();
+        assert!(!demo.read("target/published/index.html").contains("cosign"), "no version is recommended");
         helm.run(&["pull", &chart, "--version", "1.0.0", "--plain-http"]).fails(1, "not found");
         demo.xtask(&["release", "unyank", "1.0.0"]).ok();
         helm.run(&["show", "chart", &chart, "--version", "1.0.0", "--plain-http"]).ok();
+        assert!(demo.read("target/published/index.html") == page, "as it was");
     }
-    let Some(cosign) = Cosign::new() else { return };
-    let own = SigningKey::read(&demo.published().join(OWN_KEY)).unwrap().unwrap().public();
-    let other = SigningKey::from_pem(&SigningKey::generate().unwrap(), &"a test").unwrap().public();
-    let (own, other) = (cosign.write("own.pub", own.to_pem()), cosign.write("other.pub", other.to_pem()));
-    let digest = image(&demo, "v1.0.0");
-    let platform = local::registry(&demo.published()).platforms(&digest).unwrap()[0].descriptor.digest.clone();
-    let look = |verb: &[&str], key: &str, digest: &Digest| {
-        let key = format!("--key={key}");
-        let flags = ["--insecure-ignore-tlog", "--allow-http-registry", &key, &reference(&demo, digest)];
-        cosign.run(&[verb, &flags].concat())
+    let (Some(cosign), Some(buildx)) = (Cosign::new(), tool("buildx")) else { return };
+    let shell = |text: &str| {
+        let (cosign, buildx) = (cosign.path().display(), buildx.display());
+        let programs = format!("cosign() {{ {cosign} \"$@\"; }}\ndocker() {{ shift; {buildx} \"$@\"; }}\n");
+        let mut shell = scrubbed("sh");
+        shell.current_dir(demo.root()).env("HOME", demo.root().join("target"));
+        shell.args(["-c", &format!("set -e\n{programs}{text}")]);
+        Run::of(shell)
     };
-    look(&["verify"], &own, &digest).ok();
-    look(&["verify"], &own, &platform).ok();
-    assert_ne!(look(&["verify"], &other, &digest).code, Some(0));
-    look(&["verify-attestation", "--type=slsaprovenance1"], &own, &digest).ok();
-    look(&["verify-attestation", "--type=cyclonedx"], &own, &platform).ok();
+    let offered = commands(&page);
+    let [signatures, provenance, sbom] = &offered[..] else { panic!("{offered:#?}") };
+    shell(signatures).ok();
+    assert_eq!(stated(&shell(provenance).ok().stdout)["predicateType"], predicate::PROVENANCE);
+    assert_eq!(stated(&shell(sbom).ok().stdout)["predicate"]["bomFormat"], "CycloneDX");
+    demo.write("ann.pub", public(&other));
+    assert_ne!(shell(signatures).code, Some(0), "somebody else's key");
+}
+
+/// The commands on a page that run cosign, but for what jq makes of their output: not every machine has it.
+fn commands(page: &str) -> Vec<String> {
+    let texts = page.split("<pre><code>").filter_map(|part| Some(part.split_once("</code>")?.0));
+    let texts = texts.filter(|text| text.contains("cosign")).map(|text| text.split(" |\n").next().unwrap());
+    texts.map(|text| text.replace("&#39;", "'").replace("&quot;", "\"")).collect()
+}
+
+/// The statement in what cosign prints.
+fn stated(printed: &str) -> Value {
+    let envelope: Value = serde_json::from_str(printed.trim()).unwrap_or_else(|error| panic!("{error}: {printed}"));
+    serde_json::from_slice(&BASE64.decode(envelope["payload"].as_str().unwrap()).unwrap()).unwrap()
 }
 
 #[test]

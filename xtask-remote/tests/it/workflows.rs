@@ -67,11 +67,15 @@ fn tags(whole: &Whole) -> Vec<String> {
 #[test]
 fn x1_i1_x3_a_tag_releases_and_a_published_release_of_it_then_changes_nothing() {
     let Some(whole) = world() else { return };
+    whole.production.demo.show_page();
+    whole.production.demo.git(&["push", "--quiet"]);
     let runner = Runner::new(&whole);
     order(&whole, "v1.0.0");
     runner.run("release.yml", &Event::tag("v1.0.0")).well("release.yml");
     assert_eq!(tags(&whole), STABLE);
     assert_eq!(whole.production.versions(0), ["1.0.0"]);
+    let page = String::from_utf8(whole.production.edge.get(0, "/index.html").is(200).body).unwrap();
+    assert!(page.contains("id=\"1.0.0\""), "the chart's job writes the page once the index lists it: {page}");
     let digest = &whole.production.tags()["latest"];
     assert_eq!(*runner.attested.lock().unwrap(), std::slice::from_ref(digest), "what was pushed is what is attested");
     let categories: Vec<String> = runner.scanning.runs().iter().map(scanning::category).collect();

@@ -21,6 +21,7 @@ pub mod github;
 pub mod image;
 pub mod notes;
 pub mod observe;
+pub mod page;
 pub mod pipeline;
 pub mod plan;
 pub mod pointers;

@@ -181,6 +181,7 @@ impl Pipeline {
             archive: &self.chart.archive_name(),
             repository: &self.target().repository,
             strict: self.is_strict(),
+            page: self.target().page,
             signed: self.is_signed(),
             remote: self.target().is_remote(),
             push: self.options.push,

@@ -50,8 +50,9 @@ impl Pipeline {
             Put::Now => true,
         };
         let listed = self.list(&image)?;
+        let shown = self.show_page();
         self.announce()?;
-        Ok(put | listed | self.tag_chart(&image)?)
+        Ok(put | listed | shown | self.tag_chart(&image)?)
     }
 
     /// Tells caches, and waits until users see the version listed. Gives how long the outside may go on showing old copies.
