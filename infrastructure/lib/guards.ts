@@ -3,8 +3,12 @@
 import { AnyPrincipal, Effect, PolicyStatement } from "aws-cdk-lib/aws-iam";
 import type { Bucket } from "aws-cdk-lib/aws-s3";
 
-/** The one object that changes. */
+/** What charts are found by. It changes with every release. */
 export const INDEX = "index.yaml";
+/** What people read of it: pages, their style sheet, a picture. Any release can make them again from the index. */
+export const PAGES = ["*.html", "page.css", "icon.png", "icon.svg"];
+/** The page at `/`. */
+export const FRONT_PAGE = "index.html";
 /** The objects that never change. */
 export const ARCHIVES = "*.tgz";
 

@@ -21,7 +21,7 @@ import { CloudFrontTarget } from "aws-cdk-lib/aws-route53-targets";
 import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership, type BucketProps } from "aws-cdk-lib/aws-s3";
 import { Construct } from "constructs";
 
-import { guard, type Guardians, INDEX } from "./guards.ts";
+import { FRONT_PAGE, guard, type Guardians } from "./guards.ts";
 import type { PriceClassName } from "./inputs.ts";
 
 /** What hosting is told. */
@@ -51,6 +51,10 @@ const PRICE_CLASSES: Record<PriceClassName, PriceClass> = {
   PriceClass_200: PriceClass.PRICE_CLASS_200,
   PriceClass_All: PriceClass.PRICE_CLASS_ALL,
 };
+
+/** Pages need their own style sheet and picture; nothing else that browsers could load, run or send has a business here. */
+const POLICY =
+  "default-src 'none'; img-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** A private bucket needs all of these; those for logs share them. */
 export const PRIVATE: BucketProps = {
@@ -90,9 +94,10 @@ export class Hosting extends Construct {
       versioned: true,
       lifecycleRules: [
         {
-          // Only the index is ever written twice; an archive that has an older version was tampered with, and both should stay.
+          // The index and the front page are written by every release; an archive that has an older version was tampered with, and both
+          // should stay.
           id: "OldIndexes",
-          prefix: INDEX,
+          prefix: "index.",
           noncurrentVersionExpiration: Duration.days(90),
           noncurrentVersionsToRetain: 100,
         },
@@ -114,7 +119,7 @@ export class Hosting extends Construct {
       enableIpv6: true,
       priceClass: PRICE_CLASSES[props.priceClass ?? "PriceClass_All"],
       // Who may list (below) would otherwise be shown the bucket's contents at `/`.
-      defaultRootObject: INDEX,
+      defaultRootObject: FRONT_PAGE,
       defaultBehavior: {
         // Without the right to list, S3 answers 403 for a missing object, and Helm takes that for a broken repository.
         origin: S3BucketOrigin.withOriginAccessControl(this.bucket, {
@@ -142,6 +147,8 @@ export class Hosting extends Construct {
         // Names below the domain are not ours to bind.
         strictTransportSecurity: { accessControlMaxAge: Duration.days(365), includeSubdomains: false, override: true },
         contentTypeOptions: { override: true },
+        // As `serve` says it (`POLICY` in xtask/chart-text/src/page/mod.rs), which a test compares.
+        contentSecurityPolicy: { contentSecurityPolicy: POLICY, override: true },
         frameOptions: { frameOption: HeadersFrameOption.DENY, override: true },
         referrerPolicy: { referrerPolicy: HeadersReferrerPolicy.STRICT_ORIGIN_WHEN_CROSS_ORIGIN, override: true },
       },

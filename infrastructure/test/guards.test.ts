@@ -64,6 +64,8 @@ const ROWS: Row[] = [
   ["the first index", "s3:PutObject", INDEX, NEW, guardians],
   ["an index without a condition", "s3:PutObject", INDEX, PLAIN, all("deny")],
   ["a copied index without a condition", "s3:PutObject", INDEX, COPY, all("deny")],
+  ["a page", "s3:PutObject", `${BUCKET}/index.html`, SWAP, all("allow")],
+  ["deleting a page", "s3:DeleteObject", `${BUCKET}/index.html`, {}, onlyBreakGlass],
   ["another object", "s3:PutObject", `${BUCKET}/notes.txt`, PLAIN, { ...all("allow"), publisher: "deny" }],
   ["deleting a chart", "s3:DeleteObject", TGZ, {}, onlyBreakGlass],
   ["deleting a version of a chart", "s3:DeleteObjectVersion", TGZ, {}, onlyBreakGlass],

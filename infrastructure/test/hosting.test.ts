@@ -26,12 +26,12 @@ describe("the bucket", () => {
     expect(rules).toEqual([{ ServerSideEncryptionByDefault: { SSEAlgorithm: "AES256" } }]);
   });
 
-  test("keeps every version, of all but old indexes", () => {
+  test("keeps every version, of all but old indexes and front pages", () => {
     expect(bucket.Properties.VersioningConfiguration).toEqual({ Status: "Enabled" });
     expect(bucket.Properties.LifecycleConfiguration.Rules).toEqual([
       {
         Id: "OldIndexes",
-        Prefix: "index.yaml",
+        Prefix: "index.",
         Status: "Enabled",
         NoncurrentVersionExpiration: { NoncurrentDays: 90, NewerNoncurrentVersions: 100 },
       },
@@ -77,7 +77,7 @@ describe("the distribution", () => {
 
   test("H11: has a true 404 for what is missing, remembered for 10 seconds, and leaves 403 alone", () => {
     expect(config.CustomErrorResponses).toEqual([{ ErrorCode: 404, ErrorCachingMinTTL: 10 }]);
-    expect(config.DefaultRootObject).toBe("index.yaml");
+    expect(config.DefaultRootObject).toBe("index.html");
   });
 
   test("reads the bucket by origin access control", () => {
@@ -99,6 +99,11 @@ describe("the distribution", () => {
     expect(only(template, "AWS::CloudFront::ResponseHeadersPolicy").Properties.ResponseHeadersPolicyConfig.SecurityHeadersConfig).toEqual({
       StrictTransportSecurity: { AccessControlMaxAgeSec: 31_536_000, IncludeSubdomains: false, Override: true },
       ContentTypeOptions: { Override: true },
+      ContentSecurityPolicy: {
+        ContentSecurityPolicy:
+          "default-src 'none'; img-src 'self'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        Override: true,
+      },
       FrameOptions: { FrameOption: "DENY", Override: true },
       ReferrerPolicy: { ReferrerPolicy: "strict-origin-when-cross-origin", Override: true },
     });

@@ -137,7 +137,7 @@ describe("the identity provider", () => {
 test("the publish role can do exactly this", () => {
   const rights = roleStatements(template, "publish").map(({ actions, resources }) => [actions, resources]);
   expect(rights).toEqual([
-    [["s3:GetObject", "s3:PutObject"], [`${BUCKET}/*.tgz`, `${BUCKET}/index.yaml`]],
+    [["s3:GetObject", "s3:PutObject"], ["*.tgz", "index.yaml", "*.html", "page.css", "icon.png", "icon.svg"].map((name) => `${BUCKET}/${name}`)],
     [["s3:ListBucket"], [BUCKET]],
     [["cloudfront:CreateInvalidation", "cloudfront:GetInvalidation"], [DISTRIBUTION]],
     [["cloudformation:DescribeStacks"], [`arn:aws:cloudformation:us-east-1:${ACCOUNT}:stack/kube9-operator-charts/*`]],
@@ -217,7 +217,9 @@ interface Calls {
 
 /** Rights that no run of a workflow needed, each for a reason. */
 const RESERVED: Record<string, readonly (readonly [RegExp, string])[]> = {
-  publish: [[/^s3:ListBucket$/, "who releases from a laptop asks for an archive that is not there, and would be told 403 rather than 404"]],
+  publish: [
+    [/^s3:(Get|Put)Object$/, "the page's picture, where the chart has one"],
+  ],
   deploy: [
     [/^(cloudwatch|iam|sns):/, "CloudFormation looks at and changes these for the role, when the template's part does"],
     [/^cloudfront:(Get(?!Inv)|List|Tag|Untag|Update)/, "the same"],

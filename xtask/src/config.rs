@@ -79,6 +79,8 @@ pub struct Target {
     pub registry_token: Option<String>,
     /// What is published into.
     pub location: Location,
+    /// Whether people get a page at the repository's address; something else may be there.
+    pub page: bool,
     /// Who assembles the image.
     pub builder: Builder,
     /// Whether the image is scanned.
@@ -286,6 +288,7 @@ struct TargetTable {
     plain_http_registry: bool,
     registry_token: Option<String>,
     timeout_seconds: Option<NonZeroU16>,
+    page: Option<bool>,
     builder: Builder,
     scan: Scan,
     #[serde(default)]
@@ -368,6 +371,7 @@ impl TargetTable {
             registry: format!("{scheme}://{host}"),
             registry_token: self.registry_token.clone(),
             location,
+            page: self.page.unwrap_or(true),
             builder: self.builder,
             scan: self.scan,
             signers: self.signers.clone(),

@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use xtask::chart::page::POLICY;
+
 use crate::servers::{Account, Fault, Registry, STACK, When, ask_aws, packages};
 use crate::support::{Run, free_port, programs, script, wait_until};
 use crate::workflows::processor_time;
@@ -78,10 +80,13 @@ fn h1_x2_one_run_makes_the_place_and_a_release_publishes_through_it_h10_without_
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
         ("referrer-policy", "strict-origin-when-cross-origin"),
+        ("content-security-policy", POLICY),
     ] {
         assert_eq!(account.edge.get(0, "/demo-1.0.0.tgz").header(name), Some(value));
     }
-    assert_eq!(account.edge.get(0, "/").is(200).body, account.edge.get(0, "/index.yaml").body);
+    let page = account.edge.get(0, "/").is(200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(page.body, account.edge.get(0, "/index.html").is(200).body, "the page is the object at `/`");
     assert_eq!(account.edge.get(0, "/demo-9.9.9.tgz").status, 404);
     assert_eq!(account.edge.ask(0, "DELETE", "/index.yaml").send().unwrap().status, 403);
 

@@ -17,6 +17,7 @@ use crate::support::{Demo, World, free_port, skipped};
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let demo = Demo::new();
+    demo.show_page();
     demo.xtask(&["release"]).ok();
     World::new(demo)
 });

@@ -53,7 +53,7 @@ fn x3_x4_h6_a_production_release_survives_a_kill_at_every_effect_and_at_any_mome
 }
 
 /// What must be among the effects of a whole release.
-const EXPECTED: [&str; 11] = [
+const EXPECTED: [&str; 12] = [
     " commit-tree ",
     " merge ",
     " push --quiet",
@@ -61,6 +61,7 @@ const EXPECTED: [&str; 11] = [
     " put localhost:",
     " put s3://demo-charts/demo-1.1.0.tgz",
     " put s3://demo-charts/index.yaml",
+    " put s3://demo-charts/index.html",
     " invalidate /index.yaml",
     "/demo:latest",
     ":refs/tags/v1.1.0",
@@ -112,6 +113,8 @@ impl Scene {
     /// Compilers are pretended: a run with real ones takes ten times as long, in children that a kill does not reach.
     fn new() -> Option<Self> {
         let production = Production::new()?;
+        production.demo.show_page();
+        production.demo.git(&["push", "--quiet"]);
         let beside = tempfile::tempdir_in(production.demo.root().parent().unwrap()).unwrap();
         let mut scene = Scene {
             production,

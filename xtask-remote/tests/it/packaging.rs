@@ -300,6 +300,7 @@ fn stamp() -> Stamp {
         image: format!("localhost:8879/demo:1.0.0@sha256:{}", "0".repeat(64)),
         platforms: vec!["linux/amd64".to_owned().try_into().unwrap()],
         repository: "http://localhost:8879".into(),
+        changes: None,
     }
 }
 
@@ -444,6 +445,8 @@ fn h2_and_h12_the_entry_that_a_release_lists_is_what_helm_makes_of_the_archive()
         let index = std::fs::read_to_string(folder.path().join("index.yaml")).unwrap();
         let mut entry = yaml_documents(&index)[0]["entries"]["demo"][0].clone();
         entry["created"] = published["created"].clone();
+        // What changed is told by the archive alone.
+        assert!(entry["annotations"].as_object_mut().unwrap().remove("artifacthub.io/changes").is_some());
         assert_eq!(entry, published, "{}", helm.name);
     }
 }

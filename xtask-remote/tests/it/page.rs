@@ -11,9 +11,14 @@ use xtask::sys::http::{Anonymous, Answer};
 
 use crate::support::{Demo, Run};
 
-/// A repository of that many versions, of which one was yanked, and whose texts try to be more than texts.
+/// A repository of that many versions, of which one was yanked, and whose texts try to be more than texts. A workflow signs them.
 fn repository(count: usize) -> Demo {
     let demo = Demo::in_memory();
+    demo.show_page();
+    demo.sign_since("1.0.0");
+    let identity = "https://github.com/team/demo/.github/workflows/release.yml@refs/tags/v{version}";
+    let signers = format!("signers = [{{ issuer = \"https://issuer.example\", identity = \"{identity}\" }}]\n");
+    demo.write("Cargo.toml", demo.read("Cargo.toml") + &signers);
     let url = demo.url();
     let entry = |number: usize| {
         let (version, digest) = (format!("1.{}.{}", number / 10, number % 10), format!("{number:064x}"));
@@ -77,6 +82,7 @@ fn h14_h11_the_page_is_served_with_all_that_it_leads_to_and_what_an_index_says_i
         "is &lt;b&gt;text&lt;/b&gt;</li>",
         "--version 1.11.9 ",
         &format!("helm repo add demo {url}\n"),
+        "--certificate-identity https://github.com/team/demo/.github/workflows/release.yml@refs/tags/v1.11.9 ",
     ] {
         assert!(page.contains(text), "{text} is not in\n{page}");
     }

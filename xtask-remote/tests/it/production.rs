@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use xtask::oci::Layout;
 
-use crate::servers::{Answer, Asked, Dialect, HEADERS, PASSWORD, Proxy, USER, Way, Whole};
+use crate::servers::{Answer, Asked, Dialect, Fault, HEADERS, PASSWORD, Proxy, USER, Way, When, Whole};
 pub use crate::servers::{IMAGE, Production};
 use crate::support::{Helm, Run, free_port, git, script, tool, wait_until};
 
@@ -159,6 +159,44 @@ fn h6_yank_and_unyank_move_index_and_tags_and_users_see_it_at_once() {
     assert_eq!(production.tags(), tags);
     let vanished: Vec<String> = observer.finish().vanished.into_iter().map(|vanished| vanished.version).collect();
     assert_eq!((vanished, production.dropped()), (vec!["1.1.0".into()], vec!["1.1.0".into()]), "no other, and once");
+}
+
+#[test]
+fn h14_x3_people_see_the_page_at_once_and_one_that_could_not_be_written_is_written_by_the_next_run() {
+    let Some(production) = Production::new() else { return };
+    production.demo.show_page();
+    production.demo.git(&["push", "--quiet"]);
+    let page = || String::from_utf8(production.edge.get(0, "/index.html").is(200).body).unwrap();
+    let planned = || {
+        let plan = production.xtask(&["release", "--to", "production", "--plan", "--json"]).ok().json();
+        let steps: Vec<(String, String)> = serde_json::from_value::<Vec<serde_json::Value>>(plan)
+            .unwrap()
+            .iter()
+            .map(|one| (one["step"].as_str().unwrap().into(), one["state"].as_str().unwrap().into()))
+            .collect();
+        steps.into_iter().filter(|(_, state)| state != "done").map(|(step, _)| step).collect::<Vec<_>>()
+    };
+    let said = production.release(&[]).ok().stderr;
+    assert!(said.trim_end().ends_with(&format!("Page {}/", production.edge.url())), "{said}");
+    assert!(page().contains("id=\"1.0.0\""), "{}", page());
+    assert_eq!(production.moto.invalidations().len(), 1, "caches are told of index and page at once");
+
+    production.demo.commit("more");
+    production.s3.inject(When::asked("PUT", "/index.html").first(1), Fault::Status(403));
+    let said = production.release(&["minor", "--push"]).ok().stderr;
+    assert!(said.contains("is not as it should be; the next run mends it"), "{said}");
+    assert_eq!(production.versions(0), ["1.1.0", "1.0.0"], "charts are released without it");
+    assert!(!page().contains("id=\"1.1.0\""));
+    assert_eq!(planned(), ["page", "invalidate", "verify"]);
+    assert_eq!(production.release(&["--json"]).ok().json()["changed"], true);
+    assert!(page().contains("id=\"1.1.0\""));
+    assert_eq!(planned(), ["verify"]);
+    assert_eq!(production.release(&["--json"]).ok().json()["changed"], false);
+
+    production.xtask(&["release", "yank", "1.1.0", "--reason", "it loses events", "--to", "production"]).ok();
+    assert!(page().contains("it loses events"), "{}", page());
+    production.xtask(&["release", "unyank", "1.1.0", "--to", "production"]).ok();
+    assert!(!page().contains("it loses events"));
 }
 
 #[test]

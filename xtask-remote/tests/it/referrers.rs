@@ -75,6 +75,7 @@ fn target(port: u16, path: &str) -> Target {
             endpoints: Default::default(),
             timeout: Duration::from_secs(30),
         }),
+        page: false,
         builder: Builder::Embedded,
         scan: Scan::IfInstalled,
         signers: Vec::new(),

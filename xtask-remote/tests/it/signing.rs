@@ -6,6 +6,8 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 use xtask::local;
 use xtask::oci::artifact::Artifact;
@@ -17,7 +19,7 @@ use xtask::trust::statement::{Statement, predicate};
 use xtask::trust::{attachments, bundle};
 
 use crate::servers::{Production, SIGNING_KEY};
-use crate::support::{Demo, Helm, Run, http_status, unsigned};
+use crate::support::{Demo, Helm, Run, http_status, scrubbed, tool, unsigned};
 use crate::trust::Cosign;
 
 /// What is said of which part of a release, by kinds of subjects and of statements.
@@ -28,10 +30,6 @@ fn said(demo: &Demo) -> BTreeSet<String> {
 
 fn image(demo: &Demo, tag: &str) -> Digest {
     demo.tags()[tag].parse().unwrap()
-}
-
-fn reference(demo: &Demo, digest: &Digest) -> String {
-    format!("localhost:{}/team/demo@{digest}", demo.port)
 }
 
 /// Makes the list of what refers to images or charts another one.
@@ -77,9 +75,19 @@ fn i16_x7_image_platforms_and_chart_are_signed_once_and_the_key_is_nobodys_busin
 }
 
 #[test]
-fn i16_cosign_and_helm_take_what_a_release_signed() {
+fn i16_h14_helm_takes_what_a_release_signed_and_cosign_by_the_commands_that_the_page_offers() {
     let demo = Demo::new().that_signs();
-    demo.xtask(&["release"]).ok();
+    demo.show_page();
+    let (key, other) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+    let public = |key: &str| SigningKey::from_pem(key, &"a test").unwrap().public().to_pem();
+    demo.write("ann.pub", public(&key));
+    let named = format!("signers = [{{ key = \"ann.pub\" }}]\nsigning = {{ variable = \"{SIGNING_KEY}\" }}\n");
+    demo.write("Cargo.toml", demo.read("Cargo.toml") + &named);
+    demo.commit("name who signs");
+    let mut release = demo.command(&["release"]);
+    release.env(SIGNING_KEY, &key);
+    Run::of(release).ok();
+    let page = demo.read("target/published/index.html");
     let _served = demo.serve();
     if let Some(helm) = Helm::find("helm-3") {
         let chart = format!("oci://localhost:{}/team/charts/demo", demo.port);
@@ -96,26 +104,79 @@ fn i16_cosign_and_helm_take_what_a_release_signed() {
         let pulled = std::fs::read(helm.home().join("demo-1.0.0.tgz")).unwrap();
         assert_eq!(pulled, std::fs::read(demo.published().join("demo-1.0.0.tgz")).unwrap(), "the very archive");
         demo.xtask(&["release", "yank", "1.0.0", "--reason", "wrong"]).ok();
+        assert!(!demo.read("target/published/index.html").contains("cosign"), "no version is recommended");
         helm.run(&["pull", &chart, "--version", "1.0.0", "--plain-http"]).fails(1, "not found");
         demo.xtask(&["release", "unyank", "1.0.0"]).ok();
         helm.run(&["show", "chart", &chart, "--version", "1.0.0", "--plain-http"]).ok();
+        assert!(demo.read("target/published/index.html") == page, "as it was");
     }
-    let Some(cosign) = Cosign::new() else { return };
-    let own = SigningKey::read(&demo.published().join(OWN_KEY)).unwrap().unwrap().public();
-    let other = SigningKey::from_pem(&SigningKey::generate().unwrap(), &"a test").unwrap().public();
-    let (own, other) = (cosign.write("own.pub", own.to_pem()), cosign.write("other.pub", other.to_pem()));
-    let digest = image(&demo, "v1.0.0");
-    let platform = local::registry(&demo.published()).platforms(&digest).unwrap()[0].descriptor.digest.clone();
-    let look = |verb: &[&str], key: &str, digest: &Digest| {
-        let key = format!("--key={key}");
-        let flags = ["--insecure-ignore-tlog", "--allow-http-registry", &key, &reference(&demo, digest)];
-        cosign.run(&[verb, &flags].concat())
+    let (Some(cosign), Some(buildx)) = (Cosign::new(), tool("buildx")) else { return };
+    let shell = |text: &str| {
+        let (cosign, buildx) = (cosign.path().display(), buildx.display());
+        let programs = format!("cosign() {{ {cosign} \"$@\"; }}\ndocker() {{ shift; {buildx} \"$@\"; }}\n");
+        let mut shell = scrubbed("sh");
+        shell.current_dir(demo.root()).env("HOME", demo.root().join("target"));
+        shell.args(["-c", &format!("set -e\n{programs}{text}")]);
+        Run::of(shell)
     };
-    look(&["verify"], &own, &digest).ok();
-    look(&["verify"], &own, &platform).ok();
-    assert_ne!(look(&["verify"], &other, &digest).code, Some(0));
-    look(&["verify-attestation", "--type=slsaprovenance1"], &own, &digest).ok();
-    look(&["verify-attestation", "--type=cyclonedx"], &own, &platform).ok();
+    let offered = commands(&page);
+    let [signatures, provenance, sbom] = &offered[..] else { panic!("{offered:#?}") };
+    shell(signatures).ok();
+    assert_eq!(stated(&shell(provenance).ok().stdout)["predicateType"], predicate::PROVENANCE);
+    assert_eq!(stated(&shell(sbom).ok().stdout)["predicate"]["bomFormat"], "CycloneDX");
+    demo.write("ann.pub", public(&other));
+    assert_ne!(shell(signatures).code, Some(0), "somebody else's key");
+}
+
+/// The commands on a page that run cosign, but for what jq makes of their output: not every machine has it.
+fn commands(page: &str) -> Vec<String> {
+    let texts = page.split("<pre><code>").filter_map(|part| Some(part.split_once("</code>")?.0));
+    let texts = texts.filter(|text| text.contains("cosign")).map(|text| text.split(" |\n").next().unwrap());
+    texts.map(|text| text.replace("&#39;", "'").replace("&quot;", "\"")).collect()
+}
+
+/// The statement in what cosign prints.
+fn stated(printed: &str) -> Value {
+    let envelope: Value = serde_json::from_str(printed.trim()).unwrap_or_else(|error| panic!("{error}: {printed}"));
+    serde_json::from_slice(&BASE64.decode(envelope["payload"].as_str().unwrap()).unwrap()).unwrap()
+}
+
+#[test]
+fn i16_what_was_signed_is_gathered_for_whoever_wants_to_keep_it_beside_the_release() {
+    let demo = Demo::new().that_signs();
+    demo.xtask(&["release"]).ok();
+    let gathered = demo.xtask(&["release", "assets", "--json"]).ok().json();
+    let platforms = local::registry(&demo.published()).platforms(&image(&demo, "v1.0.0")).unwrap();
+    let bill = |platform: &str| format!("sbom-{}.cdx.json", platform.replace('/', "-"));
+    let bills = platforms.iter().map(|part| bill(&part.platform.to_string()));
+    let expected: BTreeSet<String> = bills.chain(["demo-1.0.0.tgz".to_owned(), "release.json".to_owned()]).collect();
+    let files = gathered["files"].as_array().unwrap();
+    assert_eq!(files.iter().map(|name| name.as_str().unwrap().to_owned()).collect::<BTreeSet<_>>(), expected);
+    let asset = |name: &str| std::fs::read(demo.root().join("target/xtask/assets").join(name)).unwrap();
+    assert_eq!(asset("demo-1.0.0.tgz"), std::fs::read(demo.published().join("demo-1.0.0.tgz")).unwrap());
+    let json = |name: &str| serde_json::from_slice::<Value>(&asset(name)).unwrap();
+    let record = json("release.json");
+    for part in &platforms {
+        let platform = part.platform.to_string();
+        assert_eq!(record["image"]["platforms"][&platform], part.descriptor.digest.to_string());
+        assert_eq!(json(&bill(&platform))["bomFormat"], "CycloneDX");
+    }
+    assert_eq!(record["commit"], demo.git(&["rev-parse", "HEAD"]).trim());
+    let parameters = &record["provenance"][0]["buildDefinition"]["externalParameters"];
+    assert_eq!(parameters["version"], "1.0.0", "{record}");
+
+    // Nothing is gathered of what users do not get.
+    std::fs::write(demo.published().join("demo-1.0.0.tgz"), "other").unwrap();
+    demo.xtask(&["release", "assets"]).fails(8, "sha256");
+}
+
+#[test]
+fn notes_are_what_the_changelog_says_of_a_version() {
+    let demo = Demo::new();
+    assert_eq!(demo.xtask(&["release", "notes"]).ok().stdout.trim(), "### Added\n\n- The demo.");
+    assert_eq!(demo.xtask(&["release", "notes", "v1.0.0"]).ok().stdout.trim(), "### Added\n\n- The demo.");
+    let run = demo.xtask(&["release", "notes", "2.0.0"]);
+    run.fails(3, "CHANGELOG.md says nothing of 2.0.0").fails(3, "it has sections of 1.0.0");
 }
 
 #[test]

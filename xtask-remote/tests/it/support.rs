@@ -24,6 +24,8 @@ use crate::folders::{kept, refill};
 
 /// What a target's table says where nothing is signed that these tests release.
 pub const UNSIGNED: &str = "signed-since = \"99.0.0\"\n";
+/// And where no page is written.
+pub const PAGELESS: &str = "page = false\n";
 
 /// A workspace of its own, in a git repository of its own, with a port of its own.
 pub struct Demo {
@@ -70,6 +72,14 @@ impl Demo {
         assert!(manifest.contains(UNSIGNED));
         self.write("Cargo.toml", manifest.replace(UNSIGNED, &format!("signed-since = \"{version}\"\n")));
         self.commit("sign");
+    }
+
+    /// From now on, releases write the page that people read, wherever they go.
+    pub fn show_page(&self) {
+        let manifest = self.read("Cargo.toml");
+        assert!(manifest.contains(PAGELESS));
+        self.write("Cargo.toml", manifest.replace(PAGELESS, ""));
+        self.commit("show a page");
     }
 
     fn within(folder: TempDir, port: u16) -> Self {
@@ -198,7 +208,7 @@ impl Demo {
     pub fn serve(&self) -> Served {
         let mut child = self.command(&["serve"]).stderr(Stdio::null()).spawn().unwrap();
         let url = self.url();
-        let up = wait_until(Duration::from_secs(10), || http_status(&format!("{url}/")) == Some(200));
+        let up = wait_until(Duration::from_secs(10), || http_status(&format!("{url}/index.yaml")) == Some(200));
         if !up {
             child.kill().ok();
         }
@@ -594,7 +604,10 @@ impl World {
         guard.args(["-c", GUARD, "sh", env!("CARGO_BIN_EXE_xtask-remote")]).arg(demo.root()).current_dir(demo.root());
         let guard = guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let url = demo.url();
-        assert!(wait_until(Duration::from_secs(10), || http_status(&format!("{url}/")) == Some(200)), "{url}");
+        assert!(
+            wait_until(Duration::from_secs(10), || http_status(&format!("{url}/index.yaml")) == Some(200)),
+            "{url}"
+        );
         World { demo, _guard: guard }
     }
 }

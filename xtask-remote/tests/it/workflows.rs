@@ -67,11 +67,15 @@ fn tags(whole: &Whole) -> Vec<String> {
 #[test]
 fn x1_i1_x3_a_tag_releases_and_a_published_release_of_it_then_changes_nothing() {
     let Some(whole) = world() else { return };
+    whole.production.demo.show_page();
+    whole.production.demo.git(&["push", "--quiet"]);
     let runner = Runner::new(&whole);
     order(&whole, "v1.0.0");
     runner.run("release.yml", &Event::tag("v1.0.0")).well("release.yml");
     assert_eq!(tags(&whole), STABLE);
     assert_eq!(whole.production.versions(0), ["1.0.0"]);
+    let page = String::from_utf8(whole.production.edge.get(0, "/index.html").is(200).body).unwrap();
+    assert!(page.contains("id=\"1.0.0\""), "the chart's job writes the page once the index lists it: {page}");
     let digest = &whole.production.tags()["latest"];
     assert_eq!(*runner.attested.lock().unwrap(), std::slice::from_ref(digest), "what was pushed is what is attested");
     let categories: Vec<String> = runner.scanning.runs().iter().map(scanning::category).collect();
@@ -82,11 +86,28 @@ fn x1_i1_x3_a_tag_releases_and_a_published_release_of_it_then_changes_nothing() 
     {
         assert!(told.contains(line), "{told}");
     }
+    let made = runner.github.release("v1.0.0").unwrap();
+    assert_eq!((&made["draft"], &made["prerelease"], &made["name"]), (&false.into(), &false.into(), &"v1.0.0".into()));
+    assert_eq!(made["body"], "### Added\n\n- The demo.");
+    let archive = &whole.production.objects()["demo-1.0.0.tgz"];
+    let asset = |name: &str| made["assets"].as_array().unwrap().iter().find(|asset| asset["name"] == name).cloned();
+    assert_eq!(asset("demo-1.0.0.tgz").unwrap()["digest"], format!("sha256:{}", xtask::oci::sha256_hex(archive)));
+    let record: serde_json::Value =
+        serde_json::from_str(asset("release.json").unwrap()["text"].as_str().unwrap()).unwrap();
+    assert!(record["scan"]["scanner"].as_str().unwrap().contains("Trivy"), "{record}");
     let (before, written) = (public(&whole), whole.production.store.versions("index.yaml"));
+    // Somebody writes the page by hand: what is said there stays, and what is missing beside it comes.
     runner.github.publish("v1.0.0", false);
+    runner.github.describe("v1.0.0", "By hand.");
     runner.run("release.yml", &Event::release("v1.0.0", false)).well("release.yml");
     assert!(public(&whole) == before, "the second adopts");
     assert_eq!(whole.production.store.versions("index.yaml"), written);
+    let filled = runner.github.release("v1.0.0").unwrap();
+    assert_eq!(
+        (&filled["body"], filled["assets"].as_array().unwrap().len()),
+        (&"By hand.".into(), 4),
+        "a bill of materials for each platform, too"
+    );
     assert_eq!(git(whole.production.origin.path(), &["tag"]), "v1.0.0");
     runner.used.lock().unwrap().assert_whole("publish", |_| true);
 }
@@ -147,7 +168,12 @@ fn x3_i12_by_hand_the_image_and_then_the_chart_are_released_at_the_versions_tag(
     runner.run("release-image.yml", &by_hand).well("release-image.yml");
     assert_eq!(tags(&whole), ["1.0.0", "v1.0.0"], "what follows the index waits for it");
     assert!(whole.production.versions(0).is_empty());
-    runner.run("release-chart.yml", &by_hand).well("release-chart.yml");
+    runner.github.publish("v1.0.0", false);
+    runner.github.make_immutable();
+    let outcome = runner.run("release-chart.yml", &by_hand);
+    let Ended::Forgiven(step, said) = &outcome.jobs["page"] else { panic!("{outcome:?}") };
+    assert!(step == "Write the page" && said.contains("immutable release"), "{step}: {said}");
+    assert_eq!(outcome.jobs["chart"], Ended::Well, "users have the version all the same");
     assert_eq!(tags(&whole), STABLE);
     assert_eq!(whole.production.versions(1), ["1.0.0"]);
 }

@@ -20,18 +20,44 @@ enum Block {
     Paragraph(String),
 }
 
+/// One thing that changed, as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// What it stands below: `Added`; empty where it stands below nothing.
+    pub heading: String,
+    /// What changed.
+    pub text: String,
+    /// The links in it: what they are called, and where they lead.
+    pub links: Vec<(String, String)>,
+}
+
 /// What a changelog says of each version.
 pub fn of_changelog(text: &str) -> HashMap<String, Changes> {
     let mut sections = HashMap::new();
     for section in text.split("\n## ").skip(1) {
         let (heading, body) = section.split_once('\n').unwrap_or((section, ""));
-        let name = heading.trim_start_matches(['[', 'v']).split([']', ' ']).next().unwrap_or_default();
         let changes = Changes::parse(body);
         if !changes.0.is_empty() {
-            sections.entry(name.to_owned()).or_insert(changes);
+            sections.entry(name_in(heading).to_owned()).or_insert(changes);
         }
     }
     sections
+}
+
+/// A version's section of a changelog as Markdown, without its heading, and with the references that it uses.
+pub fn section(text: &str, version: &str) -> Option<String> {
+    let sections = text.split("\n## ").skip(1).filter_map(|section| section.split_once('\n'));
+    let (_, body) = sections.into_iter().find(|(heading, _)| name_in(heading) == version)?;
+    let own = body.lines().filter(|line| !is_reference(line)).collect::<Vec<_>>().join("\n");
+    let is_used = |line: &&str| is_reference(line) && own.contains(&line[..=line.find(']').unwrap_or(0)]);
+    let references: Vec<&str> = text.lines().filter(is_used).collect();
+    let section = [own.trim(), &references.join("\n")].join("\n\n");
+    Some(section.trim().to_owned()).filter(|section| !section.is_empty())
+}
+
+/// The version that a heading is of: `[3.1.0] - 2026-02-03`, `v3.1.0`.
+fn name_in(heading: &str) -> &str {
+    heading.trim_start_matches(['[', 'v']).split([']', ' ']).next().unwrap_or_default()
 }
 
 /// What a page says of each version.
@@ -65,6 +91,20 @@ impl Changes {
             }
         }
         Changes(blocks)
+    }
+
+    /// Each thing that changed, in its order.
+    pub fn points(&self) -> Vec<Point> {
+        let mut heading = String::new();
+        let mut points = Vec::new();
+        for block in &self.0 {
+            match block {
+                Block::Heading(text) => heading.clone_from(text),
+                Block::Item(text) => points.push(Point::of(&heading, text)),
+                Block::Paragraph(_) => {}
+            }
+        }
+        points
     }
 
     /// Writes them for a version.
@@ -118,24 +158,59 @@ fn is_reference(line: &str) -> bool {
     line.starts_with('[') && line.split_once("]: ").is_some_and(|(_, url)| is_web(url))
 }
 
-/// The part of Markdown that changelogs write within a line: code and links. Anything else is text.
-fn put_inline(text: &str, html: &mut Html) {
+impl Point {
+    fn of(heading: &str, markdown: &str) -> Self {
+        let mut point = Point { heading: heading.to_owned(), text: String::new(), links: Vec::new() };
+        for span in spans(markdown) {
+            match span {
+                Span::Text(text) | Span::Code(text) => point.text += text,
+                Span::Link(label, url) => {
+                    point.text += label;
+                    point.links.push((label.to_owned(), url.to_owned()));
+                }
+            }
+        }
+        point
+    }
+}
+
+/// The part of Markdown that changelogs write within a line. Anything else is text.
+enum Span<'t> {
+    Text(&'t str),
+    Code(&'t str),
+    /// Label and address.
+    Link(&'t str, &'t str),
+}
+
+fn spans(text: &str) -> Vec<Span<'_>> {
+    let mut spans = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find(['`', '[']) {
         let (before, marked) = rest.split_at(at);
-        put!(html, "{}", before);
+        spans.push(Span::Text(before));
         if let Some((code, after)) = marked.strip_prefix('`').and_then(|inner| inner.split_once('`')) {
-            put!(html, "<code>{}</code>", code);
+            spans.push(Span::Code(code));
             rest = after;
         } else if let Some((label, url, after)) = link(marked) {
-            put!(html, "<a href=\"{}\">{}</a>", url, label);
+            spans.push(Span::Link(label, url));
             rest = after;
         } else {
-            put!(html, "{}", &marked[..1]);
+            spans.push(Span::Text(&marked[..1]));
             rest = &marked[1..];
         }
     }
-    put!(html, "{}", rest);
+    spans.push(Span::Text(rest));
+    spans
+}
+
+fn put_inline(text: &str, html: &mut Html) {
+    for span in spans(text) {
+        match span {
+            Span::Text(text) => put!(html, "{}", text),
+            Span::Code(code) => put!(html, "<code>{}</code>", code),
+            Span::Link(label, url) => put!(html, "<a href=\"{}\">{}</a>", url, label),
+        }
+    }
 }
 
 /// `[label](url)`: both, and what follows.
@@ -186,6 +261,29 @@ mod tests {
              <h4>Fixed</h4>\n<ul>\n<li>[no](javascript:alert(1)) ` [</li>\n</ul>\n</div>\n"
         );
         assert_eq!(shown(&sections["3.0.0"]).matches("<li>first</li>").count(), 1, "references are left out");
+    }
+
+    #[test]
+    fn what_changed_is_told_point_by_point_as_text_with_its_links() {
+        let points = of_changelog(CHANGELOG)["3.1.0"].points();
+        let link = ("more".to_owned(), "https://example.com/?a&b".to_owned());
+        let added =
+            |text: &str, links: &[_]| Point { heading: "Added".into(), text: text.into(), links: links.to_vec() };
+        assert_eq!(points[..2], [added("one a < b, and more", &[link]), added("two", &[])]);
+        assert_eq!((&*points[2].heading, &*points[2].text), ("Fixed", "[no](javascript:alert(1)) ` ["));
+        assert_eq!(of_changelog("\n## v1\n- a\n")["1"].points()[0].heading, "");
+    }
+
+    #[test]
+    fn a_section_is_given_as_it_was_written_with_the_references_that_it_uses() {
+        assert_eq!(section(CHANGELOG, "3.0.0").unwrap(), "- first");
+        assert!(
+            section(CHANGELOG, "3.1.0").unwrap().starts_with("Better.\n\n### Added\n\n- one `a < b`,\n  and [more]")
+        );
+        let text = "## [2.0.0]\n- [x] done\n\n[x]: https://x\n[y]: https://y\n";
+        assert_eq!(section(&format!("\n{text}"), "2.0.0").unwrap(), "- [x] done\n\n[x]: https://x");
+        assert_eq!(section(CHANGELOG, "9.9.9"), None);
+        assert_eq!(section(CHANGELOG, "Unreleased"), None, "an empty one says nothing");
     }
 
     proptest! {

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
+use chart_text::changes::Changes;
+
 use crate::chart::ignore::Rules;
 use crate::chart::manifest::ChartManifest;
-use crate::chart::{json, yaml};
+use crate::chart::{hub, json, yaml};
 use crate::error::{Context, Error, Exit, Result};
 use crate::git::Item;
 use crate::oci::Platform;
@@ -22,10 +24,6 @@ pub type ChartFiles = BTreeMap<String, Vec<u8>>;
 /// The annotation of a released chart that names its image: `repository:tag@sha256:…`. The chart's templates use it while the
 /// user's values name no image of their own.
 pub const RELEASED_IMAGE: &str = "release/image";
-/// Artifact Hub's annotation that lists a chart's images.
-const HUB_IMAGES: &str = "artifacthub.io/images";
-/// Artifact Hub's annotation of a pre-release.
-const HUB_PRERELEASE: &str = "artifacthub.io/prerelease";
 
 /// No chart is larger than this, unpacked; Helm itself refuses one of 100 MiB.
 const SIZE_MAX: u64 = 100 << 20;
@@ -39,6 +37,8 @@ pub struct Stamp {
     pub platforms: Vec<Platform>,
     /// The URL of the chart repository.
     pub repository: String,
+    /// What changed in the version, where that is known.
+    pub changes: Option<Changes>,
 }
 
 /// The files that belong to the chart in a folder, as Helm would read it.
@@ -76,7 +76,7 @@ pub fn manifest(files: &ChartFiles) -> Result<ChartManifest> {
     ChartManifest::parse(&text("Chart.yaml", bytes)?)
 }
 
-/// The chart as it is released: its manifest names the image, the repository, and whether it is a pre-release.
+/// The chart as it is released: its manifest names the image and the repository, and tells Artifact Hub what it asks for.
 ///
 /// # Errors
 /// `Chart.yaml` is malformed.
@@ -86,11 +86,7 @@ pub fn stage(mut files: ChartFiles, stamp: &Stamp) -> Result<(ChartFiles, ChartM
         manifest.sources.push(stamp.repository.clone());
     }
     manifest.annotations.insert(RELEASED_IMAGE.into(), stamp.image.clone());
-    manifest.annotations.insert(HUB_IMAGES.into(), hub_images(&manifest.name, stamp)?);
-    let version = semver::Version::parse(&manifest.version).context(Exit::Workspace, || "Chart.yaml".into())?;
-    if !version.pre.is_empty() {
-        manifest.annotations.insert(HUB_PRERELEASE.into(), "true".into());
-    }
+    hub::annotate(&mut manifest, stamp)?;
     files.insert("Chart.yaml".into(), manifest_text(&manifest)?.into_bytes());
     Ok((files, manifest))
 }
@@ -137,12 +133,6 @@ fn manifest_text(manifest: &ChartManifest) -> Result<String> {
     let fields = fields.as_object().into_iter().flatten();
     let lines = fields.map(|(name, value)| Ok(format!("{name}: {}\n", json::exact(&value.to_string())?)));
     lines.collect::<Result<_, String>>().context(Exit::Failure, || "cannot write Chart.yaml".into())
-}
-
-fn hub_images(name: &str, stamp: &Stamp) -> Result<String> {
-    let platforms: Vec<String> = stamp.platforms.iter().map(Platform::to_string).collect();
-    let images = serde_json::json!([{"name": name, "image": stamp.image, "platforms": platforms}]);
-    serde_yaml::to_string(&images).context(Exit::Failure, || "cannot write Chart.yaml".into())
 }
 
 /// What stands at a path: one file (with an empty name), or the files of a folder. A link is what it leads to.
@@ -296,7 +286,8 @@ mod tests {
 
     fn stamp() -> Stamp {
         let platforms = vec![Platform::try_from("linux/amd64".to_owned()).unwrap()];
-        Stamp { image: "host/demo:1.0.0@sha256:00".into(), platforms, repository: "https://charts.example.com".into() }
+        let repository = "https://charts.example.com".into();
+        Stamp { image: "host/demo:1.0.0@sha256:00".into(), platforms, repository, changes: None }
     }
 
     #[test]
@@ -307,15 +298,6 @@ mod tests {
         assert_eq!(super::manifest(&files).unwrap(), manifest, "the file says the same");
         let again = stage(files.clone(), &stamp()).unwrap().0;
         assert_eq!(again, files, "staging twice changes nothing");
-    }
-
-    #[test]
-    fn i13_a_pre_release_is_marked_and_a_stable_version_is_not() {
-        let (_, manifest) = stage(collect(&chart(vec![])).unwrap(), &stamp()).unwrap();
-        assert_eq!(manifest.annotations.get(HUB_PRERELEASE).map(String::as_str), Some("true"));
-        let stable = vec![file("Chart.yaml", "apiVersion: v2\nname: demo\nversion: 1.0.0\n")];
-        let (_, manifest) = stage(collect(&stable).unwrap(), &stamp()).unwrap();
-        assert_eq!(manifest.annotations.get(HUB_PRERELEASE), None);
     }
 
     #[test]

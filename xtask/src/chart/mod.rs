@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod cdn;
+pub mod hub;
 pub mod ignore;
 pub mod index;
 pub mod manifest;

@@ -10,13 +10,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chart_text::changes::{of_changelog, of_page};
-use chart_text::page::{self, Part, STYLE, STYLE_SHEET, Site, Version};
+use chart_text::page::{self, Part, STYLE, STYLE_SHEET, Signer, Site, Version};
 
 use crate::chart::index::Index;
 use crate::chart::manifest::ChartManifest;
 use crate::chart::repository::Snapshot;
 use crate::chart::store::{Object, Store, Write};
-use crate::config::{Target, Workspace};
+use crate::config::Target;
 use crate::error::{Error, Exit, Result};
 use crate::oci::sha256_hex;
 use crate::sys::retry::{Failure, retry};
@@ -30,8 +30,8 @@ pub struct About {
     pub repository: String,
     /// The chart's name.
     pub chart: String,
-    /// Where the same chart is in a registry, where it is: `oci://…`.
-    pub oci: Option<String>,
+    /// What says which versions are signed, by whom, and where their charts can be pulled from.
+    pub target: Option<Target>,
     /// What changed in each version, in the format of "Keep a Changelog".
     pub changelog: String,
     /// Its picture, where it has one.
@@ -46,7 +46,7 @@ pub struct Icon {
 }
 
 /// Gives a file of the tree by its path.
-type Read<'a> = dyn Fn(&str) -> Result<Option<Vec<u8>>> + 'a;
+pub type Read<'a> = dyn Fn(&str) -> Result<Option<Vec<u8>>> + 'a;
 
 /// What writing the pages came to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -55,23 +55,25 @@ pub struct Shown {
     pub written: Vec<String>,
     /// The recommended version, where nothing is known of what changed in it.
     pub unexplained: Option<String>,
+    /// A digest of the front page, which notes those of all others.
+    pub digest: String,
 }
 
 impl About {
-    /// The workspace's chart at a target, from the tree's files, which `read` gives by their paths.
+    /// The chart in that folder of the tree at a target, from the tree's files, which `read` gives by their paths.
     ///
     /// # Errors
     /// A file cannot be read, `Chart.yaml` is malformed, or the chart's picture is none.
-    pub fn of(workspace: &Workspace, target: &Target, read: &Read<'_>) -> Result<Self> {
+    pub fn of(folder: &str, target: &Target, read: &Read<'_>) -> Result<Self> {
         let text = |path: &str| -> Result<String> {
             Ok(read(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default())
         };
-        let manifest = ChartManifest::parse(&text(&format!("{}/Chart.yaml", workspace.chart))?)?;
-        let icon = Icon::of_chart(&workspace.chart, &manifest, read)?;
+        let manifest = ChartManifest::parse(&text(&format!("{folder}/Chart.yaml"))?)?;
+        let icon = Icon::of_chart(folder, &manifest, read)?;
         Ok(About {
             repository: target.repository.clone(),
             chart: manifest.name,
-            oci: None,
+            target: Some(target.clone()),
             changelog: text("CHANGELOG.md")?,
             icon,
         })
@@ -119,16 +121,42 @@ pub fn publish(store: &dyn Store, about: &About, look: &dyn Fn() -> Result<Rc<Sn
         // Before the index: a front page that is still this one afterwards was made of no newer index.
         let there = store.get(FRONT)?;
         let seen = look()?;
-        let mut site = site(seen.index()?, about, store)?;
-        let (parts, mut drafts) = parts(store, about, &mut site, there.as_ref())?;
-        if !drafts.is_empty() && look()?.version() != seen.version() {
+        let Drafts { parts, front, unexplained } = Drafts::of(store, about, seen.index()?, there)?;
+        if !parts.is_empty() && look()?.version() != seen.version() {
             return Err(overtaken());
         }
-        drafts.push(Draft { name: FRONT.into(), bytes: page::front(&site, &parts).into_bytes(), there });
-        shown.unexplained = site.newest.filter(|newest| !site.changes.contains_key(newest));
-        drafts.into_iter().try_for_each(|draft| draft.put(store, &mut shown.written))
+        shown.unexplained = unexplained;
+        shown.digest = digest(&front.bytes);
+        parts.into_iter().chain([front]).try_for_each(|draft| draft.put(store, &mut shown.written))
     })?;
     Ok(shown)
+}
+
+/// Whether the store holds the pages of an index.
+///
+/// # Errors
+/// The store cannot be read; the index is damaged.
+pub fn is_shown(store: &dyn Store, about: &About, seen: &Snapshot) -> Result<bool> {
+    let Drafts { parts, front, .. } = Drafts::of(store, about, seen.index()?, store.get(FRONT)?)?;
+    Ok(parts.iter().chain([&front]).all(Draft::is_there))
+}
+
+/// What the pages should be.
+struct Drafts {
+    /// Those parts that the front page does not note as they are now.
+    parts: Vec<Draft>,
+    front: Draft,
+    unexplained: Option<String>,
+}
+
+impl Drafts {
+    fn of(store: &dyn Store, about: &About, index: &Index, there: Option<Object>) -> Result<Self> {
+        let mut site = site(index, about, store)?;
+        let (noted, drafts) = parts(store, about, &mut site, there.as_ref())?;
+        let front = Draft { name: FRONT.into(), bytes: page::front(&site, &noted).into_bytes(), there };
+        let unexplained = site.newest.filter(|newest| !site.changes.contains_key(newest));
+        Ok(Drafts { parts: drafts, front, unexplained })
+    }
 }
 
 fn site<'a>(index: &'a Index, about: &'a About, store: &dyn Store) -> Result<Site<'a>> {
@@ -138,19 +166,34 @@ fn site<'a>(index: &'a Index, about: &'a About, store: &dyn Store) -> Result<Sit
     let yanked = yanked.map(|(entry, reason)| Version { entry: Cow::Owned(entry), yanked: Some(reason) });
     let mut versions: Vec<Version<'_>> = listed.chain(yanked).collect();
     page::number(&mut versions);
-    let stable = index.versions(&about.chart).into_iter().filter(|version| version.pre.is_empty());
+    let newest = index.versions(&about.chart).into_iter().filter(|version| version.pre.is_empty()).max();
+    let signs = |target: &&Target| newest.as_ref().is_some_and(|newest| target.signs(newest));
+    let signed = about.target.as_ref().filter(signs);
     let others = index.charts().filter(|(name, _)| *name != about.chart);
     Ok(Site {
         repository: &about.repository,
         chart: &about.chart,
-        oci: about.oci.clone(),
+        oci: signed.map(|target| target.chart_reference(&about.chart)),
+        signers: signed.map(signers).unwrap_or_default(),
         icon: about.icon.as_ref().map(|icon| icon.name),
-        newest: stable.max().map(|version| version.to_string()),
+        newest: newest.map(|version| version.to_string()),
         versions,
         changes: of_changelog(&about.changelog),
         sizes: store.list(".tgz")?,
         others: others.filter_map(|(name, entries)| Some((name, &*entries.first()?.version))).collect(),
     })
+}
+
+/// The key that a rehearsal made for itself is not among them: nobody else has it.
+fn signers(target: &Target) -> Vec<Signer> {
+    let signers = target.signers.iter().filter_map(|table| match (&table.key, &table.issuer, &table.identity) {
+        (Some(file), _, _) => Some(Signer::Key(file.display().to_string())),
+        (None, Some(issuer), Some(subject)) => {
+            Some(Signer::Identity { issuer: issuer.clone(), subject: subject.clone() })
+        }
+        _ => None,
+    });
+    signers.collect()
 }
 
 /// Every part of the site but the front page, and those of them which the front page that is there does not note as they are now.
@@ -209,10 +252,14 @@ struct Draft {
 }
 
 impl Draft {
+    fn is_there(&self) -> bool {
+        self.there.as_ref().is_some_and(|there| there.bytes == self.bytes)
+    }
+
     /// Puts it in place of what is there, where that is another one.
     fn put(self, store: &dyn Store, written: &mut Vec<String>) -> Result<(), Failure> {
         let write = match &self.there {
-            Some(there) if there.bytes == self.bytes => return Ok(()),
+            _ if self.is_there() => return Ok(()),
             Some(there) => store.replace(&self.name, &there.revision, &self.bytes)?,
             None => store.put_new(&self.name, &self.bytes)?,
         };

@@ -107,7 +107,7 @@ impl Command {
     /// The target that the command is for, where it is for one.
     fn target(&self) -> Option<&str> {
         match self {
-            Command::Release(release) => Some(&release.to().target),
+            Command::Release(release) => release.to().map(|to| &*to.target),
             Command::Verify(verify) => Some(&verify.to.target),
             Command::DeployInfra(deploy) => Some(&deploy.target),
             Command::Serve(serve) => Some(&serve.target),

@@ -13,7 +13,8 @@ use crate::oci::{Digest, Layout};
 use crate::release::destination::Destination;
 use crate::release::pipeline::Pipeline;
 use crate::release::version::{self, Bump};
-use crate::release::{self, Options, report};
+use crate::release::{self, Options, image, notes, report};
+use crate::sys::files;
 use crate::ui;
 
 /// `release`.
@@ -144,6 +145,21 @@ enum Stage {
     },
     /// Point latest, X and X.Y at the highest listed versions
     Promote(StepArgs),
+    /// Print what the changelog says of a version, as GitHub's release of it does
+    Notes {
+        /// The version [default: the one in Cargo.toml]
+        #[arg(value_parser = version::parse)]
+        version: Option<Version>,
+    },
+    /// Gather what belongs beside these notes: the archive, bills of materials and the release record, as users get them
+    Assets {
+        /// The version [default: the one in Cargo.toml]
+        #[arg(value_parser = version::parse)]
+        version: Option<Version>,
+        /// Where from
+        #[command(flatten)]
+        to: TargetArgs,
+    },
     /// Take a version out of the index; its files stay
     Yank {
         /// The version
@@ -171,14 +187,14 @@ enum Stage {
 }
 
 impl Release {
-    /// Where it goes.
-    pub(super) fn to(&self) -> &TargetArgs {
-        self.stage.as_ref().map_or(&self.step.to, Stage::to)
+    /// Where it goes, if anywhere.
+    pub(super) fn to(&self) -> Option<&TargetArgs> {
+        self.stage.as_ref().map_or(Some(&self.step.to), Stage::to)
     }
 
     pub(super) fn run(self, session: &Session) -> Result<()> {
         let root = &session.workspace()?.root;
-        let json = self.to().json;
+        let json = self.to().is_some_and(|to| to.json);
         if let Some(stage) = self.stage {
             return stage.run(session, root, json);
         }
@@ -204,8 +220,8 @@ impl StepArgs {
 }
 
 impl Stage {
-    fn to(&self) -> &TargetArgs {
-        match self {
+    fn to(&self) -> Option<&TargetArgs> {
+        Some(match self {
             Stage::Bump(step)
             | Stage::Build { step, .. }
             | Stage::Scan { step, .. }
@@ -214,11 +230,18 @@ impl Stage {
             | Stage::Tag { step, .. }
             | Stage::Chart { step, .. }
             | Stage::Promote(step) => &step.to,
-            Stage::Yank { to, .. } | Stage::Unyank { to, .. } => to,
-        }
+            Stage::Assets { to, .. } | Stage::Yank { to, .. } | Stage::Unyank { to, .. } => to,
+            Stage::Notes { .. } => return None,
+        })
     }
 
     fn run(self, session: &Session, root: &Path, json: bool) -> Result<()> {
+        if let Stage::Notes { version } = self {
+            let workspace = session.workspace()?;
+            let version = version.unwrap_or_else(|| workspace.package.version.clone());
+            ui::result(notes::notes(&workspace, &version)?);
+            return Ok(());
+        }
         let _turn = turn::take(root)?;
         // Whoever publishes needs a commit that others can have.
         let bumped = |step: StepArgs| Pipeline::open(root, &step.options(session))?.bump();
@@ -257,6 +280,12 @@ impl Stage {
                 let digest = digest.map_or_else(|| pipeline.tagged(), Ok)?;
                 told(pipeline.publish_only(&digest)?, json)
             }
+            // It needs no turn.
+            Stage::Notes { .. } => Ok(()),
+            Stage::Assets { version, to } => {
+                let version = version.map_or_else(|| Ok(session.workspace()?.package.version), Ok)?;
+                gather(&destination(&to)?, &version, root, json)
+            }
             Stage::Promote(step) => told(destination(&step.to)?.promote()?, json),
             Stage::Yank { version, reason, to } => told(destination(&to)?.yank(&version, &reason)?, json),
             Stage::Unyank { version, reason, to } => {
@@ -267,6 +296,20 @@ impl Stage {
             }
         }
     }
+}
+
+/// Puts a version's assets where nothing else is.
+fn gather(destination: &Destination, version: &Version, root: &Path, json: bool) -> Result<()> {
+    let _served = destination.serve()?;
+    let assets = notes::assets(destination, version, &|digest| image::kept_verdict(root, digest))?;
+    let folder = root.join("target/xtask/assets");
+    files::remove(&folder)?;
+    files::create_folder(&folder)?;
+    for (name, bytes) in &assets {
+        files::replace(&folder.join(name), bytes)?;
+        ui::status("Gathered", format_args!("target/xtask/assets/{name} ({} bytes)", bytes.len()));
+    }
+    print_json(json, &json!({"folder": folder, "files": assets.keys().collect::<Vec<_>>()}))
 }
 
 fn told(changed: bool, json: bool) -> Result<()> {

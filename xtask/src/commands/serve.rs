@@ -1,17 +1,11 @@
 //! `serve`: what was rehearsed, as users would see it.
 
-use std::path::Path;
-use std::rc::Rc;
-
 use clap::Args;
 
 use super::Session;
-use crate::chart::page::{self, About};
-use crate::chart::repository;
-use crate::config::{Target, Workspace};
 use crate::error::{Error, Exit, Result};
-use crate::local::{self, server};
-use crate::sys::files;
+use crate::local::server;
+use crate::release::destination::Destination;
 use crate::ui;
 
 /// `serve`.
@@ -35,26 +29,12 @@ impl Serve {
                 .remedy("cargo xtask serve serves a rehearsal")
         })?;
         server::run(&folder, &target, self.port.unwrap_or(target.port()), &|| {
-            // Charts can be installed from a repository without pages as well.
-            if let Err(error) = write_pages(&workspace, &target, &folder) {
-                ui::warn(format_args!("{error}\n  the page at {} is not as it should be", target.repository));
+            // Charts can be installed from a repository without a page as well.
+            let destination = Destination::named(&workspace, &target.name, None);
+            if let Err(error) = destination.map(|destination| destination.show_page(&destination.tree())) {
+                ui::warn(error);
             }
             server::tell(&folder, &target);
         })
     }
-}
-
-/// Makes the pages what the index and the tree say now.
-fn write_pages(workspace: &Workspace, target: &Target, folder: &Path) -> Result<()> {
-    let store = local::store(folder);
-    let about = About::of(workspace, target, &|path| files::read(&workspace.root.join(path)))?;
-    let oci = local::chart_folder(folder).is_dir().then(|| target.chart_reference(&about.chart));
-    let shown = page::publish(&store, &About { oci, ..about }, &|| repository::read(&store).map(Rc::new))?;
-    if let Some(version) = shown.unexplained {
-        ui::note(
-            "Unexplained",
-            format_args!("CHANGELOG.md has no section for {version}: the page does not say what changed"),
-        );
-    }
-    Ok(())
 }

@@ -93,12 +93,16 @@ impl Worktree {
     /// # Errors
     /// The file cannot be read, or is not UTF-8.
     pub fn text(&self, path: &str) -> Result<Option<String>> {
-        let bytes = match self.edits.get(path) {
-            Some(bytes) => Some(bytes.clone()),
-            None => files::read(&self.root.join(path))?,
-        };
-        let text = bytes.map(String::from_utf8).transpose();
+        let text = self.bytes(path)?.map(String::from_utf8).transpose();
         text.context(Exit::Workspace, || format!("{path} is not UTF-8"))
+    }
+
+    /// What a file holds, or nothing where it does not exist.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn bytes(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        self.edits.get(path).map_or_else(|| files::read(&self.root.join(path)), |bytes| Ok(Some(bytes.clone())))
     }
 
     /// The same state with some files changed; the work tree stays as it is.

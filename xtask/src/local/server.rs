@@ -116,7 +116,9 @@ pub fn run(folder: &Path, target: &Target, port: u16, started: &dyn Fn()) -> Res
 /// Prints where a folder is served, and the three commands to try.
 pub fn tell(folder: &Path, target: &Target) {
     ui::status("Serving", format_args!("{} at {} (Ctrl-C ends it)", folder.display(), target.repository));
-    ui::note("look", format_args!("{}/ shows what users see", target.repository));
+    if target.page {
+        ui::note("look", format_args!("{}/ shows what users see", target.repository));
+    }
     ui::note("try", format_args!("helm repo add rehearsal {}", target.repository));
     ui::note("try", "helm search repo rehearsal --versions");
     ui::note("try", format_args!("docker run --rm {}:latest --version", target.image));

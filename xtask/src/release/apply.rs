@@ -145,6 +145,7 @@ impl<'p> Run<'p> {
                 // A slower run of the same release may have moved the tags meanwhile: whoever comes last puts them right.
                 self.changed |= listed | pipeline.set_tags(&image.digest)?;
             }
+            Step::Page => self.changed |= pipeline.show_page(),
             Step::Invalidate => self.patience = pipeline.announce()?,
             Step::Promote => {
                 self.changed |= pipeline.destination.promote()? | pipeline.tag_chart(self.known_image()?)?;

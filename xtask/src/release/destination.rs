@@ -14,6 +14,7 @@ use semver::Version;
 use crate::chart::cdn::Cdn;
 use crate::chart::index::{FILE, Index};
 use crate::chart::manifest;
+use crate::chart::page::Shown;
 use crate::chart::repository::{self, Change, Snapshot};
 use crate::chart::store::Store;
 use crate::config::{self, Target, Workspace};
@@ -48,10 +49,14 @@ pub struct Destination {
     /// An anonymous user of it.
     pub user: Anonymous,
     root: PathBuf,
+    /// The chart's folder, relative to the root.
+    pub(super) folder: String,
     pub(super) cosign: OnceCell<Cosign>,
     seen: RefCell<Option<Rc<Snapshot>>>,
     /// The writing of the index that users are known to see, or to see soon.
     pub(super) announced: RefCell<Option<String>>,
+    /// The page as this run wrote it: caches may keep old copies.
+    pub(super) page: RefCell<Shown>,
 }
 
 impl Destination {
@@ -94,9 +99,11 @@ impl Destination {
             cdn,
             user,
             root: workspace.root.clone(),
+            folder: workspace.chart.clone(),
             cosign: OnceCell::new(),
             seen: RefCell::default(),
             announced: RefCell::default(),
+            page: RefCell::default(),
         })
     }
 

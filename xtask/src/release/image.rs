@@ -1,7 +1,7 @@
 //! The image's steps: compile, assemble, scan, push, and tag by version.
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Builder, Scan};
 use crate::error::{Error, Exit, Result};
@@ -288,7 +288,7 @@ impl Pipeline {
                 Verdict::skipped(layout.digest.clone(), reason)
             }
         };
-        files::replace(&self.verdict_file(&layout.digest), &oci::json(&verdict)?)?;
+        files::replace(&verdict_file(&self.workspace.root, &layout.digest), &oci::json(&verdict)?)?;
         Ok(verdict)
     }
 
@@ -309,8 +309,7 @@ impl Pipeline {
 
     /// What was found out about an image, where that is enough for the target: one that insists on a scan takes no excuse.
     pub(super) fn verdict(&self, digest: &Digest) -> Result<Option<Verdict>> {
-        let kept = files::read(&self.verdict_file(digest))?;
-        let verdict = kept.and_then(|bytes| serde_json::from_slice::<Verdict>(&bytes).ok());
+        let verdict = kept_verdict(&self.workspace.root, digest)?;
         let excuse_allowed = self.target().scan == Scan::IfInstalled;
         let enough = |verdict: &Verdict| verdict.scanner.is_some() || excuse_allowed;
         Ok(verdict.filter(|verdict| verdict.digest == *digest && enough(verdict) && !verdict.is_over()))
@@ -336,10 +335,18 @@ impl Pipeline {
             })),
         }
     }
+}
 
-    fn verdict_file(&self, digest: &Digest) -> PathBuf {
-        self.work("verdicts").join(format!("{}.json", digest.hex()))
-    }
+/// What a scan on this machine found in an image, where there was one.
+///
+/// # Errors
+/// It cannot be read.
+pub fn kept_verdict(root: &Path, digest: &Digest) -> Result<Option<Verdict>> {
+    Ok(files::read(&verdict_file(root, digest))?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+fn verdict_file(root: &Path, digest: &Digest) -> PathBuf {
+    root.join("target/xtask/verdicts").join(format!("{}.json", digest.hex()))
 }
 
 /// A program of this machine, looked for once: it takes longer to start than to answer.

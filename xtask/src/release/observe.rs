@@ -28,7 +28,11 @@ impl Pipeline {
             (Ok(listing), Ok(_)) => self.tags(listing),
             (Err(error), _) | (_, Err(error)) => Err(error.clone()),
         };
-        let shown = listing.as_ref().map_err(Clone::clone).and_then(|listing| self.shown(listing));
+        let (shown, page) = match &listing {
+            // What the index does not list yet, no page shows.
+            Ok(listing) => (self.shown(listing), listing.entry.as_ref().map_or(Ok(false), |_| self.is_page_shown())),
+            Err(error) => (Err(error.clone()), Err(error.clone())),
+        };
         let (unsaid, chart_tagged) = match self.image_plan(&images) {
             ImagePlan::Adopt(facts) => (self.unsaid(&facts), self.is_chart_tagged(&facts)),
             _ => (Ok(Vec::new()), Ok(!self.is_signed())),
@@ -39,6 +43,7 @@ impl Pipeline {
             images,
             listing,
             tags,
+            page,
             shown,
             unsaid,
             chart_tagged,

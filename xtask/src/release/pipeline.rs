@@ -4,6 +4,8 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use chart_text::changes::{Changes, of_changelog};
+
 use crate::chart::archive::{self, ChartFiles};
 use crate::chart::manifest::ChartManifest;
 use crate::config::{self, Target, Workspace};
@@ -33,6 +35,8 @@ pub struct Pipeline {
     repository: Repository,
     pub(super) chart: ChartManifest,
     files: ChartFiles,
+    /// What changed in the version.
+    changes: Option<Changes>,
     /// What the version changes in the tree.
     edits: BTreeMap<String, Vec<u8>>,
     /// Where the commit stands, once it is known to be where others can have it.
@@ -75,8 +79,10 @@ impl Pipeline {
         let release = Release { version, revision: worktree.revision(), time: worktree.commit_time };
         let worktree = worktree.with_edits(edits.clone());
         let files = chart_files(&workspace, &worktree)?;
+        let changelog = worktree.text("CHANGELOG.md")?.unwrap_or_default();
         Ok(Pipeline {
             chart: archive::manifest(&files)?,
+            changes: of_changelog(&changelog).remove(&release.version.to_string()),
             destination,
             edits,
             options: options.clone(),
@@ -181,6 +187,7 @@ impl Pipeline {
             archive: &self.chart.archive_name(),
             repository: &self.target().repository,
             strict: self.is_strict(),
+            page: self.target().page,
             signed: self.is_signed(),
             remote: self.target().is_remote(),
             push: self.options.push,
@@ -225,6 +232,7 @@ impl Pipeline {
             image: format!("{}:{}@{}", target.image, self.release.version, image.digest),
             platforms: image.platforms.clone(),
             repository: target.repository.clone(),
+            changes: self.changes.clone(),
         };
         let (files, manifest) = archive::stage(self.files.clone(), &stamp)?;
         Ok((manifest, archive::pack(&files, self.release.time)?))

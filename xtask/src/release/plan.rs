@@ -28,6 +28,8 @@ pub struct World {
     pub listing: Result<Listing>,
     /// The tags of this version, of the versions that lead a line, and every floating one.
     pub tags: Result<BTreeMap<String, Digest>>,
+    /// Whether the page shows what the index and the tree say; true where the target has none.
+    pub page: Result<bool>,
     /// The archive's SHA-256 in the index that users see.
     pub shown: Result<Option<String>>,
     /// The images that have a verdict which still holds.
@@ -90,6 +92,8 @@ pub struct Wanted<'a> {
     pub strict: bool,
     /// Whether this version is signed there.
     pub signed: bool,
+    /// Whether people get a page.
+    pub page: bool,
     /// Whether the target is beyond this machine: git counts, and there are caches.
     pub remote: bool,
     /// Whether a commit that the remote lacks is pushed.
@@ -175,25 +179,30 @@ pub fn plan(world: &World, wanted: &Wanted<'_>) -> Plan {
         (Step::Tag, planner.tag()),
         (Step::Package, planner.package()),
         (Step::Publish, planner.publish()),
+        (Step::Page, planner.page()),
         (Step::Invalidate, planner.invalidate()),
         (Step::Promote, planner.promote()),
         (Step::Verify, State::ToDo(format!("fetch all of it from {}", wanted.repository))),
         (Step::GitTag, planner.git_tag()),
     ];
-    let is_local = |step| step != Step::Invalidate && step != Step::GitTag;
-    let here = steps.into_iter().filter(|(step, _)| wanted.remote || is_local(*step));
+    let is_here = |step| match step {
+        Step::Invalidate | Step::GitTag => wanted.remote,
+        Step::Page => wanted.page,
+        _ => true,
+    };
+    let here = steps.into_iter().filter(|(step, _)| is_here(*step));
     Plan { steps: here.map(|(step, state)| Planned { step, state }).collect(), image: planner.image }
 }
 
-/// Refuses a plan with a step that must not be done, or that depends on what could not be seen. Whatever users see, caches can be told and
-/// everything can be fetched.
+/// Refuses a plan with a step that must not be done, or that depends on what could not be seen. Whatever users see, the page can be written,
+/// caches can be told and everything can be fetched.
 ///
 /// # Errors
 /// All that is in the way, at once.
 pub fn check(steps: &[Planned]) -> Result<()> {
     let stops = |planned: &Planned| match &planned.state {
         State::Conflict(error) => Some(error.clone()),
-        State::Unknown(error) if planned.step != Step::Invalidate => Some(error.clone()),
+        State::Unknown(error) if !matches!(planned.step, Step::Page | Step::Invalidate) => Some(error.clone()),
         _ => None,
     };
     let problems: Vec<Error> = steps.iter().filter_map(stops).collect();
@@ -454,6 +463,15 @@ impl Planner<'_> {
         }
     }
 
+    /// The page is made of the index that lists this version.
+    fn page(&self) -> State {
+        match (self.publish(), &self.world.page) {
+            (State::Done(_), Ok(true)) => State::Done(format!("{}/ shows it", self.wanted.repository)),
+            (State::Done(_) | State::Unknown(_), Err(error)) => State::Unknown(error.clone()),
+            _ => State::ToDo(format!("{}/", self.wanted.repository)),
+        }
+    }
+
     /// Caches have been told where users see the entry and something has been done that is only done afterwards: they ask one cache of
     /// many, and telling all of them again costs nothing.
     fn invalidate(&self) -> State {
@@ -463,7 +481,9 @@ impl Planner<'_> {
         };
         match &self.world.shown {
             Err(error) => State::Unknown(error.clone()),
-            Ok(Some(sha256)) if self.sha256.as_ref() == Some(sha256) && followed() => {
+            Ok(Some(sha256))
+                if self.sha256.as_ref() == Some(sha256) && followed() && !matches!(self.world.page, Ok(false)) =>
+            {
                 State::Done("users see this index".into())
             }
             Ok(_) => State::ToDo(format!("/{FILE} in every cache")),

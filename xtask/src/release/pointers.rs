@@ -9,6 +9,7 @@ use semver::Version;
 use crate::chart;
 use crate::chart::cdn::STALE_FOR;
 use crate::chart::index::FILE;
+use crate::chart::page::FRONT;
 use crate::chart::repository;
 use crate::error::Result;
 use crate::oci::sha256_hex;
@@ -19,7 +20,7 @@ use crate::release::version;
 use crate::ui;
 
 impl Destination {
-    /// Makes every cache drop the index and an archive, and waits until users see these versions listed. Floating tags follow what
+    /// Makes every cache drop the index, the page and an archive, and waits until users see these versions listed. Floating tags follow what
     /// users see, and not what the bucket holds: where no cache could be told, that is later. Gives how long the outside may go on
     /// showing old copies.
     ///
@@ -45,9 +46,13 @@ impl Destination {
 
     fn invalidate(&self, index: &str, archive: Option<&str>) -> Duration {
         let Some(cdn) = &self.cdn else { return Duration::ZERO };
-        let paths: Vec<String> = [FILE].into_iter().chain(archive).map(|name| format!("/{name}")).collect();
-        // One and the same request for one state of the index, whoever makes it and however often.
-        let reference = &sha256_hex(format!("{index} {}", paths.join(" ")).as_bytes())[..40];
+        let page = self.page.borrow();
+        let front = ["", FRONT].into_iter().filter(|_| self.target.page);
+        let rewritten = page.written.iter().map(String::as_str).filter(|name| *name != FRONT);
+        let paths = [FILE].into_iter().chain(archive).chain(front).chain(rewritten);
+        let paths: Vec<String> = paths.map(|name| format!("/{name}")).collect();
+        // One and the same request for one state of index and page, whoever makes it and however often.
+        let reference = &sha256_hex(format!("{index} {} {}", page.digest, paths.join(" ")).as_bytes())[..40];
         match cdn.invalidate(&paths, reference) {
             Ok(()) => {
                 ui::status("Invalidated", paths.join(" "));
@@ -105,6 +110,7 @@ impl Destination {
     pub fn yank(&self, version: &Version, reason: &str) -> Result<bool> {
         let (chart, text) = (&self.chart, version.to_string());
         let changed = repository::update(&*self.store, &|index| index.yank(chart, &text, reason))?;
+        self.show_page(&self.tree());
         self.announce(None, &BTreeSet::new())?;
         self.promote()?;
         self.hide_chart(version)?;
@@ -118,6 +124,7 @@ impl Destination {
     pub fn unyank(&self, version: &Version) -> Result<bool> {
         let (chart, text) = (&self.chart, version.to_string());
         let changed = repository::update(&*self.store, &|index| index.unyank(chart, &text))?;
+        self.show_page(&self.tree());
         self.announce(None, &[version.clone()].into())?;
         self.promote()?;
         self.show_chart(version)?;

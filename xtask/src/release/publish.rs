@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::chart::hub;
 use crate::chart::index::{Entry, FILE};
 use crate::chart::manifest::ChartManifest;
 use crate::chart::repository::{self, Snapshot};
@@ -49,8 +50,9 @@ impl Pipeline {
             Put::Now => true,
         };
         let listed = self.list(&image)?;
+        let shown = self.show_page();
         self.announce()?;
-        Ok(put | listed | self.tag_chart(&image)?)
+        Ok(put | listed | shown | self.tag_chart(&image)?)
     }
 
     /// Tells caches, and waits until users see the version listed. Gives how long the outside may go on showing old copies.
@@ -166,13 +168,13 @@ impl Pipeline {
         #[derive(Serialize)]
         struct ChartVersion<'a> {
             #[serde(flatten)]
-            manifest: &'a ChartManifest,
+            manifest: ChartManifest,
             urls: [String; 1],
             created: String,
             digest: &'a str,
         }
         let entry = Entry::of(&ChartVersion {
-            manifest,
+            manifest: hub::listed(manifest),
             urls: [format!("{}/{}", self.target().repository, manifest.archive_name())],
             created: rfc3339(self.release.time)?,
             digest: sha256,

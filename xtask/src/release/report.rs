@@ -66,6 +66,9 @@ impl Report {
         } else {
             ui::note("Unchanged", format_args!("{chart} {version} was released before; no byte was changed"));
         }
+        if pipeline.target().page {
+            ui::note("Page", format_args!("{}/", pipeline.target().repository));
+        }
     }
 
     /// What a maintainer wants to see on the page of a CI job.

@@ -28,6 +28,8 @@ pub enum Step {
     Package,
     /// The archive's entry in the index.
     Publish,
+    /// What people read of the index, at the repository's address.
+    Page,
     /// The caches before the repository drop what they have of it.
     Invalidate,
     /// The floating tags follow the index.
@@ -51,6 +53,7 @@ impl Step {
             Step::Tag => "tag",
             Step::Package => "package",
             Step::Publish => "publish",
+            Step::Page => "page",
             Step::Invalidate => "invalidate",
             Step::Promote => "promote",
             Step::Verify => "verify",

@@ -24,6 +24,7 @@ use crate::release::version;
 use crate::sys::http::{Anonymous, Answer};
 use crate::trust::attachments;
 use crate::trust::statement::predicate;
+use crate::trust::verify::Findings;
 use crate::ui;
 
 /// What an anonymous user gets.
@@ -337,11 +338,7 @@ impl Visit<'_> {
 
     fn signatures(&mut self, puller: &Puller<'_>, what: &str, subject: &Digest, types: &[&str], of: &Origin<'_>) {
         let wanted = of.version;
-        let found = puller
-            .referrers(subject)
-            .map(|referrers| attachments::find_among(referrers, &|part, digest| puller.part(part, digest), subject));
-        let judged = found.and_then(|found| self.destination.judge_found(found, subject, wanted, types));
-        let findings = match judged {
+        let findings = match stated(self.destination, puller, subject, wanted, types) {
             Ok(findings) => findings,
             Err(error) => return self.complaints.push(format!("what is signed of {what} cannot be seen: {error}")),
         };
@@ -411,6 +408,22 @@ impl Visit<'_> {
             .because(self.complaints.join("\n"))
             .remedy("retry the command: nothing was lost, and nothing is done twice"))
     }
+}
+
+/// What accepted signers state of a digest, in bundles that an anonymous user finds beside it.
+///
+/// # Errors
+/// They cannot be fetched or judged.
+pub(super) fn stated(
+    destination: &Destination,
+    puller: &Puller<'_>,
+    subject: &Digest,
+    version: &Version,
+    types: &[&str],
+) -> Result<Findings> {
+    let referrers = puller.referrers(subject)?;
+    let found = attachments::find_among(referrers, &|part, digest| puller.part(part, digest), subject);
+    destination.judge_found(found, subject, version, types)
 }
 
 /// Whether a document is a bill of materials of that version.

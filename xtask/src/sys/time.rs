@@ -14,6 +14,11 @@ pub fn rfc3339(seconds: i64) -> Result<String> {
         .context(Exit::Failure, || format!("{seconds} s after 1970 is not a time"))
 }
 
+/// This moment, in whole seconds.
+pub fn now() -> String {
+    format!("{:.0}", Timestamp::now())
+}
+
 /// Seconds since 1970 of a moment in RFC 3339; nothing where a text is none.
 pub fn seconds(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_second)

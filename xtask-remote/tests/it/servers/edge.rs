@@ -322,6 +322,7 @@ impl Settings {
             ("x-content-type-options", "nosniff".into()),
             ("x-frame-options", text(&security["FrameOptions"]["FrameOption"])),
             ("referrer-policy", text(&security["ReferrerPolicy"]["ReferrerPolicy"])),
+            ("content-security-policy", text(&security["ContentSecurityPolicy"]["ContentSecurityPolicy"])),
         ];
         let methods = distribution["DefaultCacheBehavior"]["AllowedMethods"].as_array().unwrap();
         Settings {

@@ -11,7 +11,7 @@ use xtask::trust::key::SigningKey;
 use super::client::Ask;
 use super::rights::{self, Need};
 use super::{CloudFront, Dialect, Edge, Moto, Observer, Proxy, Publication, Registry, Stack, Versitygw};
-use crate::support::{Demo, Run, UNSIGNED, git};
+use crate::support::{Demo, PAGELESS, Run, UNSIGNED, git};
 
 /// The path of the image in its registry.
 pub const IMAGE: &str = "team/demo";
@@ -81,7 +81,7 @@ impl Production {
             "\n[workspace.metadata.release.targets.{name}]\nimage = \"{}/{IMAGE}\"\nrepository = \"{}\"\n\
              stack = \"demo-charts\"\nregion = \"us-east-1\"\nbuilder = \"embedded\"\nscan = \"if-installed\"\n\
              plain-http-registry = true\nregistry-token = \"GITHUB_TOKEN\"\n\
-             signers = [{{ key = \"{}\" }}]\nsigning = {{ variable = \"{SIGNING_KEY}\" }}\n{UNSIGNED}\
+             signers = [{{ key = \"{}\" }}]\nsigning = {{ variable = \"{SIGNING_KEY}\" }}\n{UNSIGNED}{PAGELESS}\
              endpoints = {{ s3 = \"{}\", cloudfront = \"{}\", cloudformation = \"{}\" }}\n",
             self.registry.name(),
             self.edge.url(),

@@ -56,6 +56,10 @@ impl Names {
         self.0.insert(name.into(), value.into());
     }
 
+    pub fn set_unless_known(&mut self, name: &str, value: &str) {
+        self.0.entry(name.into()).or_insert_with(|| value.into());
+    }
+
     /// A value; an output or a variable that nobody set is nothing, as on GitHub.
     pub fn get(&self, name: &str) -> expression::Value {
         let may_be_missing = ["vars.", "env.", "matrix."].iter().any(|start| name.starts_with(start));

@@ -183,12 +183,57 @@ fn parts() -> String {
     format!("|{}|", names.join("|"))
 }
 
-/// GitHub's own program, which is on every machine of GitHub's: of it, what asks the API and picks something from the answer, and what
-/// posts fields to it.
+/// GitHub's own program, which is on every machine of GitHub's: of it, what asks the API and picks something from the answer, what posts
+/// fields to it, and what makes, fills and shows the release of a tag. Its release is a draft until its assets are there.
 const GH: &str = r#"
-[ "$1" = api ] || { echo "the tests do not know gh $*" >&2; exit 1; }
 [ -n "$GH_TOKEN" ] || { echo 'gh: To use GitHub CLI in a GitHub Actions workflow, set the GH_TOKEN environment variable.' >&2; exit 4; }
-shift
+ask() { curl --fail-with-body --silent --show-error --header "authorization: Bearer $GH_TOKEN" "$@"; }
+release() {
+    verb=$1 tag=$2
+    shift 2
+    notes= title=$tag prerelease=false verify= fields= jq=. files=
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --verify-tag) verify=1;;
+        --prerelease) prerelease=true;;
+        --prerelease=false) prerelease=false;;
+        --title) title=$2; shift;;
+        --notes-file) notes=$(cat "$2") || exit 1; shift;;
+        --json) fields=$2; shift;;
+        --jq) jq=$2; shift;;
+        -*) echo "unknown flag: $1" >&2; exit 1;;
+        *) [ -f "$1" ] || { echo "no matches found for \`$1\`" >&2; exit 1; }; files="$files $1";;
+        esac
+        shift
+    done
+    [ -n "$GH_REPO" ] || { echo 'the tests let gh know its repository by GH_REPO' >&2; exit 1; }
+    releases="$GITHUB_API_URL/repos/$GH_REPO/releases"
+    if [ "$verb" = create ]; then
+        [ -z "$verify" ] || git ls-remote --exit-code --tags origin "refs/tags/$tag" >/dev/null ||
+            { echo "tag $tag doesn't exist in the repo $GH_REPO, aborting due to --verify-tag flag" >&2; exit 1; }
+        made=$(jq --null-input --arg tag "$tag" --arg name "$title" --arg body "$notes" --argjson prerelease $prerelease \
+            '{tag_name: $tag, name: $name, body: $body, prerelease: $prerelease, draft: true}')
+        known=$(ask --data "$made" "$releases") || { printf '%s' "$known" >&2; exit 1; }
+    else
+        known=$(ask "$releases/tags/$tag" 2>/dev/null) || { echo 'release not found' >&2; exit 1; }
+    fi
+    id=$(printf '%s' "$known" | jq .id)
+    case $verb in
+    view) printf '%s' "$known" | jq --raw-output "{tagName: .tag_name, body, assets} | {$fields} | $jq"; return;;
+    edit) ask --request PATCH --data "$(jq --null-input --arg body "$notes" '{body: $body}')" "$releases/$id" >&2 || exit 1;;
+    create|upload) ;;
+    *) echo "the tests do not know gh release $verb" >&2; exit 1;;
+    esac
+    for file in $files; do
+        ask --data-binary "@$file" "$GITHUB_API_URL/uploads/repos/$GH_REPO/releases/$id/assets?name=${file##*/}" >&2 || exit 1
+    done
+    [ "$verb" != create ] || ask --request PATCH --data '{"draft": false}' "$releases/$id" >&2 || exit 1
+}
+case $1 in
+release) shift; release "$@"; exit;;
+api) shift;;
+*) echo "the tests do not know gh $*" >&2; exit 1;;
+esac
 path= jq=. fields={} posts=
 while [ $# -gt 0 ]; do
     case $1 in

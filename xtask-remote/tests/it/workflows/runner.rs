@@ -45,8 +45,12 @@ pub struct GitHub {
 
 #[derive(Default)]
 struct Known {
-    /// By tag: whether it has the tick of a pre-release.
-    releases: BTreeMap<String, bool>,
+    /// The releases of tags, as the API tells of them.
+    releases: Vec<Value>,
+    /// Whether a published one takes no more assets.
+    are_immutable: bool,
+    may_write_contents: bool,
+    wrote_contents: bool,
     /// Checks that ended well, by their names, of whichever commit.
     checks: Vec<String>,
     /// Whether the workflow's token may read checks, and whether it was needed for that.
@@ -69,7 +73,25 @@ impl GitHub {
 
     /// Somebody publishes a release of a tag, with or without the tick.
     pub fn publish(&self, tag: &str, prerelease: bool) {
-        self.known.lock().unwrap().releases.insert(tag.into(), prerelease);
+        let mut known = self.known.lock().unwrap();
+        known.releases.retain(|release| release["tag_name"] != tag);
+        known.publish(json!({"tag_name": tag, "draft": false, "prerelease": prerelease, "body": ""}));
+    }
+
+    /// The release of a tag, as the API tells of it.
+    pub fn release(&self, tag: &str) -> Option<Value> {
+        self.known.lock().unwrap().releases.iter().find(|release| release["tag_name"] == tag).cloned()
+    }
+
+    /// From now on a published release takes no more assets, as its owner chose in the repository's settings.
+    pub fn make_immutable(&self) {
+        self.known.lock().unwrap().are_immutable = true;
+    }
+
+    /// Somebody changes what a release says.
+    pub fn describe(&self, tag: &str, body: &str) {
+        let mut known = self.known.lock().unwrap();
+        known.releases.iter_mut().find(|release| release["tag_name"] == tag).unwrap()["body"] = body.into();
     }
 
     /// Somebody opens an issue.
@@ -98,10 +120,15 @@ impl Known {
         let json = |status: u16, value: &Value| Answer::new(status, "application/json", value.to_string());
         let path = asked.path.strip_prefix(&format!("/repos/{REPOSITORY}/")).unwrap_or_default();
         if let Some(tag) = path.strip_prefix("releases/tags/") {
-            return match self.releases.get(tag) {
-                Some(prerelease) => json(200, &json!({"tag_name": tag, "draft": false, "prerelease": prerelease})),
+            // A draft is shown by its number alone.
+            let is_of = |release: &&Value| release["tag_name"] == tag && release["draft"] == false;
+            return match self.releases.iter().find(is_of) {
+                Some(release) => json(200, release),
                 None => json(404, &json!({"message": "Not Found"})),
             };
+        }
+        if path.starts_with("releases") || asked.path.starts_with("/uploads/") {
+            return self.answer_of_releases(asked);
         }
         if path.starts_with("commits/") && path.contains("/check-runs?") {
             self.read_checks = true;
@@ -115,6 +142,51 @@ impl Known {
             return self.answer_of_issues(asked, path);
         }
         json(404, &json!({"message": "Not Found"}))
+    }
+
+    fn publish(&mut self, mut release: Value) -> Value {
+        release["id"] = (self.releases.len() + 1).into();
+        release["assets"] = json!([]);
+        self.releases.push(release.clone());
+        release
+    }
+
+    /// As "REST API endpoints for releases" and "for release assets" tell: a name and a tag are taken once.
+    fn answer_of_releases(&mut self, asked: &Asked) -> Answer {
+        let json = |status: u16, value: &Value| Answer::new(status, "application/json", value.to_string());
+        let refused = |why: &str| json(422, &json!({"message": "Validation Failed", "errors": [{"code": why}]}));
+        if !self.may_write_contents || asked.header("authorization") != Some(&format!("Bearer {TOKEN}")) {
+            return json(403, &json!({"message": "Resource not accessible by integration"}));
+        }
+        self.wrote_contents = true;
+        let said: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
+        let Some((_, rest)) = asked.path.split_once(&format!("/repos/{REPOSITORY}/releases")) else {
+            return json(404, &json!({"message": "Not Found"}));
+        };
+        if rest.is_empty() {
+            let is_taken = self.releases.iter().any(|release| release["tag_name"] == said["tag_name"]);
+            return if is_taken { refused("already_exists") } else { json(201, &self.publish(said)) };
+        }
+        let (number, upload) = rest[1..].split_once("/assets?name=").unzip();
+        let number: usize = number.unwrap_or(&rest[1..]).parse().unwrap();
+        let are_immutable = self.are_immutable;
+        let Some(release) = self.releases.get_mut(number - 1) else {
+            return json(404, &json!({"message": "Not Found"}));
+        };
+        let Some(name) = upload else {
+            release.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+            return json(200, release);
+        };
+        if are_immutable && release["draft"] == false {
+            return refused("Cannot upload assets to an immutable release.");
+        }
+        let assets = release["assets"].as_array_mut().unwrap();
+        if assets.iter().any(|asset| asset["name"] == name) {
+            return refused("already_exists");
+        }
+        let digest = format!("sha256:{}", xtask::oci::sha256_hex(&asked.body));
+        assets.push(json!({"name": name, "digest": digest, "text": String::from_utf8_lossy(&asked.body)}));
+        json(201, assets.last().unwrap())
     }
 
     fn answer_of_issues(&mut self, asked: &Asked, path: &str) -> Answer {
@@ -540,9 +612,13 @@ impl<'w> Runner<'w> {
             ("github.event_name", event.name),
             ("github.ref", &event.reference),
             ("github.ref_name", event.ref_name()),
+            ("github.repository", REPOSITORY),
         ] {
             names.set(name, value);
         }
+        // What only a caller gives is nothing where nobody calls.
+        let inputs = workflow.value["on"]["workflow_call"]["inputs"].as_object().into_iter().flatten();
+        inputs.for_each(|(name, _)| names.set_unless_known(&format!("inputs.{name}"), ""));
         let mut outcome = Outcome::default();
         for (id, job) in workflow.jobs() {
             for needed in needs(job) {
@@ -1026,10 +1102,15 @@ impl<'r> Machine<'r> {
         let github = || self.runner.github.known.lock().unwrap();
         github().may_read_checks = self.job["permissions"]["checks"].is_string();
         github().may_write_issues = self.job["permissions"]["issues"] == "write";
+        github().may_write_contents = self.job["permissions"]["contents"] == "write";
         let run = Run::of(command);
         let used = {
             let mut github = github();
-            [("checks", std::mem::take(&mut github.read_checks)), ("issues", std::mem::take(&mut github.wrote_issues))]
+            [
+                ("checks", std::mem::take(&mut github.read_checks)),
+                ("contents", std::mem::take(&mut github.wrote_contents)),
+                ("issues", std::mem::take(&mut github.wrote_issues)),
+            ]
         };
         self.rights.extend(used.iter().filter(|(_, used)| *used).map(|(right, _)| right));
         let said = format!("{}{}", run.stdout, run.stderr);

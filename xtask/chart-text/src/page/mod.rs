@@ -15,6 +15,9 @@ use serde::{Deserialize, Deserializer};
 use crate::changes::Changes;
 use crate::html::{Html, is_web, put};
 use crate::index::Entry;
+use signatures::put_signatures;
+
+pub use signatures::Signer;
 
 /// The name of the front page.
 pub const FRONT: &str = "index.html";
@@ -45,6 +48,8 @@ pub struct Site<'a> {
     pub icon: Option<&'a str>,
     /// The version that is recommended: the highest stable one that is listed.
     pub newest: Option<String>,
+    /// Who is accepted as signer of that version; nobody where it is not signed.
+    pub signers: Vec<Signer>,
     /// Every version that was published, the oldest first.
     pub versions: Vec<Version<'a>>,
     /// What changed in each, as far as that is known.
@@ -129,6 +134,7 @@ pub fn front(site: &Site<'_>, parts: &[Part]) -> String {
     put_links(&about, &mut html);
     put!(html, "</header>\n<main>\n");
     put_install(site, &mut html);
+    put_signatures(site, newest, &mut html);
     put!(html, "<section aria-labelledby=\"versions\">\n<h2 id=\"versions\">Versions</h2>\n");
     if site.versions.is_empty() {
         put!(html, "<p>Nothing was published yet.</p>\n");
@@ -369,7 +375,7 @@ impl<'a> Archive<'a> {
 
 /// Whether a text is one word to a shell, to YAML and in an address.
 fn is_word(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-./:_".contains(&byte);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-./:@_".contains(&byte);
     text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(plain)
 }
 
@@ -518,5 +524,6 @@ impl<'de> Visitor<'de> for LooseVisitor {
     }
 }
 
+mod signatures;
 #[cfg(test)]
 mod tests;

@@ -159,6 +159,40 @@ fn a_page_says_all_that_is_known_of_a_version() {
 }
 
 #[test]
+fn each_accepted_signer_has_the_commands_that_check_the_newest_version() {
+    let mut signed = site(listed([usual(1), usual(2)]));
+    assert!(!pages(&signed)[FRONT].contains("cosign"), "nobody signs");
+    let identity = |issuer: &str| Signer::Identity {
+        issuer: issuer.into(),
+        subject: "https://github.com/team/demo/.github/workflows/release.yml@refs/tags/v{version}".into(),
+    };
+    signed.signers = vec![Signer::Key("keys/ann.pub".into()), identity("https://issuer.example")];
+    signed.oci = Some("oci://ghcr.io/team/charts/demo".into());
+    let page = &pages(&signed)[FRONT];
+    skeleton(page);
+    let image = format!("ghcr.io/team/demo:1.0.2@sha256:{:064x}", 2);
+    let key = "--key keys/ann.pub --insecure-ignore-tlog";
+    for said in [
+        "one of these signers is enough",
+        &format!("cosign verify {key} \\\n  {image}\n"),
+        &format!("cosign verify {key} \\\n  ghcr.io/team/charts/demo:1.0.2<"),
+        &format!("cosign verify-attestation --type slsaprovenance1 {key} \\\n  {image}<"),
+        &format!("imagetools inspect {image} \\\n"),
+        &format!("cosign verify-attestation --type cyclonedx {key} \\\n  ghcr.io/team/demo:1.0.2@$platform |"),
+        "cosign verify --certificate-oidc-issuer https://issuer.example \\\n  --certificate-identity \
+         https://github.com/team/demo/.github/workflows/release.yml@refs/tags/v1.0.2 \\\n",
+    ] {
+        assert!(page.contains(said), "{said} is not in\n{page}");
+    }
+    signed.signers = vec![Signer::Key("keys/$(reboot).pub".into()), identity("https://a;reboot")];
+    assert!(!pages(&signed)[FRONT].contains("reboot"), "no shell is offered more than words");
+    signed.signers = vec![identity("https://issuer.example")];
+    signed.newest = Some("1.0.1".into());
+    let older = &pages(&signed)[FRONT];
+    assert!(older.contains("@refs/tags/v1.0.1 ") && !older.contains("@refs/tags/v1.0.2"), "{older}");
+}
+
+#[test]
 fn what_is_not_known_is_left_out() {
     let bare = site(listed([json!({"name": CHART, "version": "1.0.0"})]));
     let page = &pages(&bare)[FRONT];

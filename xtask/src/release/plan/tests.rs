@@ -45,6 +45,7 @@ impl Machine<'_> {
             archive: "demo-3.1.0.tgz",
             repository: "https://charts.example.com",
             strict: self.strict,
+            page: true,
             signed: true,
             remote: self.strict,
             push: false,
@@ -158,6 +159,8 @@ struct Model {
     archive: Option<Vec<u8>>,
     index: BTreeMap<Version, String>,
     yanked: bool,
+    /// What the page was made of.
+    page: Option<BTreeMap<Version, String>>,
     /// What users see of the index.
     shown: BTreeMap<Version, String>,
     scanned: BTreeSet<Digest>,
@@ -174,8 +177,8 @@ struct Model {
 /// How far an earlier run came, and what of it the world shows.
 fn models() -> impl Strategy<Value = Model> {
     let image = prop_oneof![Just(None), Just(Some(true)), Just(Some(false))];
-    (any::<bool>(), 0..9_usize, image, any::<bool>(), any::<bool>(), any::<[bool; 6]>()).prop_map(
-        |(strict, steps, image, older, stale, [pushed, scanned, toolchains, yanked, forged, lost])| {
+    (any::<bool>(), 0..10_usize, image, any::<bool>(), any::<bool>(), any::<[bool; 7]>()).prop_map(
+        |(strict, steps, image, older, stale, [pushed, scanned, toolchains, yanked, forged, lost, unpaged])| {
             let mut model = Model::with(strict, older);
             model.pushed = pushed || steps > 0;
             if let Some(is_ours) = image {
@@ -197,6 +200,10 @@ fn models() -> impl Strategy<Value = Model> {
             }
             if !stale {
                 model.shown.clone_from(&model.index);
+            }
+            if unpaged {
+                // It could not be written.
+                model.page = None;
             }
             if lost || forged {
                 // Another writer took something from a list of referrers.
@@ -223,6 +230,7 @@ impl Model {
             archive: None,
             index: BTreeMap::new(),
             yanked: false,
+            page: None,
             shown: BTreeMap::new(),
             scanned: BTreeSet::new(),
             signed: BTreeSet::new(),
@@ -243,12 +251,13 @@ impl Model {
 
     /// The first steps after the build, as an earlier run took them.
     fn run(&mut self, image: &ImageFacts, steps: usize) {
-        const STEPS: [Step; 8] = [
+        const STEPS: [Step; 9] = [
             Step::Push,
             Step::Sign,
             Step::Tag,
             Step::Package,
             Step::Publish,
+            Step::Page,
             Step::Invalidate,
             Step::Promote,
             Step::GitTag,
@@ -284,6 +293,7 @@ impl Model {
                 self.index.insert(version(1), sha256_hex(&packed(image)));
                 self.named.insert(version(1), image.digest.clone());
             }
+            Step::Page => self.page = Some(self.index.clone()),
             Step::Invalidate => self.shown.clone_from(&self.index),
             Step::Promote => {
                 self.tags.extend(promote::moves(&self.tags, &self.listed(), &version(0)).set);
@@ -334,6 +344,7 @@ impl Model {
             images,
             listing: Ok(listing),
             tags: Ok(self.tags.clone()),
+            page: Ok(self.page.as_ref() == Some(&self.index)),
             shown: Ok(shown),
             scanned,
             unsaid: Ok(unsaid),
@@ -401,6 +412,9 @@ proptest! {
         let image = if let ImagePlan::Adopt(facts) | ImagePlan::Unsigned(facts, _) = image { facts } else { ours(&BOTH) };
         let printed = to_do(&steps);
         let mut model = start.clone();
+        // Where the page alone was to do, nobody sees that caches were not told of it. Old copies end by themselves.
+        let paged = Model { page: Some(start.index.clone()), ..start.clone() };
+        let is_told = !to_do(&paged.plan().steps).contains(&Step::Invalidate);
         for (number, step) in printed.iter().enumerate() {
             model.apply(*step, &image);
             model.check();
@@ -410,7 +424,10 @@ proptest! {
                 // that every cache was told until something followed.
                 let now = model.plan().steps;
                 prop_assert!(check(&now).is_ok(), "after {step}: {now:#?}");
-                let left: BTreeSet<Step> = printed[number + 1..].iter().copied().chain([Step::Verify]).chain((*step == Step::Invalidate).then_some(*step)).collect();
+                let mut left: BTreeSet<Step> = printed[number + 1..].iter().copied().chain([Step::Verify]).chain((*step == Step::Invalidate).then_some(*step)).collect();
+                if is_told && *step >= Step::Page {
+                    left.remove(&Step::Invalidate);
+                }
                 let now = to_do(&now);
                 // Of an image that is made again nobody knows beforehand what it leaves to do.
                 let is_right = if is_unsigned { now.iter().all(|step| left.contains(step)) } else { now == Vec::from_iter(left.clone()) };
@@ -444,5 +461,14 @@ proptest! {
             _ => !adopted_from_archive,
         };
         prop_assert!(check(&steps).is_err() || !matters, "{steps:#?}");
+    }
+
+    #[test]
+    fn h14_a_page_that_could_not_be_seen_stops_no_release(model in models()) {
+        let mut world = model.world();
+        let stops = |world: &World| check(&model.machine().decide(|wanted| plan(world, wanted)).steps).is_err();
+        let before = stops(&world);
+        world.page = Err(Error::new(Exit::Repository, "503"));
+        prop_assert_eq!(stops(&world), before);
     }
 }

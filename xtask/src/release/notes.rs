@@ -1,0 +1,127 @@
+//! What a version's page on GitHub says and carries: its notes from the changelog, and files for whoever wants to check it later.
+//!
+//! The files are made of what anonymous users get and of what accepted signers state, never of what this machine has just built: they can
+//! be made again for any version.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chart_text::changes;
+use semver::Version;
+use serde_json::{Value, json};
+
+use crate::chart::archive;
+use crate::config::Workspace;
+use crate::error::{Error, Exit, Result};
+use crate::image::labels::ImageFacts;
+use crate::image::scan::Verdict;
+use crate::oci::pull::Puller;
+use crate::oci::{self, Digest, PlatformImage};
+use crate::release::attestations::{OF_IMAGE, OF_PLATFORM};
+use crate::release::destination::Destination;
+use crate::release::verify::{self, Proof};
+use crate::sys::{files, time};
+use crate::trust::statement::predicate;
+use crate::trust::verify::Findings;
+
+const CHANGELOG: &str = "CHANGELOG.md";
+/// The name of the release record among the assets.
+pub const RECORD: &str = "release.json";
+
+/// What the changelog says of a version, as Markdown.
+///
+/// # Errors
+/// There is no changelog, or it says nothing of that version.
+pub fn notes(workspace: &Workspace, version: &Version) -> Result<String> {
+    let text = files::read(&workspace.root.join(CHANGELOG))?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    changes::section(&text, &version.to_string()).ok_or_else(|| {
+        let mut known: Vec<Version> =
+            changes::of_changelog(&text).keys().filter_map(|name| Version::parse(name).ok()).collect();
+        known.sort();
+        let known = known.iter().rev().map(Version::to_string).collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() { "no version".to_owned() } else { known };
+        Error::new(Exit::Workspace, format!("{CHANGELOG} says nothing of {version}"))
+            .because(format!("it has sections of {known}"))
+            .remedy(format!("add a section `## [{version}] - YYYY-MM-DD`; a release that bumps the version makes it of `## [Unreleased]`"))
+    })
+}
+
+/// The files that belong beside the notes of a published version, by their names: the chart's archive, each platform's bill of materials,
+/// and the release record. `verdict` gives what a scan on this machine found in an image, where there was one.
+///
+/// # Errors
+/// Users do not get the version as it was published; what is signed of it cannot be read.
+pub fn assets(
+    destination: &Destination,
+    version: &Version,
+    verdict: &dyn Fn(&Digest) -> Result<Option<Verdict>>,
+) -> Result<BTreeMap<String, Vec<u8>>> {
+    let proof = destination.verify(version, Duration::ZERO)?;
+    let archive = fetch(destination, &proof)?;
+    let image = verify::pull(destination, &proof)?;
+    let parts = image.platforms()?;
+    let mut assets = BTreeMap::new();
+    let mut provenance = Vec::new();
+    if destination.target.signs(version) {
+        provenance = predicates(&stated(destination, &image.digest, version, &OF_IMAGE)?, predicate::PROVENANCE);
+        for part in &parts {
+            let stated = stated(destination, &part.descriptor.digest, version, &OF_PLATFORM)?;
+            if let Some(bill) = predicates(&stated, predicate::SBOM).pop() {
+                let name = format!("sbom-{}.cdx.json", part.platform.to_string().replace('/', "-"));
+                assets.insert(name, oci::json(&bill)?);
+            }
+        }
+    }
+    let facts = Facts { proof: &proof, parts: &parts, provenance, verdict: verdict(&image.digest)? };
+    assets.insert(RECORD.into(), oci::json(&record(destination, version, &facts, &archive)?)?);
+    let name = proof.chart.rsplit('/').next().unwrap_or_default().to_owned();
+    assets.insert(name, archive);
+    Ok(assets)
+}
+
+/// What a record is made of.
+struct Facts<'f> {
+    proof: &'f Proof,
+    parts: &'f [PlatformImage],
+    provenance: Vec<Value>,
+    verdict: Option<Verdict>,
+}
+
+fn record(destination: &Destination, version: &Version, facts: &Facts<'_>, archive: &[u8]) -> Result<Value> {
+    let Facts { proof, parts, provenance, verdict } = facts;
+    let chart = archive::manifest(&archive::unpack(archive)?)?;
+    let digest = |part: &PlatformImage| (part.platform.to_string(), json!(part.descriptor.digest));
+    let image = proof.image.rsplit_once('@').and_then(|(_, digest)| digest.parse().ok());
+    Ok(json!({
+        "name": chart.name,
+        "version": version,
+        "commit": image.and_then(|image| ImageFacts::of(image, parts).revision),
+        "chart": {"url": proof.chart, "sha256": proof.sha256, "size": archive.len(), "registry": proof.registry_chart},
+        "image": {"reference": proof.image, "platforms": parts.iter().map(digest).collect::<serde_json::Map<_, _>>()},
+        "signers": proof.signers,
+        "provenance": provenance,
+        "scan": verdict,
+        "repository": destination.target.repository,
+        "recorded": time::now(),
+    }))
+}
+
+fn fetch(destination: &Destination, proof: &Proof) -> Result<Vec<u8>> {
+    let answer = destination.user.get(&proof.chart, &[])?;
+    if answer.status == 200 && oci::sha256_hex(&answer.body) == proof.sha256 {
+        return Ok(answer.body);
+    }
+    Err(Error::new(Exit::Verify, format!("{} was changed by somebody just now", proof.chart))
+        .remedy("retry the command"))
+}
+
+fn stated(destination: &Destination, subject: &Digest, version: &Version, types: &[&str]) -> Result<Findings> {
+    let target = &destination.target;
+    let puller = Puller::new(&target.registry, &target.image, &destination.user);
+    verify::stated(destination, &puller, subject, version, types)
+}
+
+fn predicates(findings: &Findings, predicate_type: &str) -> Vec<Value> {
+    findings.of_type(predicate_type).map(|attested| attested.statement.predicate.clone()).collect()
+}
