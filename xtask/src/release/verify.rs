@@ -164,7 +164,7 @@ fn public_index<T>(destination: &Destination, read: impl FnOnce(&Index) -> Optio
                 .remedy("retry the command: nothing was lost, and nothing is done twice"));
         }
     }
-    Ok(read(&Index::from_bytes(&answer.body)?))
+    destination.read_fetched(&answer.body, read)
 }
 
 fn patiently<T>(patience: Duration, attempt: impl Fn() -> Result<T>) -> Result<T> {
