@@ -83,8 +83,8 @@ fn main() {
 fn idle(cluster: &Cluster, figures: &mut Figures) {
     let runs: Vec<Run> = (0..RUNS).map(|_| start(cluster)).collect();
     let worst = |figure: fn(&Run) -> f64| runs.iter().map(figure).fold(0.0, f64::max);
-    figures.add("resident memory of the operator, connected and idle", worst(|run| run.memory_mb), "MB", Some(8.0));
-    figures.add("from the operator's start to its first status", worst(|run| run.first_write_ms), "ms", Some(150.0));
+    figures.add("resident memory of the operator, connected and idle", worst(|run| run.memory_mb), "MB", Some(6.0));
+    figures.add("from the operator's start to its first status", worst(|run| run.first_write_ms), "ms", Some(75.0));
     let tenant = Tenant::new(cluster);
     let operator = tenant.operator().start();
     operator.wait_until_ready(seconds(10));
@@ -176,7 +176,7 @@ fn events(cluster: &Cluster, figures: &mut Figures) {
     let now = jiff::Timestamp::now();
     events::happen(&tenant, (0..EVENTS).map(|number| events::event(&tenant, number, now)));
     let time = (0..RUNS).map(|_| query_ms(&tenant)).fold(0.0, f64::max);
-    figures.add("`query events list` with 10,000 events", time, "ms", Some(300.0));
+    figures.add("`query events list` with 10,000 events", time, "ms", Some(200.0));
     for (with, options) in EVENT_SOURCES {
         let (serving, asking) = a_minute_of_events(cluster, options);
         figures.add(&format!("the most memory at 10,000 events a minute{with}"), serving, "MB", Some(16.0));

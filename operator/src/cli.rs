@@ -42,25 +42,20 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     command.map_err(|message| UsageError { message, of_query: is_query })
 }
 
+/// `--flag=value` and `--flag value`.
 fn flags(words: &[&str], known: &'static [&'static str]) -> Result<Flags, String> {
-    let found = values(words, |word| known.iter().position(|name| *name == word))?;
-    Ok(found.into_iter().map(|(name, value)| (known[name], value)).collect())
-}
-
-/// `--flag=value` and `--flag value`, with the flag as `find` knows it.
-fn values(words: &[&str], find: impl Fn(&str) -> Option<usize>) -> Result<Vec<(usize, String)>, String> {
     let mut words = words.iter();
-    let mut found = Vec::new();
+    let mut flags = Flags::new();
     while let Some(word) = words.next() {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (*word, None),
         };
-        let flag = find(name).ok_or_else(|| unknown(word))?;
+        let flag = known.iter().find(|flag| **flag == name).ok_or_else(|| unknown(word))?;
         let value = value.or_else(|| words.next().copied()).ok_or_else(|| format!("{name} needs a value"))?;
-        found.push((flag, value.to_owned()));
+        flags.insert(flag, value.to_owned());
     }
-    Ok(found)
+    Ok(flags)
 }
 
 fn unknown(word: &str) -> String {
@@ -100,7 +95,7 @@ Settings, in the environment (empty counts as not set):
         config_map = crate::status::CONFIG_MAP_NAME,
     );
     for Variable { name, meaning, allowed, default } in VARIABLES {
-        let default = if default.is_empty() { "not set" } else { default };
+        let default = if default.is_empty() { "not set" } else { *default };
         text.push_str(&format!("  {name:<35}  {meaning}:\n  {:<35}  {allowed} (default {default})\n", ""));
     }
     text.push_str(&format!(

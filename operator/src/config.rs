@@ -13,14 +13,7 @@ use tracing::Level;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Config {
-    /// Where the operator runs, and where it keeps its ConfigMaps.
-    pub(crate) namespace: String,
-    /// Which replica this is.
-    pub(crate) pod: String,
-    /// What tells its pod from another of the same name, if that is known.
-    pub(crate) pod_uid: Option<String>,
-    /// The Deployment that the operator belongs to, with which its ConfigMaps go.
-    pub(crate) deployment: String,
+    pub(crate) pod: Pod,
     /// The time between two writes of the status.
     pub(crate) status_interval: Duration,
     /// Where probes and metrics are served.
@@ -33,6 +26,19 @@ pub(crate) struct Config {
     pub(crate) collection_interval: Option<Duration>,
     /// Where events are kept and for how long, if they are.
     pub(crate) event_store: Option<EventStore>,
+}
+
+/// Which operator this is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Pod {
+    /// Where it runs, and where it keeps its ConfigMaps.
+    pub(crate) namespace: String,
+    /// Which replica it is.
+    pub(crate) name: String,
+    /// What tells it from another of the same name, if that is known.
+    pub(crate) uid: Option<String>,
+    /// The Deployment that it belongs to, with which its ConfigMaps go.
+    pub(crate) deployment: String,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -80,23 +86,29 @@ pub(crate) struct Retention {
 impl Config {
     /// Reads every setting; `look_up` gives the text for a variable, if it is set.
     pub(crate) fn read(look_up: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidConfig> {
-        let mut reader = Reader { look_up, mistakes: Vec::new() };
-        let config = reader.config();
-        match (config, reader.mistakes) {
-            (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
-            (_, mistakes) => Err(InvalidConfig { mistakes }),
-        }
+        read(look_up, Reader::config)
     }
+}
 
-    /// As `read`, for a query, which needs to know no more than where the store is.
-    pub(crate) fn read_event_store(
-        look_up: impl Fn(&str) -> Option<String>,
-    ) -> Result<Option<EventStore>, InvalidConfig> {
-        let mut reader = Reader { look_up, mistakes: Vec::new() };
-        match (reader.event_store(), reader.mistakes) {
-            (Some(store), mistakes) if mistakes.is_empty() => Ok(store),
-            (_, mistakes) => Err(InvalidConfig { mistakes }),
-        }
+impl Pod {
+    /// As `Config::read`, for who needs to know no more.
+    pub(crate) fn read(look_up: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidConfig> {
+        read(look_up, Reader::pod)
+    }
+}
+
+impl EventStore {
+    /// The same for the store. None where it is switched off.
+    pub(crate) fn read(look_up: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, InvalidConfig> {
+        read(look_up, Reader::event_store)
+    }
+}
+
+fn read<L, T>(look_up: L, part: impl FnOnce(&mut Reader<L>) -> Option<T>) -> Result<T, InvalidConfig> {
+    let mut reader = Reader { look_up, mistakes: Vec::new() };
+    match (part(&mut reader), reader.mistakes) {
+        (Some(part), mistakes) if mistakes.is_empty() => Ok(part),
+        (_, mistakes) => Err(InvalidConfig { mistakes }),
     }
 }
 
@@ -117,30 +129,8 @@ impl fmt::Display for InvalidConfig {
     }
 }
 
-/// The settings of the operator itself. (Where the API server is found is `kubernetes::access`'s own affair.)
-pub(crate) const VARIABLES: [&Variable; 20] = [
-    &POD_NAMESPACE,
-    &POD_NAME,
-    &POD_UID,
-    &DEPLOYMENT_NAME,
-    &STATUS_UPDATE_INTERVAL_SECONDS,
-    &HEALTH_PORT,
-    &LOG_LEVEL,
-    &LEADER_ELECTION,
-    &COLLECTION_ENABLED,
-    &COLLECTION_INTERVAL_SECONDS,
-    &ARGOCD_AUTO_DETECT,
-    &ARGOCD_ENABLED,
-    &ARGOCD_NAMESPACE,
-    &ARGOCD_SELECTOR,
-    &ARGOCD_DETECTION_INTERVAL,
-    &EVENT_STORE,
-    &DB_PATH,
-    &EVENT_STORE_MEGABYTES,
-    &EVENT_RETENTION_INFO_WARNING_DAYS,
-    &EVENT_RETENTION_ERROR_CRITICAL_DAYS,
-];
-
+/// A setting of the operator. (Where the API server is found is `kubernetes::access`'s own affair.)
+#[derive(Clone, Copy)]
 pub(crate) struct Variable {
     pub(crate) name: &'static str,
     pub(crate) meaning: &'static str,
@@ -149,142 +139,59 @@ pub(crate) struct Variable {
     pub(crate) default: &'static str,
 }
 
-pub(crate) const POD_NAMESPACE: Variable = Variable {
-    name: "POD_NAMESPACE",
-    meaning: "namespace of the status ConfigMap",
-    allowed: "the name of a namespace",
-    default: "kube9-system",
-};
+macro_rules! variables {
+    ($($name:ident: $meaning:literal, $allowed:literal, $default:literal;)*) => {
+        $(const $name: Variable =
+            Variable { name: stringify!($name), meaning: $meaning, allowed: $allowed, default: $default };)*
 
-const POD_NAME: Variable = Variable {
-    name: "POD_NAME",
-    meaning: "which replica this is, in the Lease",
-    allowed: "the name of a pod",
-    default: "kube9-operator",
-};
+        /// All of them, as `--help` and the README list them.
+        pub(crate) const VARIABLES: &[Variable] = &[$($name),*];
+    };
+}
 
-const POD_UID: Variable = Variable {
-    name: "POD_UID",
-    meaning: "uid of its pod, with which the dashboard's counts go",
-    allowed: "letters, digits and dashes",
-    default: "",
-};
-
-const DEPLOYMENT_NAME: Variable = Variable {
-    name: "DEPLOYMENT_NAME",
-    meaning: "Deployment with which the ConfigMaps go",
-    allowed: "the name of a Deployment",
-    default: "kube9-operator",
-};
-
-/// The upper limit keeps the status fresh: kube9 calls a cluster degraded whose status is older than 5 minutes.
-const STATUS_UPDATE_INTERVAL_SECONDS: Variable = Variable {
-    name: "STATUS_UPDATE_INTERVAL_SECONDS",
-    meaning: "time between two writes of the status",
-    allowed: "a whole number from 10 to 120",
-    default: "60",
-};
-
-const HEALTH_PORT: Variable = Variable {
-    name: "HEALTH_PORT",
-    meaning: "port of /healthz, /readyz and /metrics",
-    allowed: "a whole number from 1 to 65535",
-    default: "8080",
-};
-
-const LOG_LEVEL: Variable = Variable {
-    name: "LOG_LEVEL",
-    meaning: "least important messages to log",
-    allowed: "one of error, warn, info, debug",
-    default: "info",
-};
-
-const LEADER_ELECTION: Variable = Variable {
-    name: "LEADER_ELECTION",
-    meaning: "replicas agree on one writer by a Lease",
-    allowed: "true or false",
-    default: "false",
-};
-
-const COLLECTION_ENABLED: Variable = Variable {
-    name: "COLLECTION_ENABLED",
-    meaning: "count nodes and workloads for the dashboard",
-    allowed: "true or false",
-    default: "true",
-};
-
-const COLLECTION_INTERVAL_SECONDS: Variable = Variable {
-    name: "COLLECTION_INTERVAL_SECONDS",
-    meaning: "longest time between two counts; changes show at once",
-    allowed: "a whole number from 60 to 86400",
-    default: "900",
-};
-
-const ARGOCD_AUTO_DETECT: Variable = Variable {
-    name: "ARGOCD_AUTO_DETECT",
-    meaning: "look for Argo CD; false tells kube9 there is none",
-    allowed: "true or false",
-    default: "true",
-};
-
-const ARGOCD_ENABLED: Variable = Variable {
-    name: "ARGOCD_ENABLED",
-    meaning: "true: do not ask for its CRD; false: there is none",
-    allowed: "true or false",
-    default: "",
-};
-
-const ARGOCD_NAMESPACE: Variable = Variable {
-    name: "ARGOCD_NAMESPACE",
-    meaning: "the only namespace to look in",
-    allowed: "the name of a namespace",
-    default: "",
-};
-
-const ARGOCD_SELECTOR: Variable = Variable {
-    name: "ARGOCD_SELECTOR",
-    meaning: "labels of Argo CD's server",
-    allowed: "a label selector",
-    default: "app.kubernetes.io/name=argocd-server",
-};
-
-const ARGOCD_DETECTION_INTERVAL: Variable = Variable {
-    name: "ARGOCD_DETECTION_INTERVAL",
-    meaning: "hours between full looks; changes show at once",
-    allowed: "a whole number from 1 to 24",
-    default: "6",
-};
-
-const EVENT_STORE: Variable = Variable {
-    name: "EVENT_STORE",
-    meaning: "keep warnings and errors, and list those",
-    allowed: "true or false",
-    default: "false",
-};
-
-const DB_PATH: Variable =
-    Variable { name: "DB_PATH", meaning: "folder of the event store", allowed: "an absolute path", default: "/data" };
-
-const EVENT_STORE_MEGABYTES: Variable = Variable {
-    name: "EVENT_STORE_MEGABYTES",
-    meaning: "room for it; the oldest events go first",
-    allowed: "a whole number from 16 to 65536",
-    default: "256",
-};
-
-const EVENT_RETENTION_INFO_WARNING_DAYS: Variable = Variable {
-    name: "EVENT_RETENTION_INFO_WARNING_DAYS",
-    meaning: "how long it keeps what is no error",
-    allowed: "a whole number from 1 to 3650",
-    default: "7",
-};
-
-const EVENT_RETENTION_ERROR_CRITICAL_DAYS: Variable = Variable {
-    name: "EVENT_RETENTION_ERROR_CRITICAL_DAYS",
-    meaning: "how long it keeps errors",
-    allowed: "a whole number from 1 to 3650",
-    default: "30",
-};
+variables! {
+    POD_NAMESPACE: "namespace of the status ConfigMap",
+        "the name of a namespace", "kube9-system";
+    POD_NAME: "which replica this is, in the Lease",
+        "the name of a pod", "kube9-operator";
+    POD_UID: "uid of its pod, with which the dashboard's counts go",
+        "letters, digits and dashes", "";
+    DEPLOYMENT_NAME: "Deployment with which the ConfigMaps go",
+        "the name of a Deployment", "kube9-operator";
+    // The upper limit keeps the status fresh: kube9 calls a cluster degraded whose status is older than 5 minutes.
+    STATUS_UPDATE_INTERVAL_SECONDS: "time between two writes of the status",
+        "a whole number from 10 to 120", "60";
+    HEALTH_PORT: "port of /healthz, /readyz and /metrics",
+        "a whole number from 1 to 65535", "8080";
+    LOG_LEVEL: "least important messages to log",
+        "one of error, warn, info, debug", "info";
+    LEADER_ELECTION: "replicas agree on one writer by a Lease",
+        "true or false", "false";
+    COLLECTION_ENABLED: "count nodes and workloads for the dashboard",
+        "true or false", "true";
+    COLLECTION_INTERVAL_SECONDS: "longest time between two counts; changes show at once",
+        "a whole number from 60 to 86400", "900";
+    ARGOCD_AUTO_DETECT: "look for Argo CD; false tells kube9 there is none",
+        "true or false", "true";
+    ARGOCD_ENABLED: "true: do not ask for its CRD; false: there is none",
+        "true or false", "";
+    ARGOCD_NAMESPACE: "the only namespace to look in",
+        "the name of a namespace", "";
+    ARGOCD_SELECTOR: "labels of Argo CD's server",
+        "a label selector", "app.kubernetes.io/name=argocd-server";
+    ARGOCD_DETECTION_INTERVAL: "hours between full looks; changes show at once",
+        "a whole number from 1 to 24", "6";
+    EVENT_STORE: "keep warnings and errors, and list those",
+        "true or false", "false";
+    DB_PATH: "folder of the event store",
+        "an absolute path", "/data";
+    EVENT_STORE_MEGABYTES: "room for it; the oldest events go first",
+        "a whole number from 16 to 65536", "256";
+    EVENT_RETENTION_INFO_WARNING_DAYS: "how long it keeps what is no error",
+        "a whole number from 1 to 3650", "7";
+    EVENT_RETENTION_ERROR_CRITICAL_DAYS: "how long it keeps errors",
+        "a whole number from 1 to 3650", "30";
+}
 
 /// Reads variable after variable and keeps what is wrong with them.
 struct Reader<L> {
@@ -296,27 +203,21 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     /// Nothing if something is missing; then there is a mistake as well.
     fn config(&mut self) -> Option<Config> {
         // Each is read before any is looked at, so that all mistakes are found.
-        let namespace = self.read(&POD_NAMESPACE, label);
-        let pod = self.read(&POD_NAME, object_name);
-        let pod_uid = self.read_optional(&POD_UID, uid);
-        let deployment = self.read(&DEPLOYMENT_NAME, object_name);
-        let status_interval = self.read(&STATUS_UPDATE_INTERVAL_SECONDS, seconds::<10, 120>);
-        let port = self.read(&HEALTH_PORT, |text| text.parse().ok());
-        let log_level = self.read(&LOG_LEVEL, log_level);
-        let leader_election = self.read(&LEADER_ELECTION, boolean);
-        let collection_enabled = self.read(&COLLECTION_ENABLED, boolean);
-        let collection_interval = self.read(&COLLECTION_INTERVAL_SECONDS, seconds::<60, 86_400>);
+        let pod = self.pod();
+        let status_interval = self.read(STATUS_UPDATE_INTERVAL_SECONDS, seconds::<10, 120>);
+        let port = self.read(HEALTH_PORT, |text| text.parse().ok());
+        let log_level = self.read(LOG_LEVEL, log_level);
+        let leader_election = self.read(LEADER_ELECTION, boolean);
+        let collection_enabled = self.read(COLLECTION_ENABLED, boolean);
+        let collection_interval = self.read(COLLECTION_INTERVAL_SECONDS, seconds::<60, 86_400>);
         let argocd = self.argocd();
         let event_store = self.event_store();
-        if leader_election == Some(true) && self.text(&POD_NAME).is_none() {
+        if leader_election == Some(true) && self.text(POD_NAME).is_none() {
             // Under one name, every replica would take itself for the one that was chosen.
             self.mistakes.push(format!("{} must be set where {} is true", POD_NAME.name, LEADER_ELECTION.name));
         }
         Some(Config {
-            namespace: namespace?,
             pod: pod?,
-            pod_uid,
-            deployment: deployment?,
             status_interval: status_interval?,
             port: port?,
             log_level: log_level?,
@@ -327,24 +228,32 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         })
     }
 
+    fn pod(&mut self) -> Option<Pod> {
+        let namespace = self.read(POD_NAMESPACE, label);
+        let name = self.read(POD_NAME, object_name);
+        let uid = self.read_optional(POD_UID, uid);
+        let deployment = self.read(DEPLOYMENT_NAME, object_name);
+        Some(Pod { namespace: namespace?, name: name?, uid, deployment: deployment? })
+    }
+
     /// Nothing in it where it is switched off.
     fn event_store(&mut self) -> Option<Option<EventStore>> {
-        let enabled = self.read(&EVENT_STORE, boolean);
-        let folder = self.read(&DB_PATH, |text| Some(PathBuf::from(text)).filter(|path| path.is_absolute()));
-        let megabytes = self.read(&EVENT_STORE_MEGABYTES, number::<16, 65_536>);
-        let info_and_warning = self.read(&EVENT_RETENTION_INFO_WARNING_DAYS, days::<1, 3650>);
-        let error_and_critical = self.read(&EVENT_RETENTION_ERROR_CRITICAL_DAYS, days::<1, 3650>);
+        let enabled = self.read(EVENT_STORE, boolean);
+        let folder = self.read(DB_PATH, |text| Some(PathBuf::from(text)).filter(|path| path.is_absolute()));
+        let megabytes = self.read(EVENT_STORE_MEGABYTES, number::<16, 65_536>);
+        let info_and_warning = self.read(EVENT_RETENTION_INFO_WARNING_DAYS, days::<1, 3650>);
+        let error_and_critical = self.read(EVENT_RETENTION_ERROR_CRITICAL_DAYS, days::<1, 3650>);
         let retention = Retention { info_and_warning: info_and_warning?, error_and_critical: error_and_critical? };
         let place = Place { folder: folder?, bytes: megabytes? * 1024 * 1024 };
         Some(Some(EventStore { place, retention }).filter(|_| enabled == Some(true)))
     }
 
     fn argocd(&mut self) -> Option<ArgoCd> {
-        let auto_detect = self.read(&ARGOCD_AUTO_DETECT, boolean);
-        let enabled = self.read_optional(&ARGOCD_ENABLED, boolean);
-        let namespace = self.read_optional(&ARGOCD_NAMESPACE, label);
-        let selector = self.read(&ARGOCD_SELECTOR, selector);
-        let hours = self.read(&ARGOCD_DETECTION_INTERVAL, seconds::<1, 24>);
+        let auto_detect = self.read(ARGOCD_AUTO_DETECT, boolean);
+        let enabled = self.read_optional(ARGOCD_ENABLED, boolean);
+        let namespace = self.read_optional(ARGOCD_NAMESPACE, label);
+        let selector = self.read(ARGOCD_SELECTOR, selector);
+        let hours = self.read(ARGOCD_DETECTION_INTERVAL, seconds::<1, 24>);
         let approach = match (auto_detect?, enabled) {
             (false, _) | (_, Some(false)) => Approach::Off,
             (true, Some(true)) => Approach::WithoutCrd,
@@ -354,23 +263,23 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 
     /// The parsed value, or nothing and one more mistake.
-    fn read<T>(&mut self, variable: &Variable, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    fn read<T>(&mut self, variable: Variable, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let text = self.text(variable).unwrap_or_else(|| variable.default.to_owned());
         self.parse(variable, &text, parse)
     }
 
     /// Nothing as well if it is not set.
-    fn read_optional<T>(&mut self, variable: &Variable, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    fn read_optional<T>(&mut self, variable: Variable, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let text = self.text(variable)?;
         self.parse(variable, &text, parse)
     }
 
     /// A variable that is set but empty counts as not set, since that is what templates make of a value left out.
-    fn text(&self, variable: &Variable) -> Option<String> {
+    fn text(&self, variable: Variable) -> Option<String> {
         (self.look_up)(variable.name).filter(|text| !text.is_empty())
     }
 
-    fn parse<T>(&mut self, variable: &Variable, text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    fn parse<T>(&mut self, variable: Variable, text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let value = parse(text);
         if value.is_none() {
             self.mistakes.push(format!("{} must be {}, but is {text:?}", variable.name, variable.allowed));
@@ -447,10 +356,12 @@ mod tests {
     #[test]
     fn an_empty_environment_gives_the_defaults() {
         let expected = Config {
-            namespace: "kube9-system".to_owned(),
-            pod: "kube9-operator".to_owned(),
-            pod_uid: None,
-            deployment: "kube9-operator".to_owned(),
+            pod: Pod {
+                namespace: "kube9-system".to_owned(),
+                name: "kube9-operator".to_owned(),
+                uid: None,
+                deployment: "kube9-operator".to_owned(),
+            },
             status_interval: Duration::from_secs(60),
             port: NonZeroU16::new(8080).unwrap(),
             log_level: Level::INFO,

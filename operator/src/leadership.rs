@@ -11,11 +11,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::NAME;
-use crate::context::Context;
-use crate::failure::{Class, Failure};
 use crate::kubernetes::{Client, Request};
-use crate::progress::Job;
-use crate::retry;
+use crate::runtime::{Class, Context, Failure, Role, Task, retry};
 
 const DURATION: Duration = Duration::from_secs(60);
 const RENEWAL: Duration = Duration::from_secs(20);
@@ -45,39 +42,51 @@ struct Rival {
 
 impl Candidate {
     pub(crate) fn new(client: Client, context: Arc<Context>) -> Self {
-        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", context.config.namespace);
+        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", context.config.pod.namespace);
         Self { client, path, context }
     }
 
     /// Tries for ever to become, or to stay, the one that leads.
     pub(crate) async fn campaign(&self) {
-        let Context { clock, progress, .. } = &*self.context;
+        let clock = &self.context.clock;
         let mut rival: Option<Rival> = None;
         loop {
-            let (start, leads) = retry::until_success(&self.context, Job::Election, async || {
+            let (start, leads) = retry::until_success(&self.context, Task::Election, async || {
                 let start = clock.uptime();
                 Ok((start, self.attempt(&mut rival).await?))
             })
             .await;
-            progress.job_runs(Job::Election);
-            if leads {
-                progress.leads_until(start + DURATION - MARGIN);
-                clock.sleep(RENEWAL).await;
-            } else {
-                progress.stands_by(clock.uptime());
-                clock.sleep(WATCHING).await;
-            }
+            let (role, pause) = match leads {
+                true => (Role::Leader { until: start + DURATION - MARGIN }, RENEWAL),
+                false => (Role::Standby { seen: clock.uptime() }, WATCHING),
+            };
+            self.take(role);
+            clock.sleep(pause).await;
+        }
+    }
+
+    fn take(&self, role: Role) {
+        let now = self.context.clock.uptime();
+        let before = self.context.state().role;
+        self.context.update(|state| {
+            state.task_runs(Task::Election);
+            state.take_role(role, now);
+        });
+        match role {
+            Role::Leader { .. } if !before.may_write(now) => tracing::info!("this replica leads"),
+            Role::Standby { .. } if !matches!(before, Role::Standby { .. }) => tracing::info!("another replica leads"),
+            _ => {}
         }
     }
 
     /// Gives the Lease up, so that the next one need not wait for its end.
     pub(crate) async fn resign(&self) {
-        if !self.context.progress.leads(self.context.clock.uptime()) {
+        if !self.context.may_write() {
             return;
         }
         let resigned = async {
             let lease = self.get().await?;
-            if lease.holder() == self.context.config.pod {
+            if lease.holder() == self.context.config.pod.name {
                 self.replace(&lease.given_up()).await?;
             }
             Ok::<_, Failure>(())
@@ -91,18 +100,18 @@ impl Candidate {
 
     /// Whether this replica leads now.
     async fn attempt(&self, rival: &mut Option<Rival>) -> Result<bool, Failure> {
-        let config = &self.context.config;
+        let pod = &self.context.config.pod.name;
         let found = match self.get().await {
             Ok(found) => found,
             Err(failure) if failure.class == Class::NotFound => {
-                return won(self.create(&Lease::new().taken_by(&config.pod, self.context.calendar())).await);
+                return won(self.create(&Lease::new().taken_by(pod, self.context.calendar())).await);
             }
             Err(failure) => return Err(failure),
         };
         let holder = found.holder();
-        if holder == config.pod || holder.is_empty() || has_expired(rival, &found, self.context.clock.uptime()) {
+        if holder == pod || holder.is_empty() || has_expired(rival, &found, self.context.clock.uptime()) {
             // The version in it makes the API server refuse, should somebody have been quicker.
-            return won(self.replace(&found.taken_by(&config.pod, self.context.calendar())).await);
+            return won(self.replace(&found.taken_by(pod, self.context.calendar())).await);
         }
         Ok(false)
     }
@@ -251,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_holder_stops_before_others_may_begin() {
-        let again = ATTEMPT + Job::Election.longest_pause();
+        let again = ATTEMPT + Task::Election.longest_pause();
         assert!(RENEWAL + again + ATTEMPT <= DURATION - MARGIN, "one renewal may fail");
         assert!(crate::kubernetes::REQUEST_TIMEOUT < MARGIN, "a write that was begun in time is over in time");
     }

@@ -6,29 +6,17 @@
 //! Only the event store, where it is switched on, writes on another one, since a disk may take its time.
 
 mod argocd;
-mod backoff;
 mod cli;
-mod clock;
 mod collection;
 mod config;
-mod context;
 mod events;
-mod failure;
 mod http;
 mod kubernetes;
 mod leadership;
-mod logging;
-mod metrics;
 mod output;
-mod owner;
-mod probes;
-mod process;
-mod progress;
 mod query;
-mod retry;
+mod runtime;
 mod serve;
-mod shutdown;
-mod skew;
 mod status;
 mod text;
 

@@ -25,6 +25,8 @@ use xtask::config::Remote;
 use xtask::error::{Error, Exit, Result, reasons};
 use xtask::sys::http;
 
+use crate::tls;
+
 /// How often the SDK tries what was throttled, cut off, or failed on the server's side.
 const ATTEMPTS: u32 = 5;
 
@@ -86,7 +88,9 @@ impl Aws {
     /// The settings of every client: one TLS stack, and limits for everything that can hang.
     pub fn config(&self) -> &SdkConfig {
         self.config.get_or_init(|| {
-            let client = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
+            let client = aws_smithy_http_client::Builder::new()
+                .tls_provider(Provider::Rustls(CryptoMode::Ring))
+                .tls_context(tls::trusted_by_aws());
             let limits = TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(5))
                 .operation_attempt_timeout(self.remote.timeout)

@@ -12,6 +12,8 @@ use xtask::config::{self, Target};
 use xtask::connector::{Connector, DeployOptions, Seams};
 use xtask::error::{Context, Exit, Result};
 
+use registry::HttpRegistry;
+
 pub mod aws;
 pub mod cloudfront;
 pub mod deploy;
@@ -25,9 +27,10 @@ pub const CONNECTOR: Connector = Connector { open, open_public, deploy };
 
 fn open(target: &Target, remote: &config::Remote, chart: &str) -> Result<Seams> {
     let aws = Rc::new(aws::Aws::new(remote)?);
+    let registry = HttpRegistry::new(target)?;
     Ok(Seams {
-        registry: Box::new(registry::HttpRegistry::new(target)?),
-        charts: Box::new(registry::HttpRegistry::new(&target.of_chart(chart))?),
+        charts: Box::new(registry.beside(&target.of_chart(chart))),
+        registry: Box::new(registry),
         store: Box::new(s3::Bucket::new(Rc::clone(&aws))),
         cdn: Some(Box::new(cloudfront::Distribution::new(aws))),
         user: tls::anonymous(remote.timeout),
@@ -35,9 +38,10 @@ fn open(target: &Target, remote: &config::Remote, chart: &str) -> Result<Seams> 
 }
 
 fn open_public(target: &Target, _: &config::Remote, chart: &str) -> Result<Seams> {
+    let registry = HttpRegistry::anonymous(target)?;
     Ok(Seams {
-        registry: Box::new(registry::HttpRegistry::anonymous(target)?),
-        charts: Box::new(registry::HttpRegistry::anonymous(&target.of_chart(chart))?),
+        charts: Box::new(registry.beside(&target.of_chart(chart))),
+        registry: Box::new(registry),
         store: Box::new(public::Public::new(target)),
         cdn: None,
         user: tls::anonymous(target.timeout()),

@@ -7,6 +7,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -50,7 +51,7 @@ pub struct HttpRegistry {
     is_anonymous: bool,
     /// Makes the requests that the client does not.
     user: Anonymous,
-    runtime: tokio::runtime::Runtime,
+    runtime: Rc<tokio::runtime::Runtime>,
     credentials: OnceCell<RegistryAuth>,
     /// Whether tokens for reading and for writing were asked for.
     has_asked: [Cell<bool>; 2],
@@ -69,31 +70,45 @@ impl HttpRegistry {
     /// The machine cannot start a runtime, or has no certificates.
     pub fn new(target: &Target) -> Result<Self> {
         let plain = target.registry.starts_with("http://");
+        tls::choose();
         let config = ClientConfig {
             protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
             connect_timeout: Some(Duration::from_secs(5)),
             read_timeout: Some(target.timeout()),
+            tls_certs_only: tls::trusted(),
             use_monolithic_push: true,
             user_agent: concat!("xtask/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
+        let client = Client::try_from(config);
+        let client = client.context(Exit::Failure, || format!("cannot prepare to talk to {}", target.registry))?;
+        Ok(Self::with(target, client, Rc::new(http::runtime()?)))
+    }
+
+    fn with(target: &Target, client: Client, runtime: Rc<tokio::runtime::Runtime>) -> Self {
         let (host, path) = target.image.split_once('/').unwrap_or_default();
-        tls::choose();
-        Ok(HttpRegistry {
-            client: Client::try_from(config).context(Exit::Failure, || format!("cannot prepare to talk to {host}"))?,
+        HttpRegistry {
+            client,
             host: host.to_owned(),
             path: path.to_owned(),
             url: target.registry.clone(),
             token: target.registry_token.clone(),
             is_anonymous: false,
             user: tls::anonymous(target.timeout()),
-            runtime: http::runtime()?,
+            runtime,
             credentials: OnceCell::new(),
             has_asked: Default::default(),
             authorization: RefCell::default(),
             stored: RefCell::default(),
             known: RefCell::default(),
-        })
+        }
+    }
+
+    /// Another repository of the same registry, asked by the same client: making one takes as long as many questions.
+    #[must_use]
+    pub fn beside(&self, target: &Target) -> Self {
+        let other = Self::with(target, self.client.clone(), Rc::clone(&self.runtime));
+        HttpRegistry { is_anonymous: self.is_anonymous, ..other }
     }
 
     /// The same, asked without credentials.

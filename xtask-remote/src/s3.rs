@@ -57,7 +57,7 @@ impl Bucket {
                 let error = Error::new(Exit::Repository, format!("cannot read all of {bucket}/{name}")).because(error);
                 Failure::Passing(error.remedy("retry the command"))
             })?;
-            Ok(Some(Object { bytes: body.to_vec(), revision, version }))
+            Ok(Some(Object { bytes: body.into_bytes().into(), revision, version }))
         })
     }
 

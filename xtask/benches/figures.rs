@@ -197,7 +197,7 @@ fn release_rows(figures: &mut Figures, root: &Path) {
     figures.add(&what, built / 1000.0, "s", Some(0.5), Some("buildx: 0.6-0.7 s".into()));
     for part in image.platforms().unwrap() {
         let size: u64 = part.manifest.layers.iter().map(|layer| layer.size).sum();
-        figures.add(&format!("the image for {}, compressed", part.platform), size as f64 / 1e6, "MB", Some(4.0), None);
+        figures.add(&format!("the image for {}, compressed", part.platform), size as f64 / 1e6, "MB", Some(2.5), None);
     }
 }
 

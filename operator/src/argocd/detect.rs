@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::Approach;
-use crate::progress::{Answer, Job, Server};
+use crate::runtime::{Answer, Server, Task};
 use crate::text::shortened;
 
 /// A namespace, and the name of a Deployment in it.
@@ -38,7 +38,7 @@ pub(super) struct Known {
     pub(super) listed_crd: Option<bool>,
     pub(super) listed_servers: Option<Servers>,
     pub(super) image: Option<Image>,
-    checks: BTreeMap<Job, Duration>,
+    checks: BTreeMap<Task, Duration>,
 }
 
 impl Known {
@@ -66,8 +66,8 @@ impl Known {
         self.image.as_ref().filter(|image| image.place == *place && image.revision == candidate.revision)
     }
 
-    pub(super) fn checked(&mut self, job: Job, now: Duration) {
-        self.checks.insert(job, now);
+    pub(super) fn checked(&mut self, task: Task, now: Duration) {
+        self.checks.insert(task, now);
     }
 
     /// The answer is as old as the oldest of what it rests on.
@@ -199,8 +199,8 @@ mod tests {
     #[test]
     fn an_answer_is_as_old_as_the_oldest_of_its_grounds() {
         let mut known = known(Approach::WithCrd, Some(true), Some(&[]));
-        known.checked(Job::CrdWatch, Duration::from_secs(9));
-        known.checked(Job::DeploymentWatch, Duration::from_secs(4));
+        known.checked(Task::CrdWatch, Duration::from_secs(9));
+        known.checked(Task::DeploymentWatch, Duration::from_secs(4));
         assert_eq!(known.oldest_check(), Duration::from_secs(4));
     }
 

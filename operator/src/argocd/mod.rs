@@ -15,18 +15,16 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::config::{Approach, ArgoCd};
-use crate::context::Context;
-use crate::failure::Failure;
-use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Metadata, Read, Versioned};
-use crate::progress::{Answer, Finding, Job};
-use crate::retry;
+use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Metadata, Object, Read};
+use crate::runtime::{Answer, Context, Failure, Finding, Task, retry};
 use detect::{Candidate, Image, Known, Place, Servers, detect};
 
 /// Looks for ever, and keeps the finding up to date.
 pub(crate) async fn look(client: Client, context: Arc<Context>) {
     let settings = &context.config.argocd;
     if settings.approach == Approach::Off {
-        context.progress.found(Finding { answer: Answer::NotDetected, checked: context.clock.uptime() });
+        let finding = Finding { answer: Answer::NotDetected, checked: context.clock.uptime() };
+        context.update(|state| state.found(finding));
         return;
     }
     let look = Look { known: RefCell::new(Known::new(settings.approach)), context: &context, unnamed: Notify::new() };
@@ -34,10 +32,10 @@ pub(crate) async fn look(client: Client, context: Arc<Context>) {
     tokio::join!(
         async {
             if settings.approach == Approach::WithCrd {
-                look.follow(&definitions, Job::CrdWatch, Known::crd).await;
+                look.follow(&definitions, Task::CrdWatch, Known::crd).await;
             }
         },
-        look.follow(&servers, Job::DeploymentWatch, Known::servers),
+        look.follow(&servers, Task::DeploymentWatch, Known::servers),
         look.name_versions(&client),
     );
 }
@@ -51,9 +49,9 @@ struct Look<'context> {
 
 impl Look<'_> {
     /// Keeps one watch going, whatever happens to it.
-    async fn follow(&self, feed: &Feed<Object>, job: Job, learn: fn(&mut Known, Change<Object>)) {
+    async fn follow(&self, feed: &Feed<Object>, task: Task, learn: fn(&mut Known, Change<Object>)) {
         let Context { config, clock, .. } = self.context;
-        let mut learner = Learner { look: self, job, learn };
+        let mut learner = Learner { look: self, task, learn };
         loop {
             let look = async || {
                 tokio::select! {
@@ -62,7 +60,7 @@ impl Look<'_> {
                     () = clock.sleep(config.argocd.interval) => Ok(()),
                 }
             };
-            retry::until_success(self.context, job, look).await;
+            retry::until_success(self.context, task, look).await;
         }
     }
 
@@ -71,7 +69,7 @@ impl Look<'_> {
         if known.unnamed().is_some() {
             self.unnamed.notify_one();
         } else if let Some(finding) = known.finding() {
-            self.context.progress.found(finding);
+            self.context.update(|state| state.found(finding));
         }
     }
 
@@ -100,21 +98,21 @@ const AFTER_FAILURE: Duration = Duration::from_secs(30);
 /// Puts what a watch tells into what is known.
 struct Learner<'look, 'context> {
     look: &'look Look<'context>,
-    job: Job,
+    task: Task,
     learn: fn(&mut Known, Change<Object>),
 }
 
 impl Follower<Object> for Learner<'_, '_> {
     fn tell(&mut self, change: Change<Object>) {
-        let Context { clock, progress, .. } = self.look.context;
+        let context = self.look.context;
         match &change {
-            Change::Watching => progress.job_runs(self.job),
-            Change::Skipped(reason) => self.look.context.skipped(self.job, reason),
+            Change::Watching => context.update(|state| state.task_runs(self.task)),
+            Change::Skipped(reason) => context.skipped(self.task, reason),
             _ => {}
         }
         let mut known = self.look.known.borrow_mut();
         (self.learn)(&mut known, change);
-        known.checked(self.job, clock.uptime());
+        known.checked(self.task, context.clock.uptime());
         drop(known);
         self.look.publish();
     }
@@ -138,7 +136,7 @@ fn server_feed(client: Client, settings: &ArgoCd) -> Feed<Object> {
 }
 
 fn feed(client: Client, path: String, field_selector: Option<String>, label_selector: Option<String>) -> Feed<Object> {
-    let list = List { path, label_selector, field_selector, most: 500, form: Form::METADATA };
+    let list = List { label_selector, field_selector, ..List::all(path, 500, Form::METADATA) };
     Feed { client, list, is_counted: false }
 }
 
@@ -148,30 +146,13 @@ fn deployments(namespace: &str) -> String {
 
 /// The version by the tag of the image, if there is such a Deployment, and such a tag.
 async fn version_of(client: &Client, (namespace, name): &Place) -> Result<Option<String>, Failure> {
-    let list = List {
-        path: deployments(namespace),
-        label_selector: None,
-        field_selector: Some(format!("metadata.name={name}")),
-        most: 1,
-        form: Form::JSON,
-    };
+    let field_selector = Some(format!("metadata.name={name}"));
+    let list = List { field_selector, ..List::all(deployments(namespace), 1, Form::JSON) };
     let mut version = None;
     client
         .list(&list, &mut |deployment: Read<Deployment>| version = deployment.ok().and_then(|it| it.version()))
         .await?;
     Ok(version)
-}
-
-/// Of whatever kind: nothing but what is asked for, so that it costs little how large the rest is.
-#[derive(Debug, Clone, Deserialize)]
-struct Object {
-    metadata: Metadata,
-}
-
-impl Versioned for Object {
-    fn version(&self) -> &str {
-        &self.metadata.resource_version
-    }
 }
 
 #[derive(Deserialize)]

@@ -14,18 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::context::Context;
-use crate::failure::{Class, Failure};
-use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Metadata, REQUEST_TIMEOUT, Versioned};
-use crate::owner::Owner;
-use crate::probes::HEARTBEAT;
-use crate::progress::{Job, TROUBLESOME};
-use crate::retry;
-use crate::shutdown::Shutdown;
+use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Object, REQUEST_TIMEOUT, Versioned};
+use crate::runtime::{Class, Context, Failure, HEARTBEAT, Owner, Shutdown, TROUBLESOME, Task, retry};
 use crate::status::{ConfigMaps, Content, Target};
 use crate::text::rfc_3339;
 use sums::{Node, Nodes, Sums};
@@ -62,7 +55,7 @@ const DATA_POINTS: u64 = 1 + WORKLOADS.len() as u64 + 4;
 
 /// Counts until the shutdown, and takes the counts away then.
 pub(crate) async fn collect(client: Client, context: Arc<Context>, shutdown: &Shutdown) {
-    let config_maps = ConfigMaps::new(client.clone(), &context.config.namespace);
+    let config_maps = ConfigMaps::new(client.clone(), &context.config.pod.namespace);
     let Some(interval) = context.config.collection_interval else {
         // What an earlier configuration left behind would be shown as if it were true.
         if let Err(failure) = config_maps.delete(CONFIG_MAP_NAME, None, REQUEST_TIMEOUT).await {
@@ -114,17 +107,17 @@ impl Collector {
         // The status comes first, and with it whose it is.
         self.context.clock.sleep(FIRST_PAUSE).await;
         loop {
-            retry::until_success(&self.context, Job::Collection, async || self.lead().await).await;
+            retry::until_success(&self.context, Task::Collection, async || self.lead().await).await;
         }
     }
 
     /// Counts for as long as this replica is the one that writes.
     async fn lead(&self) -> Result<(), Failure> {
-        let Context { clock, progress, .. } = &*self.context;
+        let clock = &self.context.clock;
         while !self.context.may_write() {
             clock.sleep(HEARTBEAT).await;
         }
-        if progress.failures(Job::Collection) == TROUBLESOME {
+        if self.context.state().failures(Task::Collection) == TROUBLESOME {
             self.written.take();
             self.take_away(None, REQUEST_TIMEOUT).await;
         }
@@ -137,7 +130,7 @@ impl Collector {
                 return Ok(());
             }
         };
-        progress.not_collected();
+        self.context.update(|state| state.collections.failures += 1);
         Err(failure)
     }
 
@@ -167,7 +160,7 @@ impl Collector {
 
     /// Writes what is known, when it changed, until something fails.
     async fn publish(&self) -> Failure {
-        let Context { clock, progress, .. } = &*self.context;
+        let clock = &self.context.clock;
         let mut last: Option<(Counts, Duration)> = None;
         loop {
             let counts = self.known.borrow().counts();
@@ -177,9 +170,12 @@ impl Collector {
                     if let Err(failure) = self.write(&counts).await {
                         return failure;
                     }
-                    progress.job_runs(Job::Collection);
-                    progress.collected(clock.uptime());
-                    last = Some((counts, clock.uptime()));
+                    let now = clock.uptime();
+                    self.context.update(|state| {
+                        state.task_runs(Task::Collection);
+                        state.collected(now);
+                    });
+                    last = Some((counts, now));
                     clock.sleep(BETWEEN_WRITES.min(self.interval)).await;
                 }
                 _ => tokio::select! {
@@ -191,14 +187,14 @@ impl Collector {
     }
 
     async fn write(&self, counts: &Counts) -> Result<(), Failure> {
-        let facts = self.context.progress.facts();
-        let collected = (facts.collections.successes + 1) * DATA_POINTS;
+        let state = self.context.state();
+        let collected = (state.collections.successes + 1) * DATA_POINTS;
         let text = format!("{:#}", counts.dashboard(self.context.calendar(), collected));
         let content = Content { name: CONFIG_MAP_NAME, component: "dashboard", data: [(KEY, text.as_str())].into() };
-        let config = &self.context.config;
+        let pod = &self.context.config.pod;
         // With the pod, so that a node that is lost does not leave the counts behind.
-        let pod = config.pod_uid.as_ref().map(|uid| Owner::pod(&config.pod, uid));
-        let owner = pod.as_ref().or(facts.owner());
+        let pod = pod.uid.as_ref().map(|uid| Owner::pod(&pod.name, uid));
+        let owner = pod.as_ref().or(state.owner());
         let written = self.config_maps.apply(&content, owner, &Target::Any, REQUEST_TIMEOUT).await?;
         self.written.replace(Some(written.identity.uid));
         Ok(())
@@ -210,10 +206,6 @@ impl Collector {
             Err(failure) => tracing::warn!(%failure, "cannot take the counts for the dashboard away"),
         }
     }
-}
-
-fn list<T>(path: &str, most: u32, form: Form<T>) -> List<T> {
-    List { path: path.to_owned(), label_selector: None, field_selector: None, most, form }
 }
 
 impl Collector {
@@ -235,12 +227,12 @@ impl Collector {
     }
 
     async fn count(&self, index: usize, path: &str) -> Failure {
-        let feed = Feed { client: self.client.clone(), list: list(path, 1, Form::METADATA), is_counted: true };
+        let feed = Feed { client: self.client.clone(), list: List::all(path, 1, Form::METADATA), is_counted: true };
         self.keep(feed, Counter { collector: self, index }).await
     }
 
     async fn add_nodes(&self) -> Failure {
-        let list = list("/api/v1/nodes", NODES_PER_PAGE, Form::JSON);
+        let list = List::all("/api/v1/nodes", NODES_PER_PAGE, Form::JSON);
         let feed = Feed { client: self.client.clone(), list, is_counted: false };
         self.keep(feed, Adder { collector: self, listed: None }).await
     }
@@ -279,7 +271,7 @@ impl Follower<Node> for Adder<'_> {
     fn tell(&mut self, change: Change<Node>) {
         let listed = &mut self.listed;
         if let Change::Skipped(reason) = &change {
-            self.collector.context.skipped(Job::Collection, reason);
+            self.collector.context.skipped(Task::Collection, reason);
         }
         let known = &mut self.collector.known.borrow_mut().nodes;
         match change {
@@ -294,17 +286,6 @@ impl Follower<Node> for Adder<'_> {
             Change::Watching | Change::Counted(_) | Change::Same => return,
         }
         self.collector.changed.notify_one();
-    }
-}
-
-#[derive(Deserialize)]
-struct Object {
-    metadata: Metadata,
-}
-
-impl Versioned for Object {
-    fn version(&self) -> &str {
-        &self.metadata.resource_version
     }
 }
 

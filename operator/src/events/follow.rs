@@ -16,12 +16,8 @@ use super::keep::{is_kept, type_label};
 use super::store::{Store, Trouble};
 use super::{Event, Record};
 use crate::config::EventStore;
-use crate::context::Context;
-use crate::failure::{Class, Failure};
 use crate::kubernetes::{Change, Client, Feed, Follower, Form, List};
-use crate::progress::Job;
-use crate::retry;
-use crate::shutdown::Shutdown;
+use crate::runtime::{Class, Context, Failure, Shutdown, Task, retry};
 
 /// What comes within this time is written together.
 const GATHERING: Duration = Duration::from_millis(200);
@@ -88,14 +84,7 @@ struct Gaps {
 
 /// Keeps the watch going, whatever happens to it.
 async fn follow(client: Client, context: &Context, sender: Sender<Record>, gaps: &Gaps) -> Infallible {
-    let list = List {
-        path: "/api/v1/events".to_owned(),
-        label_selector: None,
-        field_selector: None,
-        most: 500,
-        form: Form::COMPACT,
-    };
-    let feed = Feed { client, list, is_counted: false };
+    let feed = Feed { client, list: List::all("/api/v1/events", 500, Form::COMPACT), is_counted: false };
     let mut receiver = Receiver { client: feed.client.clone(), context, sender, gaps, listed: None };
     loop {
         let watch = async || {
@@ -104,7 +93,7 @@ async fn follow(client: Client, context: &Context, sender: Sender<Record>, gaps:
                 () = gaps.again.notified() => Ok(()),
             }
         };
-        retry::until_success(context, Job::EventWatch, watch).await;
+        retry::until_success(context, Task::EventWatch, watch).await;
     }
 }
 
@@ -120,13 +109,13 @@ struct Receiver<'context> {
 
 impl Follower<Event> for Receiver<'_> {
     fn tell(&mut self, change: Change<Event>) {
-        let Context { progress, metrics, .. } = self.context;
         match change {
             Change::Listing => self.listed = Some(Vec::new()),
             Change::Listed => self.listed = None,
-            Change::Watching => progress.job_runs(Job::EventWatch),
+            Change::Watching => self.context.update(|state| state.task_runs(Task::EventWatch)),
             Change::Put(event) | Change::New(event) => {
-                metrics.event_received(type_label(&event));
+                let kind = type_label(&event);
+                self.context.update(|state| *state.events.received.entry(kind).or_default() += 1);
                 if is_kept(&event) {
                     let record = Record::of(&event, self.client.time().unwrap_or_else(|| self.context.calendar()));
                     match &mut self.listed {
@@ -135,7 +124,7 @@ impl Follower<Event> for Receiver<'_> {
                     }
                 }
             }
-            Change::Skipped(reason) => self.context.skipped(Job::EventWatch, &reason),
+            Change::Skipped(reason) => self.context.skipped(Task::EventWatch, &reason),
             // What the API server forgets is what the store is for.
             Change::Gone(_) | Change::Counted(_) | Change::Same => {}
         }
@@ -154,7 +143,7 @@ impl Receiver<'_> {
     /// What a watch brings cannot wait.
     fn push(&self, record: Record) {
         if self.sender.try_send(record).is_err() {
-            self.context.metrics.event_dropped();
+            self.context.update(|state| state.events.dropped += 1);
             self.gaps.overflowed.store(true, Ordering::Relaxed);
         }
     }
@@ -178,13 +167,14 @@ impl Keeper {
     /// runtime may end before a disk that hangs does.
     async fn run(mut self, shutdown: &Shutdown) {
         let context = Arc::clone(&self.context);
-        let Context { clock, metrics, .. } = &*context;
+        let clock = &context.clock;
         let mut retention = clock.uptime() + FIRST_RETENTION;
-        metrics.event_storage(self.store.bytes());
+        self.measure();
         loop {
             let is_due = clock.uptime() >= retention;
             let done = if is_due { self.expire() } else { self.write() };
-            metrics.event_queue(self.left());
+            let left = self.left();
+            context.update(|state| state.events.waiting = left);
             if is_due && done.is_ok() {
                 retention = clock.uptime() + RETENTION;
             }
@@ -208,6 +198,11 @@ impl Keeper {
         }
     }
 
+    fn measure(&self) {
+        let bytes = self.store.bytes();
+        self.context.update(|state| state.events.bytes = bytes);
+    }
+
     /// How many are to be written.
     fn left(&self) -> usize {
         self.batch.len() + self.waiting.len()
@@ -217,7 +212,9 @@ impl Keeper {
         if !self.batch.is_empty() {
             let changed = self.store.write(&self.batch)?;
             self.batch.clear();
-            changed.into_iter().for_each(|severity| self.context.metrics.event_stored(severity.label()));
+            self.context.update(|state| {
+                changed.into_iter().for_each(|it| *state.events.stored.entry(it.label()).or_default() += 1);
+            });
         }
         Ok(())
     }
@@ -236,13 +233,12 @@ impl Keeper {
     }
 
     fn note_success(&mut self) -> Duration {
-        let Context { metrics, progress, .. } = &*self.context;
         if std::mem::take(&mut self.has_failed) {
             tracing::info!("the event store works again");
             self.gaps.again.notify_one();
         }
-        progress.job_runs(Job::EventStore);
-        metrics.event_storage(self.store.bytes());
+        self.context.update(|state| state.task_runs(Task::EventStore));
+        self.measure();
         // Once all else is written, a list brings what was lost, and waits for whoever writes.
         if self.left() == 0 && self.gaps.overflowed.swap(false, Ordering::Relaxed) {
             self.gaps.again.notify_one();
@@ -253,8 +249,8 @@ impl Keeper {
 
     fn note_failure(&mut self, trouble: &Trouble) -> Duration {
         self.has_failed = true;
-        self.context.metrics.event_store_failed(trouble.label());
-        let failure = Failure { class: Class::Storage, message: trouble.to_string(), retry_after: None };
-        retry::note(&self.context, Job::EventStore, failure)
+        self.context.update(|state| *state.events.errors.entry(trouble.label()).or_default() += 1);
+        let failure = Failure::new(Class::Storage, trouble.to_string());
+        retry::note(&self.context, Task::EventStore, &failure)
     }
 }

@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use super::Request;
 use super::access::{Access, Token};
 use super::refusal::Refusal;
-use crate::failure::{Class, Failure};
+use crate::runtime::{Class, Failure};
 
 /// Connections that nobody waits for any more end after this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -109,11 +109,9 @@ impl Client {
     fn dressed(&self, request: Request) -> Result<hyper::Request<Full<Bytes>>, Failure> {
         let Request { method, target, accept, content_type, body } = request;
         let builder = hyper::Request::builder().method(method).uri(format!("{}{target}", self.server));
-        let mut dressed = builder.body(Full::new(body)).map_err(|error| Failure {
-            class: Class::Rejected,
-            message: format!("{target} cannot be asked for: {error}"),
-            retry_after: None,
-        })?;
+        let mut dressed = builder
+            .body(Full::new(body))
+            .map_err(|error| Failure::new(Class::Rejected, format!("{target} cannot be asked for: {error}")))?;
         let headers = dressed.headers_mut();
         headers.insert(USER_AGENT, AGENT);
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
@@ -147,23 +145,19 @@ pub(super) async fn within<T>(
     limit: Duration,
     request: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    tokio::time::timeout(limit, request).await.unwrap_or_else(|_elapsed| {
-        Err(Failure { class: Class::Timeout, message: format!("no answer within {limit:?}"), retry_after: None })
-    })
+    tokio::time::timeout(limit, request)
+        .await
+        .unwrap_or_else(|_elapsed| Err(Failure::new(Class::Timeout, format!("no answer within {limit:?}"))))
 }
 
 /// No connection, or one that broke off.
 pub(super) fn broken(error: &(dyn Error + 'static)) -> Failure {
-    Failure { class: Class::Unreachable, message: chain(error), retry_after: None }
+    Failure::new(Class::Unreachable, chain(error))
 }
 
 /// An answer that makes no sense.
 pub(super) fn unreadable(reason: &dyn std::fmt::Display) -> Failure {
-    Failure {
-        class: Class::ServerError,
-        message: format!("the API server's answer cannot be read: {reason}"),
-        retry_after: None,
-    }
+    Failure::new(Class::ServerError, format!("the API server's answer cannot be read: {reason}"))
 }
 
 /// The error and its causes, leaving out causes that were quoted already.

@@ -10,7 +10,7 @@ use super::client::{broken, unreadable, within};
 use super::split::{Object, Splitter};
 use super::wire::Wire;
 use super::{Client, ListMeta, ListOptions, REQUEST_TIMEOUT, Request};
-use crate::failure::Failure;
+use crate::runtime::Failure;
 
 /// So few make the first page, whose objects may be of any size.
 const FIRST_PAGE: u32 = 20;
@@ -33,6 +33,13 @@ pub(crate) struct List<T> {
     /// The most objects in a page.
     pub(crate) most: u32,
     pub(crate) form: Form<T>,
+}
+
+impl<T> List<T> {
+    /// Whatever is at a path.
+    pub(crate) fn all(path: impl Into<String>, most: u32, form: Form<T>) -> Self {
+        Self { path: path.into(), label_selector: None, field_selector: None, most, form }
+    }
 }
 
 /// How objects are asked for, and read.
@@ -132,8 +139,7 @@ impl Client {
     /// How many objects there are, and the version at which that was so: one that is sent, without its content, and those that are
     /// said to remain.
     pub(super) async fn count(&self, path: &str) -> Result<(u64, String), Failure> {
-        let list =
-            List { path: path.to_owned(), label_selector: None, field_selector: None, most: 1, form: Form::METADATA };
+        let list = List::all(path, 1, Form::METADATA);
         let mut sent = 0;
         let options = list.options(1, None);
         let page = self.page::<IgnoredAny>(&list, &options, false, &mut |_object| sent += 1, 0).await?;

@@ -23,7 +23,7 @@ pub(crate) use client::Client;
 pub(crate) use list::{Form, List, Read, Reader};
 use request::ListOptions;
 pub(crate) use request::Request;
-pub(crate) use watch::{Change, Feed, Follower, Versioned};
+pub(crate) use watch::{Change, Feed, Follower, Object, Versioned};
 pub(crate) use wire::{Field, Malformed, Wire};
 
 /// How long one request may take.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::compact;
 use super::wire::{Field, Malformed, Wire};
-use crate::failure::{Class, Failure};
+use crate::runtime::{Class, Failure};
 use crate::text::shortened;
 
 /// What a page of a proxy says beyond this helps nobody.

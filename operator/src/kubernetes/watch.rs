@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use super::client::{broken, unreadable, within};
 use super::refusal::Refusal;
 use super::{Client, List, ListOptions, Metadata, REQUEST_TIMEOUT, Read, Reader, Request};
-use crate::failure::{Class, Failure};
+use crate::runtime::{Class, Failure};
 
 /// After this long the server ends a watch by itself.
 const WATCH: Duration = Duration::from_secs(290);
@@ -61,6 +61,18 @@ pub(crate) enum Change<T> {
 /// An object that tells where in the history of its kind it stands.
 pub(crate) trait Versioned {
     fn version(&self) -> &str;
+}
+
+/// Of any kind: nothing but what is asked for, so that it costs little how large the rest is.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Object {
+    pub(crate) metadata: Metadata,
+}
+
+impl Versioned for Object {
+    fn version(&self) -> &str {
+        &self.metadata.resource_version
+    }
 }
 
 /// Who is told of every change.
@@ -143,11 +155,7 @@ impl<T, F: Follower<T>> Reader<T> for Listing<'_, F> {
 
 async fn in_time<T>(news: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::time::timeout(LONGEST_SILENCE, news).await.unwrap_or_else(|_elapsed| {
-        Err(Failure {
-            class: Class::Timeout,
-            message: format!("the watch was silent for {LONGEST_SILENCE:?}"),
-            retry_after: None,
-        })
+        Err(Failure::new(Class::Timeout, format!("the watch was silent for {LONGEST_SILENCE:?}")))
     })
 }
 

@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::clock::Clock;
 use crate::events::{Event, Filter, Record};
-use crate::failure::{Class, Failure};
 use crate::kubernetes::{Client, Form, List, Read};
+use crate::runtime::{Class, Clock, Failure};
 
 /// What a table shows of an event.
 pub(super) const COLUMNS: [&str; 6] =
@@ -32,13 +31,7 @@ pub(super) async fn list(client: &Client, filter: &Filter) -> Result<Value, Fail
 
 async fn read<'filter>(client: &Client, filter: &'filter Filter) -> Result<Newest<'filter>, Failure> {
     let mut newest = Newest::new(filter);
-    let list = List {
-        path: path(filter),
-        label_selector: None,
-        field_selector: selector(filter),
-        most: PAGE,
-        form: Form::COMPACT,
-    };
+    let list = List { field_selector: selector(filter), ..List::all(path(filter), PAGE, Form::COMPACT) };
     let now = || client.time().unwrap_or_else(|| Clock::start().calendar());
     client.list(&list, &mut |event| newest.add(event, now())).await?;
     Ok(newest)

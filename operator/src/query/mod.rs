@@ -14,12 +14,11 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::clock::Clock;
-use crate::config::{self, Config, POD_NAMESPACE, environment};
+use crate::config::{self, EventStore, InvalidConfig, Pod, environment};
 use crate::events::{Filter, Record, list};
-use crate::failure::{Class, Failure};
 use crate::kubernetes::{self, Client, REQUEST_TIMEOUT};
 use crate::output::{print, refuse};
+use crate::runtime::{Class, Clock, Failure};
 use crate::status::{CONFIG_MAP_NAME, ConfigMaps, KEY};
 use format::Format;
 
@@ -132,9 +131,7 @@ async fn answer(query: &Query) -> Result<String, Refusal> {
 
 /// What the store has, where there is one. A store that cannot be read is no reason to answer with less than is asked.
 fn stored(filter: &Filter) -> Result<Option<Value>, Refusal> {
-    let settings = Config::read_event_store(environment)
-        .map_err(|error| Refusal { error: "invalid configuration".to_owned(), details: error.to_string() })?;
-    let Some(settings) = settings else { return Ok(None) };
+    let Some(settings) = EventStore::read(environment)? else { return Ok(None) };
     let folder = &settings.place.folder;
     let found = list(folder, filter).map_err(|trouble| Refusal {
         error: "cannot read the event store".to_owned(),
@@ -147,9 +144,14 @@ fn stored(filter: &Filter) -> Result<Option<Value>, Refusal> {
     Ok(Some(filter.page(&rows, found.total, 0)))
 }
 
+impl From<InvalidConfig> for Refusal {
+    fn from(error: InvalidConfig) -> Self {
+        Self { error: "invalid configuration".to_owned(), details: error.to_string() }
+    }
+}
+
 async fn status(client: Client) -> Result<Value, Refusal> {
-    let namespace = environment(POD_NAMESPACE.name).filter(|namespace| !namespace.is_empty());
-    let namespace = namespace.unwrap_or_else(|| POD_NAMESPACE.default.to_owned());
+    let Pod { namespace, .. } = Pod::read(environment)?;
     let config_maps = ConfigMaps::new(client, &namespace);
     let read = config_maps.read(CONFIG_MAP_NAME, KEY, REQUEST_TIMEOUT).await;
     let (_, text) = read.map_err(|failure| refusal(&format!("read {namespace}/{CONFIG_MAP_NAME}"), &failure))?;

@@ -12,9 +12,8 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use crate::NAME;
-use crate::failure::{Class, Failure};
 use crate::kubernetes::{Client, Request};
-use crate::owner::Owner;
+use crate::runtime::{Class, Failure, Owner};
 
 /// Which object a write is about.
 #[derive(Debug, Clone, PartialEq, Eq)]

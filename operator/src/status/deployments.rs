@@ -7,12 +7,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::context::Context;
-use crate::failure::{Class, Failure};
+use crate::config::Pod;
 use crate::kubernetes::{Client, Metadata, REQUEST_TIMEOUT, Request};
-use crate::owner::Owner;
-use crate::progress::Job;
-use crate::retry;
+use crate::runtime::{Class, Context, Failure, Owner, Task, retry};
 
 pub(crate) struct Deployments {
     client: Client,
@@ -21,19 +18,21 @@ pub(crate) struct Deployments {
 }
 
 impl Deployments {
-    pub(crate) fn new(client: Client, namespace: &str, name: &str) -> Self {
-        let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments");
-        Self { client, path, name: name.to_owned() }
+    pub(crate) fn new(client: Client, pod: &Pod) -> Self {
+        let path = format!("/apis/apps/v1/namespaces/{}/deployments", pod.namespace);
+        Self { client, path, name: pod.deployment.clone() }
     }
 
     /// Asks until there is an answer.
     pub(crate) async fn find_owner(&self, context: &Context) {
-        let owner = retry::until_success(context, Job::Owner, async || self.owner(REQUEST_TIMEOUT).await).await;
+        let owner = retry::until_success(context, Task::Owner, async || self.owner(REQUEST_TIMEOUT).await).await;
         if owner.is_none() {
             tracing::info!(deployment = self.name, "there is no such Deployment: the status will outlive us");
         }
-        context.progress.job_runs(Job::Owner);
-        context.progress.found_owner(owner);
+        context.update(|state| {
+            state.task_runs(Task::Owner);
+            state.found_owner(owner);
+        });
     }
 
     /// None if the operator was not installed by a Deployment.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::health::Health;
 use crate::VERSION;
-use crate::progress::{Answer, Facts, Finding};
+use crate::runtime::{Answer, Finding, State};
 use crate::text::{rfc_3339, shortened};
 
 /// `error` is shown in a tooltip; a longer text would be cut there anyway.
@@ -31,8 +31,8 @@ impl Now {
     }
 }
 
-pub(crate) fn document(namespace: &str, health: &Health, facts: &Facts, now: Now) -> Value {
-    let collections = &facts.collections;
+pub(crate) fn document(namespace: &str, health: &Health, state: &State, now: Now) -> Value {
+    let collections = &state.collections;
     let mut document = json!({
         "mode": "operated",
         "version": VERSION,
@@ -48,12 +48,13 @@ pub(crate) fn document(namespace: &str, health: &Health, facts: &Facts, now: Now
             "lastSuccessTime": collections.last_success.map(|time| now.date_of(time)),
         },
     });
-    if !facts.skipped.is_empty() {
+    let skipped = state.tasks.iter().filter(|(_, task)| task.skipped > 0);
+    let skipped: BTreeMap<_, _> = skipped.map(|(task, state)| (task.label(), state.skipped)).collect();
+    if !skipped.is_empty() {
         // No reason to call the cluster degraded: whoever may write one object could do that, then.
-        let skipped = facts.skipped.iter().map(|(job, count)| (job.label(), *count));
-        document["skippedObjects"] = skipped.collect::<BTreeMap<_, _>>().into_iter().collect();
+        document["skippedObjects"] = json!(skipped);
     }
-    if let Some(finding) = &facts.argocd {
+    if let Some(finding) = &state.argocd {
         document["argocd"] = argocd(finding, now);
     }
     document
@@ -78,15 +79,15 @@ fn argocd(finding: &Finding, now: Now) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::{Collections, Server};
+    use crate::runtime::{Collections, Server};
 
     fn noon() -> Now {
         let calendar = "2026-08-03T12:00:00.987654321Z".parse().unwrap();
         Now { calendar, uptime: Duration::from_secs(600) }
     }
 
-    fn healthy(facts: &Facts) -> Value {
-        document("tools", &Health::Healthy, facts, noon())
+    fn healthy(state: &State) -> Value {
+        document("tools", &Health::Healthy, state, noon())
     }
 
     #[test]
@@ -105,13 +106,13 @@ mod tests {
                 "lastSuccessTime": null,
             },
         });
-        assert_eq!(healthy(&Facts::default()), expected);
+        assert_eq!(healthy(&State::default()), expected);
     }
 
     #[test]
     fn collections_are_counted_and_dated() {
         let collections = Collections { successes: 3, failures: 1, last_success: Some(Duration::from_secs(540)) };
-        let stats = &healthy(&Facts { collections, ..Facts::default() })["collectionStats"];
+        let stats = &healthy(&State { collections, ..State::default() })["collectionStats"];
         assert_eq!(
             stats,
             &json!({
@@ -127,7 +128,7 @@ mod tests {
     fn argocd_is_told_with_the_time_of_the_last_look() {
         let checked = Duration::from_secs(590);
         let told = |answer| {
-            healthy(&Facts { argocd: Some(Finding { answer, checked }), ..Facts::default() })["argocd"].clone()
+            healthy(&State { argocd: Some(Finding { answer, checked }), ..State::default() })["argocd"].clone()
         };
         assert_eq!(
             told(Answer::NotDetected),
@@ -142,7 +143,7 @@ mod tests {
     #[test]
     fn a_reason_is_cut_to_what_a_tooltip_shows() {
         let health = Health::Unhealthy { reason: "ü".repeat(501) };
-        let document = document("tools", &health, &Facts::default(), noon());
+        let document = document("tools", &health, &State::default(), noon());
         let error = document["error"].as_str().unwrap();
         assert_eq!((error.chars().count(), error.chars().last()), (500, Some('…')));
     }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::progress::{Facts, Job, TROUBLESOME};
+use crate::runtime::{State, TROUBLESOME, Task};
 
 /// Health and its reason belong together: kube9 expects a reason exactly when something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,21 +23,21 @@ pub(crate) enum Health {
 }
 
 impl Health {
-    pub(crate) fn of(phase: Phase, facts: &Facts, now: Duration) -> Self {
-        if phase == Phase::Stopping {
+    pub(crate) fn of(state: &State, now: Duration) -> Self {
+        if state.stopping {
             return Self::Unhealthy { reason: "Shutting down".to_owned() };
         }
         let mut store_is_lost = false;
-        let complaints: Vec<String> = facts
-            .jobs
+        let complaints: Vec<String> = state
+            .tasks
             .iter()
-            .filter_map(|(job, state)| {
+            .filter_map(|(task, of_task)| {
                 // An outage of the API server ends for the writer first: what has not been tried since is not to blame.
                 let trouble =
-                    state.trouble.as_ref().filter(|trouble| trouble.confirmed && trouble.failures >= TROUBLESOME)?;
-                store_is_lost |= *job == Job::EventStore;
+                    of_task.trouble.as_ref().filter(|trouble| trouble.confirmed && trouble.failures >= TROUBLESOME)?;
+                store_is_lost |= *task == Task::EventStore;
                 let time = for_people(now.saturating_sub(trouble.since));
-                Some(format!("{} failing for {time}: {}", job.description(), trouble.last))
+                Some(format!("{} failing for {time}: {}", task.description(), trouble.last))
             })
             .collect();
         let reason = complaints.join("; ");
@@ -64,12 +64,6 @@ impl Health {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Running,
-    Stopping,
-}
-
 fn for_people(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..120 => format!("{seconds}s"),
@@ -81,54 +75,53 @@ fn for_people(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::{Class, Failure};
-    use crate::progress::{JobState, Trouble};
+    use crate::runtime::{Class, Failure, TaskState, Trouble};
 
     const NOW: Duration = Duration::from_secs(1000);
 
-    fn in_trouble(failures: u32, confirmed: bool) -> Facts {
-        let last = Failure { class: Class::Forbidden, message: "no role".to_owned(), retry_after: None };
+    fn in_trouble(failures: u32, confirmed: bool) -> State {
+        let last = Failure::new(Class::Forbidden, "no role");
         let trouble = Trouble { since: Duration::from_secs(580), failures, last, confirmed };
-        let state = JobState { running: false, trouble: Some(trouble) };
-        Facts { jobs: [(Job::CrdWatch, state)].into(), ..Facts::default() }
+        let state = TaskState { trouble: Some(trouble), ..TaskState::default() };
+        State { tasks: [(Task::CrdWatch, state)].into(), ..State::default() }
     }
 
     #[test]
     fn a_running_operator_is_healthy_and_gives_no_reason() {
-        let health = Health::of(Phase::Running, &Facts::default(), NOW);
+        let health = Health::of(&State::default(), NOW);
         assert_eq!((health.word(), health.reason()), ("healthy", None));
     }
 
     #[test]
     fn a_stopping_operator_says_so_whatever_else_is_wrong() {
-        let health = Health::of(Phase::Stopping, &in_trouble(9, true), NOW);
+        let health = Health::of(&State { stopping: true, ..in_trouble(9, true) }, NOW);
         assert_eq!((health.word(), health.reason()), ("unhealthy", Some("Shutting down")));
     }
 
     #[test]
     fn what_keeps_failing_degrades_and_is_told_with_its_age_and_reason() {
-        let health = Health::of(Phase::Running, &in_trouble(3, true), NOW);
+        let health = Health::of(&in_trouble(3, true), NOW);
         let reason = "watch of Argo CD's CustomResourceDefinition failing for 7m: forbidden: no role";
         assert_eq!((health.word(), health.reason()), ("degraded", Some(reason)));
     }
 
     #[test]
     fn a_lost_event_store_is_more_than_degraded() {
-        let mut facts = in_trouble(3, true);
-        facts.jobs.insert(Job::EventStore, facts.jobs[&Job::CrdWatch].clone());
-        let health = Health::of(Phase::Running, &facts, NOW);
+        let mut state = in_trouble(3, true);
+        state.tasks.insert(Task::EventStore, state.tasks[&Task::CrdWatch].clone());
+        let health = Health::of(&state, NOW);
         assert_eq!(health.word(), "unhealthy");
         assert!(health.reason().unwrap().ends_with("event store failing for 7m: forbidden: no role"), "{health:?}");
     }
 
     #[test]
     fn a_stumble_does_not_degrade() {
-        assert_eq!(Health::of(Phase::Running, &in_trouble(2, true), NOW), Health::Healthy);
+        assert_eq!(Health::of(&in_trouble(2, true), NOW), Health::Healthy);
     }
 
     #[test]
     fn what_may_be_the_api_server_as_a_whole_does_not_degrade() {
-        assert_eq!(Health::of(Phase::Running, &in_trouble(99, false), NOW), Health::Healthy);
+        assert_eq!(Health::of(&in_trouble(99, false), NOW), Health::Healthy);
     }
 
     #[test]

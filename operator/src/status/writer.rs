@@ -11,15 +11,10 @@ use tokio::time::timeout;
 use super::config_map::{ConfigMaps, Content, Identity, Target, Written};
 use super::deployments::Deployments;
 use super::document::{Now, document};
-use super::health::{Health, Phase};
+use super::health::Health;
 use super::{CONFIG_MAP_NAME, KEY};
-use crate::backoff;
-use crate::context::Context;
-use crate::failure::{Class, Failure};
 use crate::kubernetes::{Client, REQUEST_TIMEOUT};
-use crate::probes::HEARTBEAT;
-use crate::shutdown::Shutdown;
-use crate::skew::Skew;
+use crate::runtime::{Class, Context, Failure, HEARTBEAT, Shutdown, Skew, State, pause};
 
 /// How long the first write waits for what it could tell besides: who owns it, and whether there is Argo CD. What
 /// comes later is told as soon as it is there.
@@ -46,8 +41,8 @@ pub(crate) struct Writer {
     seen: Option<Identity>,
     /// What may stand in it if nobody else wrote.
     ours: Texts,
-    /// Failures since the last success.
-    failures: u32,
+    /// What has been told, or is about to be.
+    told: u64,
 }
 
 #[derive(Clone, Default)]
@@ -59,28 +54,29 @@ struct Texts {
 
 impl Writer {
     pub(crate) fn new(client: Client, context: Arc<Context>) -> Self {
-        let config = &context.config;
+        let pod = &context.config.pod;
         Self {
-            config_maps: ConfigMaps::new(client.clone(), &config.namespace),
-            deployments: Deployments::new(client, &config.namespace, &config.deployment),
+            config_maps: ConfigMaps::new(client.clone(), &pod.namespace),
+            deployments: Deployments::new(client, pod),
             context,
             seen: None,
             ours: Texts::default(),
-            failures: 0,
+            told: 0,
         }
     }
 
     /// Writes the status again and again until the shutdown, and then once more.
     pub(crate) async fn run(mut self, shutdown: &Shutdown) {
-        self.context.progress.beat(self.context.clock.uptime());
+        self.beat();
         self.look_around(shutdown).await;
         while !shutdown.is_requested() {
-            self.context.progress.beat(self.context.clock.uptime());
+            self.beat();
+            self.told = self.context.state().news.to_tell;
             if self.context.may_write() {
                 let start = self.context.clock.uptime();
                 let pause = self.write(shutdown).await;
                 // An interval is from start to start, as long as all is well; a failure is followed by its whole pause.
-                let begun = if self.failures == 0 { start } else { self.context.clock.uptime() };
+                let begun = if self.context.state().writes.failures == 0 { start } else { self.context.clock.uptime() };
                 self.rest(begun + pause, shutdown).await;
             } else {
                 // What another replica writes by now is not ours to correct.
@@ -88,7 +84,7 @@ impl Writer {
                 self.rest(self.context.clock.uptime() + HEARTBEAT, shutdown).await;
             }
         }
-        self.context.progress.stop();
+        self.context.update(|state| state.stopping = true);
         match timeout(LEAVE, self.take_leave()).await {
             Ok(()) => {}
             Err(_elapsed) => tracing::warn!("the final status could not be written in time"),
@@ -97,14 +93,8 @@ impl Writer {
 
     /// Gives what the first status could tell a moment to arrive.
     async fn look_around(&self, shutdown: &Shutdown) {
-        let progress = &self.context.progress;
-        let oriented = async {
-            while !progress.facts().is_oriented() {
-                progress.changed().await;
-            }
-        };
         tokio::select! {
-            _ = timeout(FIRST_LOOK, oriented) => {}
+            _ = timeout(FIRST_LOOK, self.context.until(State::is_oriented)) => {}
             () = shutdown.requested() => {}
         }
     }
@@ -127,12 +117,12 @@ impl Writer {
     /// Writes, and once more if it turns out that the time in it was wrong.
     async fn write_in_time(&mut self) -> Result<(), Failure> {
         let skew = self.write_once().await?;
-        if self.context.skew.get().is_far_from(skew) {
+        if self.context.state().skew.is_far_from(skew) {
             tracing::warn!(
                 seconds = skew.seconds(),
                 "this node's clock differs from the API server's; making up for it"
             );
-            self.context.skew.set(skew);
+            self.context.update(|state| state.skew = skew);
             self.write_once().await?;
         }
         Ok(())
@@ -140,60 +130,59 @@ impl Writer {
 
     async fn write_once(&mut self) -> Result<Skew, Failure> {
         let before = self.context.clock.calendar();
-        let written = self.apply(Phase::Running, &Target::Any, REQUEST_TIMEOUT).await?;
+        let written = self.apply(&Target::Any, REQUEST_TIMEOUT).await?;
         self.seen = Some(written.identity);
         self.ours.written.clone_from(&self.ours.attempted);
         let after = self.context.clock.calendar();
         Ok(written.time.map_or(Skew::NONE, |time| Skew::between(before, after, time)))
     }
 
-    async fn apply(&mut self, phase: Phase, target: &Target, limit: Duration) -> Result<Written, Failure> {
-        let Context { config, clock, progress, .. } = &*self.context;
+    async fn apply(&mut self, target: &Target, limit: Duration) -> Result<Written, Failure> {
+        let Context { config, clock, .. } = &*self.context;
         let now = Now { calendar: self.context.calendar(), uptime: clock.uptime() };
-        let facts = progress.facts();
-        let document = document(&config.namespace, &Health::of(phase, &facts, now.uptime), &facts, now);
+        let state = self.context.state();
+        let document = document(&config.pod.namespace, &Health::of(&state, now.uptime), &state, now);
         let text = format!("{document:#}");
         let data = [
             (KEY, text.as_str()),
             // kube9 learns the namespace from here, before it reads the document.
-            ("namespace", config.namespace.as_str()),
+            ("namespace", config.pod.namespace.as_str()),
         ];
         let content = Content { name: CONFIG_MAP_NAME, component: "status", data: data.into() };
         self.ours.attempted.clone_from(&text);
-        self.config_maps.apply(&content, facts.owner(), target, limit).await
+        self.config_maps.apply(&content, state.owner(), target, limit).await
     }
 
-    fn note_success(&mut self) -> Duration {
-        let Context { config, clock, metrics, progress, .. } = &*self.context;
-        match (progress.facts().written, self.failures) {
+    fn note_success(&self) -> Duration {
+        let before = self.context.state().writes;
+        match (before.last, before.failures) {
             (None, _) => tracing::info!("status written for the first time"),
             (Some(_), 0) => tracing::debug!("status written"),
             (Some(_), failures) => tracing::info!(failures, "status written again"),
         }
-        metrics.write_succeeded(self.context.calendar());
-        progress.write_succeeded(clock.uptime());
-        self.failures = 0;
-        config.status_interval
+        let (now, date) = (self.context.clock.uptime(), self.context.calendar());
+        self.context.update(|state| state.write_succeeded(now, date));
+        self.context.config.status_interval
     }
 
-    fn note_failure(&mut self, failure: Failure) -> Duration {
-        self.failures = self.failures.saturating_add(1);
-        let pause = backoff::pause(self.failures, backoff::random_fraction(), failure.retry_after);
+    fn note_failure(&self, failure: Failure) -> Duration {
+        let failures = self.context.state().writes.failures.saturating_add(1);
+        let pause = pause(failures, &failure);
         tracing::warn!(
             class = failure.class.label(),
             error = failure.message,
-            failures = self.failures,
+            failures,
             retry_in_seconds = pause.as_secs_f64(),
             "cannot write the status"
         );
-        self.context.metrics.write_failed(failure.class);
-        self.context.progress.write_failed(failure);
+        self.context.update(|state| state.write_failed(failure));
         pause
     }
 
     /// Waits until an uptime, and shows meanwhile that the loop is alive. After a success, news ends the wait.
     async fn rest(&self, end: Duration, shutdown: &Shutdown) {
-        let Context { clock, progress, .. } = &*self.context;
+        let clock = &self.context.clock;
+        let is_well = self.context.state().writes.failures == 0;
         while !shutdown.is_requested() {
             let left = end.saturating_sub(clock.uptime());
             if left.is_zero() {
@@ -202,7 +191,7 @@ impl Writer {
             tokio::select! {
                 () = clock.sleep(left.min(HEARTBEAT)) => {}
                 () = shutdown.requested() => {}
-                () = progress.changed(), if self.failures == 0 => {
+                () = self.context.until(|state| state.news.to_tell != self.told), if is_well => {
                     // Whoever has just been chosen writes at once.
                     if self.seen.is_some() {
                         tokio::select! {
@@ -213,8 +202,13 @@ impl Writer {
                     return;
                 }
             }
-            progress.beat(clock.uptime());
+            self.beat();
         }
+    }
+
+    fn beat(&self) {
+        let now = self.context.clock.uptime();
+        self.context.update(|state| state.heartbeat = now);
     }
 
     /// Tells readers that nobody keeps the status fresh any more, unless somebody will.
@@ -227,7 +221,7 @@ impl Writer {
             tracing::info!("no status was written, so there is none to correct");
             return;
         };
-        if let Some(owner) = self.context.progress.facts().owner()
+        if let Some(owner) = self.context.state().owner()
             && self.deployments.will_replace_us(owner, LEAVE_ATTEMPT).await
         {
             tracing::info!("the status is left to the pod that follows");
@@ -235,7 +229,7 @@ impl Writer {
         }
         loop {
             let ours = self.ours.clone();
-            let failure = match self.apply(Phase::Stopping, &Target::Only(identity.clone()), LEAVE_ATTEMPT).await {
+            let failure = match self.apply(&Target::Only(identity.clone()), LEAVE_ATTEMPT).await {
                 Ok(_written) => return tracing::info!("final status written"),
                 Err(failure) => failure,
             };

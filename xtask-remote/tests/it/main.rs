@@ -23,6 +23,11 @@ mod images;
 mod kill;
 mod kill_in_production;
 mod macos;
+/// What only guards against rot, and takes long: run every night.
+#[cfg(target_os = "linux")]
+mod nightly {
+    mod arm64;
+}
 #[cfg(target_os = "linux")]
 mod node;
 mod packaging;

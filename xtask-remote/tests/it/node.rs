@@ -25,7 +25,7 @@ use crate::servers::{IMAGE, Node, RELEASE_TO_PRODUCTION, Whole};
 use crate::support::{Helm, Run, http_status, tool, wait_until};
 
 #[path = "../../../operator/tests/it/consumer.rs"]
-mod consumer;
+pub(crate) mod consumer;
 
 use consumer::{Mode, Verdict};
 

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::real::Rehearsal;
 use crate::support::{Run, files_below, tool};
@@ -47,11 +48,12 @@ fn i14_the_real_operator_says_its_version() {
     RELEASED.says_its_version();
 }
 
-mod nightly {
+pub mod nightly {
     use super::*;
     use crate::real::{commit_all, copy_sources, manifest_for_this_machine, tool_in};
 
-    static RELEASED_FOR_ALL: LazyLock<Released> = LazyLock::new(|| Released::new(Rehearsal::for_all_platforms()));
+    /// For every platform.
+    pub static RELEASED_FOR_ALL: LazyLock<Released> = LazyLock::new(|| Released::new(Rehearsal::for_all_platforms()));
 
     #[test]
     fn x7_i2_the_first_command_of_the_readme_releases_both_platforms_of_the_real_operator() {
@@ -101,7 +103,7 @@ mod nightly {
 }
 
 /// What a release made.
-struct Released {
+pub struct Released {
     report: Value,
     rehearsal: Rehearsal,
 }
@@ -111,7 +113,13 @@ impl Released {
         Released { report: rehearsal.release(&[]), rehearsal }
     }
 
-    fn word(&self, name: &str) -> &str {
+    /// The chart's archive.
+    pub fn chart(&self) -> PathBuf {
+        self.rehearsal.folder.join(format!("kube9-operator-{}.tgz", self.word("version")))
+    }
+
+    /// One thing that was said of it.
+    pub fn word(&self, name: &str) -> &str {
         self.report[name].as_str().unwrap()
     }
 
@@ -179,25 +187,48 @@ impl Released {
 
     #[track_caller]
     fn says_its_version(&self) {
-        for (platform, _, layers) in self.parts() {
-            let folder = tempfile::tempdir().unwrap();
-            let binary = folder.path().join("kube9-operator");
-            std::fs::write(&binary, unpacked(&layers[0], &self.image())).unwrap();
-            std::fs::set_permissions(&binary, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-            let mut command = match platform.as_str() {
-                platform if platform == this_platform() => Command::new(&binary),
-                "linux/arm64" => {
-                    let Some(qemu) = tool("qemu-aarch64-static") else { return };
-                    let mut command = Command::new(qemu);
-                    command.arg(&binary);
-                    command
-                }
-                other => panic!("nothing here runs {other}"),
-            };
-            command.arg("--version");
-            let said = Run::of(command).ok().stdout;
+        for (platform, ..) in self.parts() {
+            let Some(program) = self.program(&platform) else { return };
+            let said = Run::of(program.command(&["--version"])).ok().stdout;
             assert_eq!(said.trim(), format!("kube9-operator {}", self.word("version")), "{platform}");
         }
+    }
+
+    /// The operator of a platform, as it is in the image; nothing where this machine has no emulator for it.
+    pub fn program(&self, platform: &str) -> Option<Program> {
+        let emulator = match platform {
+            platform if platform == this_platform() => None,
+            "linux/arm64" => Some(tool("qemu-aarch64-static")?),
+            other => panic!("nothing here runs {other}"),
+        };
+        let (.., layers) = self.parts().into_iter().find(|(of, ..)| of == platform).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let binary = folder.path().join("kube9-operator");
+        std::fs::write(&binary, unpacked(&layers[0], &self.image())).unwrap();
+        std::fs::set_permissions(&binary, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        Some(Program { emulator, binary, _folder: folder })
+    }
+}
+
+/// An operator out of an image.
+pub struct Program {
+    emulator: Option<PathBuf>,
+    binary: PathBuf,
+    _folder: TempDir,
+}
+
+impl Program {
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = match &self.emulator {
+            None => Command::new(&self.binary),
+            Some(emulator) => {
+                let mut command = Command::new(emulator);
+                command.arg(&self.binary);
+                command
+            }
+        };
+        command.args(arguments);
+        command
     }
 }
 

@@ -93,6 +93,44 @@ fn i9_a_finding_passes_while_a_waiver_holds_and_no_longer() {
 }
 
 #[test]
+fn i9_what_users_get_is_scanned_again_with_what_is_known_by_now() {
+    let Some(laboratory) = Laboratory::new() else { return };
+    laboratory.know(&[], 1);
+    let demo = Demo::that_compiles();
+    let scan = |arguments: &[&str]| laboratory.run(&demo, &[&["scan", "--json"], arguments].concat());
+    let nothing = scan(&[]).ok();
+    assert!(nothing.stderr.contains("no stable version listed yet"), "{}", nothing.stderr);
+    assert_eq!(nothing.json()["complete"], false, "who sees nothing does not know that all is well");
+    let released = laboratory.release(&demo).ok().json();
+    let clean = scan(&[]).ok().json();
+    assert_eq!((&clean["versions"][0]["digest"], &clean["complete"]), (&released["digest"], &true.into()));
+    assert_eq!(clean["issues"], serde_json::json!([]));
+
+    laboratory.know(&["demo=CVE-2026-0011=CRITICAL"], 1);
+    let found = scan(&[]).fails(10, "1.0.0, linux/arm64: CVE-2026-0011 in demo 1.0.0 (fixed in 99.0.0)").json();
+    assert_eq!((&found["issues"][0]["title"], &found["complete"]), (&"CVE-2026-0011 in demo".into(), &true.into()));
+    let sarif: serde_json::Value =
+        serde_json::from_str(&demo.read("target/xtask/scan/1.0.0/linux-arm64.sarif")).unwrap();
+    assert_eq!(sarif["runs"][0]["automationDetails"]["id"], "image/linux-arm64/");
+    // The chart names the image by its digest: whoever moves tags changes nothing.
+    let tags = "target/published/image/index.json";
+    demo.write(tags, demo.read(tags).replace("\"1.0.0\"", "\"moved\"").replace("\"v1.0.0\"", "\"v-moved\""));
+    let named = scan(&["v1.0.0"]).fails(10, "CVE-2026-0011").json();
+    assert_eq!((&named["issues"], &named["complete"]), (&serde_json::json!([]), &false.into()), "others were left out");
+    scan(&["1.0.1"]).fails(2, "does not list demo 1.0.1").fails(2, "supported are: 1.0.0");
+
+    demo.write("waivers.toml", waiver("CVE-2026-0011", 1));
+    let waived = scan(&[]).ok().json();
+    assert_eq!(waived["versions"][0]["waived"][0]["id"], "CVE-2026-0011");
+    assert_eq!(waived["issues"], serde_json::json!([]));
+
+    let blob = released["digest"].as_str().unwrap().replace(':', "/");
+    std::fs::remove_file(demo.published().join("image/blobs").join(blob)).unwrap();
+    let unseen = scan(&[]).fails(8, "1.0.0 was not scanned").json();
+    assert_eq!((&unseen["complete"], &unseen["issues"]), (&false.into(), &serde_json::json!([])));
+}
+
+#[test]
 fn i9_a_waiver_that_is_less_than_whole_stops_everything_before_the_build_and_every_problem_is_listed() {
     let Some(laboratory) = Laboratory::new() else { return };
     laboratory.know(&[], 1);

@@ -245,7 +245,7 @@ fn x6_every_day_verify_looks_as_a_user_without_credentials() {
     whole.production.registry.make_private(true);
     for _ in 0..2 {
         let outcome = runner.run("verify.yml", &Event::schedule());
-        outcome.badly("verify", "Verify", "exit code Some(8)", &["findings"]);
+        outcome.badly("verify", "Verify", "exit code Some(8)", &["findings", "issues"]);
         assert_eq!(outcome.jobs["tell"], Ended::Well);
     }
     let [(_, _, strangers), (title, body, comments)] = &runner.github.issues()[..] else {
@@ -260,25 +260,87 @@ fn x6_every_day_verify_looks_as_a_user_without_credentials() {
 }
 
 #[test]
-fn i9_every_day_the_newest_version_is_scanned_anew_and_the_security_tab_shows_what_is_known_by_now() {
+fn i9_every_day_what_is_supported_is_scanned_anew_and_each_finding_has_one_issue_until_it_is_over() {
+    const RENAMED: &str = "we know of this";
     let Some(whole) = world() else { return };
-    let runner = Runner::new(&whole);
-    let outcome = runner.run("verify.yml", &Event::schedule());
-    assert_eq!(outcome.jobs["findings"], Ended::Skipped, "nothing is released yet");
-    order(&whole, "v1.0.0");
-    runner.run("release.yml", &Event::tag("v1.0.0")).well("release.yml");
-    let released = runner.scanning.runs().len();
-    runner.run("verify.yml", &Event::schedule()).well("verify.yml");
+    let (runner, production) = (Runner::new(&whole), &whole.production);
+    whole.release(&[]).ok();
+    bump(&whole, "1.1.0");
+    whole.release(&[]).ok();
     let before = public(&whole);
-    whole.laboratory.know(&["demo=CVE-2026-0003=CRITICAL"], 1);
-    let outcome = runner.run("verify.yml", &Event::schedule());
-    outcome.badly("scan", "Scan", "CVE-2026-0003 in demo 1.0.0", &[]);
-    assert_eq!((&outcome.jobs["verify"], &outcome.jobs["findings"]), (&Ended::Well, &Ended::Well));
-    let shown = runner.scanning.runs();
-    assert_eq!(shown[..released].len(), 2, "a category for each platform");
-    let newest: Vec<_> = shown.iter().rev().take(2).collect();
-    assert!(newest.iter().all(|report| report.to_string().contains("CVE-2026-0003")), "{newest:?}");
+    runner.github.open_issue("CVE-2026-0003 in demo", "a-stranger");
+    for _ in 0..2 {
+        let outcome = look(&runner, &["demo=CVE-2026-0003=CRITICAL"]);
+        outcome.badly("scan", "Scan", "1.1.0, linux/arm64: CVE-2026-0003 in demo 1.1.0", &["tell"]);
+        assert_eq!((&outcome.jobs["findings"], &outcome.jobs["verify"]), (&Ended::Well, &Ended::Well));
+    }
     assert!(public(&whole) == before);
+    shows_every_version(&runner.scanning.runs());
+    let (title, body, comments) = ours(&runner);
+    assert_eq!((title.as_str(), comments.len(), runner.github.issues().len()), ("CVE-2026-0003 in demo", 0, 2));
+    for part in ["| 1.1.0 | linux/amd64, linux/arm64 | `1.1.0` |", "| 1.0.0 | linux/amd64, linux/arm64 | `1.0.0` |"] {
+        assert!(body.contains(part), "{body}");
+    }
+
+    runner.github.change_issue(2, &serde_json::json!({"title": RENAMED}));
+    look(&runner, &["demo=CVE-2026-0004=CRITICAL"]);
+    assert_eq!(runner.github.open_issues()[1..], ["CVE-2026-0004 in demo"]);
+    let over = "Nothing that is supported (1.1.0, 1.0.0) has it any more, or a waiver holds for it.";
+    assert_eq!(ours(&runner).2[..], [over]);
+
+    // Who cannot look into everything does not know that it is over.
+    let image = production.tags()["1.0.0"].replace("sha256:", "");
+    let blobs = production.registry.storage().join("docker/registry/v2/blobs/sha256");
+    std::fs::remove_dir_all(blobs.join(&image[..2]).join(&image)).unwrap();
+    assert_eq!(look(&runner, &[]).jobs["tell"], Ended::Well);
+    assert_eq!(runner.github.open_issues()[1..], ["CVE-2026-0004 in demo", ISSUE]);
+
+    production.xtask(&["release", "yank", "1.0.0", "--reason", "gone", "--to", "production"]).ok();
+    production.edge.advance(Duration::from_secs(301));
+    assert_eq!(look(&runner, &["demo=CVE-2026-0003=CRITICAL"]).jobs["tell"], Ended::Skipped);
+    assert_eq!(runner.github.open_issues()[1..], [RENAMED, ISSUE], "a finding has one issue, whatever it is called");
+    let (_, body, _) = ours(&runner);
+    assert!(body.contains("| 1.1.0 |") && !body.contains("| 1.0.0 |"), "{body}");
+}
+
+/// The day on which these findings are known.
+fn look(runner: &Runner<'_>, findings: &[&str]) -> runner::Outcome {
+    runner.whole().laboratory.know(findings, 1);
+    let outcome = runner.run("verify.yml", &Event::schedule());
+    assert_eq!(outcome.jobs["issues"], Ended::Well, "{:?}", outcome.jobs);
+    outcome
+}
+
+/// The first issue that is not a stranger's.
+fn ours(runner: &Runner<'_>) -> (String, String, Vec<String>) {
+    let issues = runner.github.issues();
+    assert!(issues[0].1.is_empty() && issues[0].2.is_empty(), "the stranger's is left alone: {issues:?}");
+    issues[1].clone()
+}
+
+/// Each version has categories of its own, as code scanning demands of one upload.
+fn shows_every_version(reports: &[serde_json::Value]) {
+    assert!(reports.iter().all(|report| report.to_string().contains("CVE-2026-0003")), "{reports:?}");
+    let categories: BTreeSet<String> = reports.iter().map(scanning::category).collect();
+    let expected =
+        ["image/linux-amd64", "image/linux-arm64", "image/previous/linux-amd64", "image/previous/linux-arm64"];
+    assert_eq!(categories.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_stand_in_of_issues_refuses_what_githubs_refuses() {
+    let long = |length: usize| "x".repeat(length);
+    for (said, is_taken) in [
+        (serde_json::json!({"title": "a", "body": "b"}), true),
+        (serde_json::json!({"title": ""}), false),
+        (serde_json::json!({"title": long(257)}), false),
+        (serde_json::json!({"body": long(65_537)}), false),
+        (serde_json::json!({"state": "closed", "state_reason": "completed"}), true),
+        (serde_json::json!({"state": "done"}), false),
+        (serde_json::json!({"state": "closed", "state_reason": "mended"}), false),
+    ] {
+        assert_eq!(runner::is_taken(&said), is_taken, "{said}");
+    }
 }
 
 #[test]

@@ -31,13 +31,7 @@ pub fn quote(text: &str, out: &mut String) {
         match character {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
-            '\u{0}'..='\u{1f}'
-            | '\u{7f}'..='\u{9f}'
-            | '\u{2028}'
-            | '\u{2029}'
-            | '\u{feff}'
-            | '\u{fffe}'
-            | '\u{ffff}' => {
+            character if is_escaped(character) => {
                 // Writing to a String cannot fail.
                 let _ = write!(out, "\\u{:04x}", u32::from(character));
             }
@@ -47,15 +41,17 @@ pub fn quote(text: &str, out: &mut String) {
     out.push('"');
 }
 
+/// Whether `quote` writes a character as `\uXXXX`.
+fn is_escaped(character: char) -> bool {
+    matches!(character, '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
 /// A JSON value on one line, its texts as `quote` writes them. Numbers stay as they were written.
 ///
 /// # Errors
 /// It is not JSON.
 pub fn exact(json: &str) -> Result<Cow<'_, str>, String> {
-    // Everything that `quote` would write differently contains one of these bytes.
-    let suspicious =
-        |text: &str| text.bytes().any(|byte| byte < b' ' || matches!(byte, b'\\' | 0x7f | 0xc2 | 0xe2 | 0xef));
-    if !suspicious(json) {
+    if is_exact(json) {
         return Ok(Cow::Borrowed(json));
     }
     let mut out = String::with_capacity(json.len());
@@ -63,17 +59,39 @@ pub fn exact(json: &str) -> Result<Cow<'_, str>, String> {
     while let Some(start) = rest.find('"') {
         push_without_space(&rest[..start], &mut out);
         let end = start + text_length(&rest[start..]).ok_or("a text does not end")?;
-        let quoted = &rest[start..end];
-        if suspicious(quoted) {
-            let text: String = serde_json::from_str(quoted).map_err(|error| error.to_string())?;
-            quote(&text, &mut out);
-        } else {
-            out.push_str(quoted);
-        }
+        let text: String = serde_json::from_str(&rest[start..end]).map_err(|error| error.to_string())?;
+        quote(&text, &mut out);
         rest = &rest[end..];
     }
     push_without_space(rest, &mut out);
     Ok(Cow::Owned(out))
+}
+
+/// Whether JSON is on one line and has texts as `quote` writes them, as far as a quick look can tell: an index of ours has nothing else.
+fn is_exact(json: &str) -> bool {
+    let mut bytes = json.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' => match quoted_length(&json[at..]) {
+                Some(length) => drop(bytes.nth(length - 2)),
+                None => return false,
+            },
+            // What each character begins with that `quote` escapes.
+            ..b' ' | 0x7f | 0xc2 | 0xe2 | 0xef => return false,
+            _ => {}
+        }
+    }
+    true
+}
+
+/// The length of the escape that JSON begins with, where `quote` writes it so.
+fn quoted_length(json: &str) -> Option<usize> {
+    if matches!(json.get(1..2)?, "\"" | "\\") {
+        return Some(2);
+    }
+    let digits = json.strip_prefix("\\u")?.get(..4)?;
+    let character = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+    (is_escaped(character) && digits == digits.to_ascii_lowercase()).then_some(6)
 }
 
 fn push_without_space(json: &str, out: &mut String) {
@@ -109,5 +127,20 @@ mod tests {
     fn json_that_others_wrote_is_brought_to_one_line_without_changing_a_number() {
         let json = "{\n  \"a\": [1.10, 1e3, -0],\n  \"b\\u002f\": \"\\ud83d\\ude00 \\/ x\"\n}";
         assert_eq!(exact(json).unwrap(), "{\"a\":[1.10,1e3,-0],\"b/\":\"\u{1f600} / x\"}");
+    }
+
+    #[test]
+    fn only_what_quote_writes_is_left_as_it_is() {
+        let quoted = "\\\"\\\\\\u000a\\u0085\\u2028\\ufeff\u{fc}\u{1f600}";
+        let json = format!("{{\"a\":\"{quoted}\"}}");
+        assert!(is_exact(&json) && exact(&json).unwrap() == json);
+        for other in ["\\n", "\\u000A", "\\u0041", "\\/", "\\ud83d\\ude00", "\u{85}", "\u{feff}", "\u{7f}", "\\u00"] {
+            assert!(!is_exact(&format!("\"{other}\"")), "{other}");
+        }
+        for text in ["\n", "\u{7f}", "a\u{2029}\u{fffe}\\", "\u{e9}\u{10ffff}\""] {
+            let mut out = String::new();
+            quote(text, &mut out);
+            assert_eq!(exact(&serde_json::to_string(text).unwrap()).unwrap(), out);
+        }
     }
 }

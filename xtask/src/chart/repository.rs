@@ -60,6 +60,11 @@ impl Snapshot {
         self.object.as_ref().map_or(&[], |object| &object.bytes)
     }
 
+    /// Whether it was read of, or written as, these bytes.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        self.object.as_ref().is_some_and(|object| object.bytes == bytes)
+    }
+
     /// A name for this writing of the index; nothing where there is none yet.
     pub fn version(&self) -> &str {
         self.object.as_ref().map_or("", |object| &object.version)

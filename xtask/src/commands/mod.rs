@@ -20,6 +20,7 @@ pub mod completions;
 pub mod deploy_infra;
 pub mod doctor;
 pub mod release;
+pub mod scan;
 pub mod serve;
 pub mod verify;
 
@@ -49,6 +50,8 @@ enum Command {
     Release(Box<release::Release>),
     /// Fetch a published version as an anonymous user would, and compare digests
     Verify(verify::Verify),
+    /// Scan published images with the database of the day, as an anonymous user gets them
+    Scan(scan::Scan),
     /// Serve a rehearsed release: chart repository and read-only image registry on one port
     Serve(serve::Serve),
     /// Deploy the bucket, the distribution and the DNS records that charts are hosted by
@@ -109,6 +112,7 @@ impl Command {
         match self {
             Command::Release(release) => release.to().map(|to| &*to.target),
             Command::Verify(verify) => Some(&verify.to.target),
+            Command::Scan(scan) => Some(&scan.to.target),
             Command::DeployInfra(deploy) => Some(&deploy.target),
             Command::Serve(serve) => Some(&serve.target),
             Command::Doctor(doctor) => Some(&doctor.target),
@@ -129,6 +133,7 @@ impl Command {
         match self {
             Command::Release(release) => release.run(session),
             Command::Verify(verify) => verify.run(session),
+            Command::Scan(scan) => scan.run(session),
             Command::Serve(serve) => serve.run(session),
             Command::DeployInfra(deploy) => deploy.run(session),
             Command::Doctor(doctor) => doctor.run(session),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use xshell::{Cmd, Shell, cmd};
 
 use crate::error::{Context, Error, Exit, Result};
-use crate::sys::children::{Call, Output};
+use crate::sys::children::{Begun, Call, Output};
 
 mod commit;
 mod preflight;
@@ -52,7 +52,15 @@ impl Repository {
 
     /// What differs from the commit that is checked out, files that git does not know included, relative to the folder.
     fn changed(&self) -> Result<Vec<String>> {
-        let asked = asked(cmd!(self, "git status --porcelain=v1 -z --no-renames --untracked-files=all -- ."))?;
+        self.changed_files(self.ask_for_changes()?)
+    }
+
+    fn ask_for_changes(&self) -> Result<Begun> {
+        begun(cmd!(self, "git status --porcelain=v1 -z --no-renames --untracked-files=all -- ."))
+    }
+
+    fn changed_files(&self, asked: Begun) -> Result<Vec<String>> {
+        let asked = asked.answer()?;
         if asked.code != Some(0) {
             return Err(Error::new(Exit::Failure, "git cannot say what was changed").because(asked.stderr));
         }
@@ -93,6 +101,11 @@ fn said(question: Cmd<'_>) -> Result<String> {
 /// The same, where git may also have no answer, or refuse.
 fn asked(question: Cmd<'_>) -> Result<Output> {
     Call::from(question).output()
+}
+
+/// A question that git answers while others are asked: its start takes longer than most of its answers.
+fn begun(question: Cmd<'_>) -> Result<Begun> {
+    Call::from(question).begin()
 }
 
 /// The error for a work tree that is not what its commit says.

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use semver::Version;
 use xshell::cmd;
 
-use super::{Repository, asked, name_of_tag, said, short, unclean};
+use super::tag::commit_of_tag;
+use super::{Repository, asked, begun, name_of_tag, said, short, unclean};
 use crate::error::{Error, Exit, Result};
+use crate::sys::children::Begun;
 
 /// What is about to be done with the checked-out commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +123,7 @@ impl Repository {
     /// Git itself fails. What is only missing is among the facts.
     pub fn look(&self, version: &Version) -> Result<Facts> {
         let name = name_of_tag(version);
+        let (changed, tag, upstream) = (self.ask_for_changes()?, self.ask_for_tag(&name)?, self.ask_for_upstream()?);
         // One call for three questions: git's start takes longer than its answers.
         let said = said(cmd!(self, "git rev-parse --is-shallow-repository 'HEAD^{commit}' --symbolic-full-name HEAD"))?;
         let mut lines = said.lines();
@@ -128,17 +131,24 @@ impl Repository {
         let head = lines.next().unwrap_or_default().to_owned();
         let branch = lines.next().and_then(|name| name.strip_prefix("refs/heads/")).map(str::to_owned);
         Ok(Facts {
-            changed: self.changed()?,
-            tag: self.local_tag(&name)?,
-            remote: self.look_at_remote(&head, branch.as_deref(), shallow, &name),
+            remote: self.look_at_remote(&head, branch.as_deref(), upstream, shallow, &name),
+            changed: self.changed_files(changed)?,
+            tag: commit_of_tag(tag)?,
             head,
             branch,
             shallow,
         })
     }
 
-    fn look_at_remote(&self, head: &str, branch: Option<&str>, shallow: bool, tag: &str) -> Result<RemoteRefs> {
-        let upstream = branch.map(|branch| self.upstream(branch)).transpose()?.flatten();
+    fn look_at_remote(
+        &self,
+        head: &str,
+        branch: Option<&str>,
+        upstream: Begun,
+        shallow: bool,
+        tag: &str,
+    ) -> Result<RemoteRefs> {
+        let upstream = upstream_of_head(&upstream.read()?);
         let name = match &upstream {
             Some((remote, _)) => remote.clone(),
             None => choose(&said(cmd!(self, "git remote"))?.lines().collect::<Vec<_>>())?,
@@ -155,14 +165,9 @@ impl Repository {
         Ok(RemoteRefs { tag: listing.tag(tag), default: listing.default, name, branches, counterpart })
     }
 
-    /// The remote and the branch there that a local branch follows.
-    fn upstream(&self, branch: &str) -> Result<Option<(String, String)>> {
-        let format = "%(upstream:remotename)%09%(upstream:remoteref)";
-        let said = said(cmd!(self, "git for-each-ref --format={format} refs/heads/{branch}"))?;
-        let found = said.split_once('\t').filter(|(remote, _)| !remote.is_empty() && *remote != ".");
-        Ok(found.and_then(|(remote, reference)| {
-            Some((remote.to_owned(), reference.strip_prefix("refs/heads/")?.to_owned()))
-        }))
+    fn ask_for_upstream(&self) -> Result<Begun> {
+        let format = "%(HEAD)%09%(upstream:remotename)%09%(upstream:remoteref)";
+        begun(cmd!(self, "git for-each-ref --format={format} refs/heads"))
     }
 
     /// Asks a remote for what it has under some names.
@@ -242,6 +247,13 @@ fn unpushed(standing: &Publishable, version: &Version, why: &str) -> Error {
         "where pull requests are wanted: git push {remote} {commit}:refs/heads/{topic}, merge it,\n\
          check `{branch}` out as it is then, and run the same command again: it goes on from there"
     ))
+}
+
+/// The remote and the branch there that the checked-out branch follows, of a line for each local branch.
+fn upstream_of_head(said: &str) -> Option<(String, String)> {
+    let (remote, reference) = said.lines().find_map(|line| line.strip_prefix("*\t"))?.split_once('\t')?;
+    let is_one = !remote.is_empty() && remote != ".";
+    is_one.then_some((remote.to_owned(), reference.strip_prefix("refs/heads/")?.to_owned()))
 }
 
 /// The remote of a branch that follows none.

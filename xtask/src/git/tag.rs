@@ -8,8 +8,9 @@ use semver::Version;
 use xshell::cmd;
 
 use super::preflight::elsewhere;
-use super::{Repository, asked, said};
+use super::{Repository, asked, begun, said};
 use crate::error::{Error, Exit, Result};
+use crate::sys::children::Begun;
 
 /// What was done about the tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,13 @@ pub enum Tagged {
 /// The git tag of a version.
 pub fn name_of_tag(version: &Version) -> String {
     format!("v{version}")
+}
+
+/// The answer to `ask_for_tag`.
+pub(super) fn commit_of_tag(asked: Begun) -> Result<Option<String>> {
+    let asked = asked.answer()?;
+    let text = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+    Ok((asked.code == Some(0)).then_some(text))
 }
 
 impl Repository {
@@ -47,9 +55,11 @@ impl Repository {
 
     /// The commit that a tag of this clone leads to.
     pub(super) fn local_tag(&self, name: &str) -> Result<Option<String>> {
-        let asked = asked(cmd!(self, "git rev-parse --verify --quiet refs/tags/{name}'^{}'"))?;
-        let text = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
-        Ok((asked.code == Some(0)).then_some(text))
+        commit_of_tag(self.ask_for_tag(name)?)
+    }
+
+    pub(super) fn ask_for_tag(&self, name: &str) -> Result<Begun> {
+        begun(cmd!(self, "git rev-parse --verify --quiet refs/tags/{name}'^{}'"))
     }
 
     fn remote_tag(&self, remote: &str, name: &str) -> Result<Option<String>> {

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use xshell::cmd;
 
-use super::{Repository, asked, said};
+use super::{Repository, asked, begun, said};
 use crate::error::{Context, Error, Exit, Result};
+use crate::sys::children::Begun;
 use crate::sys::files;
 
 /// One state of the sources. Paths are relative to the workspace's root, with `/`, in sorted order.
@@ -43,14 +44,16 @@ impl Worktree {
     /// There is no git, no repository or no commit; a file's name is not UTF-8; build output is not ignored.
     pub fn read(git: &Repository) -> Result<Self> {
         let root = &git.folder;
-        let head = head(git)?;
+        let head = begun(cmd!(git, "git log -1 --format=%H%n%ct"))?;
+        let files = begun(cmd!(git, "git ls-files -z --cached --others --exclude-standard --deduplicate"))?;
+        let changed = begun(cmd!(git, "git status --porcelain=v1 -z --untracked-files=all -- ."))?;
+        let head = read_head(git, head)?;
         let (commit, commit_time) = head
             .split_once('\n')
             .and_then(|(commit, time)| Some((commit.to_owned(), time.parse().ok()?)))
             .ok_or_else(|| Error::new(Exit::Failure, "git did not say which commit is checked out").because(&head))?;
-        let files = files(git)?;
-        let changed = said(cmd!(git, "git status --porcelain=v1 -z --untracked-files=all -- ."))?;
-        let dirty_tree = if changed.is_empty() { None } else { Some(tree_hash(git)?) };
+        let files = read_files(git, files)?;
+        let dirty_tree = if changed.read()?.is_empty() { None } else { Some(tree_hash(git)?) };
         Ok(Worktree { root: root.to_owned(), commit, commit_time, dirty_tree, files, edits: BTreeMap::new() })
     }
 
@@ -151,9 +154,8 @@ impl Worktree {
     }
 }
 
-fn head(git: &Repository) -> Result<String> {
-    let head = said(cmd!(git, "git log -1 --format=%H%n%ct"));
-    head.map_err(|error| match error.exit {
+fn read_head(git: &Repository, asked: Begun) -> Result<String> {
+    asked.read().map_err(|error| match error.exit {
         Exit::Environment => error,
         _ => Error::new(Exit::Environment, format!("{} has no git commit to release", git.folder.display()))
             .because(error.why.unwrap_or(error.what))
@@ -161,8 +163,8 @@ fn head(git: &Repository) -> Result<String> {
     })
 }
 
-fn files(git: &Repository) -> Result<Vec<String>> {
-    let listed = asked(cmd!(git, "git ls-files -z --cached --others --exclude-standard --deduplicate"))?;
+fn read_files(git: &Repository, asked: Begun) -> Result<Vec<String>> {
+    let listed = asked.answer()?;
     if listed.code != Some(0) {
         return Err(Error::new(Exit::Failure, "git cannot list the files of the work tree").because(listed.stderr));
     }

@@ -12,13 +12,15 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Context, Error, Exit, Result};
 use crate::oci::{Digest, Layout};
+use crate::sys::threads::side_by_side;
 
 /// Whether what was made is what was expected.
 ///
 /// # Errors
 /// It is not, and where it differs; or it is no image.
 pub fn check(made: &Layout, expected: &Layout) -> Result<()> {
-    match difference(&contents(made)?, &contents(expected)?, "the image") {
+    let (made, expected) = side_by_side(|| contents(made), || contents(expected));
+    match difference(&made?, &expected?, "the image") {
         None => Ok(()),
         Some(why) => Err(Error::new(Exit::Conflict, "BuildKit made another image than it was handed the parts of")
             .because(why)

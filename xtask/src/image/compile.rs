@@ -27,6 +27,8 @@ pub struct Toolchain {
     pub triple: String,
     /// The compiler.
     pub rustc: PathBuf,
+    /// The folder that its libraries are in.
+    pub sysroot: PathBuf,
     /// What it calls itself: `rustc 1.95.0 (59807616e 2026-04-14)`.
     pub version: String,
     /// The program that links for the target.
@@ -264,7 +266,7 @@ fn linker_variable(triple: &str) -> String {
 }
 
 /// A `rustc` of this machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Compiler {
     path: PathBuf,
     version: String,
@@ -380,7 +382,8 @@ fn toolchain(triple: &str, compilers: &[Compiler]) -> Result<Toolchain, Missing>
         why: format!("there is no linker for {triple}"),
         remedies: linker_remedies(triple),
     })?;
-    Ok(Toolchain { triple: triple.into(), rustc: compiler.path.clone(), version: compiler.version.clone(), linker })
+    let Compiler { path, version, sysroot, .. } = compiler.clone();
+    Ok(Toolchain { triple: triple.into(), rustc: path, sysroot, version, linker })
 }
 
 impl Compiler {

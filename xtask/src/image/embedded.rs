@@ -10,7 +10,7 @@ use crate::oci::{
     Annotations, CONFIG, Descriptor, Digest, INDEX, ImageConfig, ImageIndex, ImageManifest, LAYER, Layout, MANIFEST,
     Platform, RootFs, json,
 };
-use crate::sys::archive::{Tarball, gzip};
+use crate::sys::archive::{Tarball, gzip, gzip_as_is};
 use crate::sys::time::rfc3339;
 
 /// The files that a dockerfile copies, by their path in the build context.
@@ -35,10 +35,36 @@ pub fn assemble(
     context: &BuildContext,
     stamp: &Stamp,
 ) -> Result<Layout> {
+    assemble_with(gzip, dockerfile, platforms, context, stamp)
+}
+
+/// The same image with layers that are not compressed, for whoever only compares what is in it.
+///
+/// # Errors
+/// As `assemble`.
+pub fn assemble_to_compare(
+    dockerfile: &Dockerfile,
+    platforms: &[Platform],
+    context: &BuildContext,
+    stamp: &Stamp,
+) -> Result<Layout> {
+    assemble_with(gzip_as_is, dockerfile, platforms, context, stamp)
+}
+
+/// What makes of a layer's archive the bytes that are kept.
+type Compress = fn(&[u8]) -> Result<Vec<u8>>;
+
+fn assemble_with(
+    compress: Compress,
+    dockerfile: &Dockerfile,
+    platforms: &[Platform],
+    context: &BuildContext,
+    stamp: &Stamp,
+) -> Result<Layout> {
+    let build = |platform| build(compress, dockerfile, platform, context, stamp);
     // One thread for each platform: compression is most of the work.
     let built: Vec<Result<Built>> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            platforms.iter().map(|platform| scope.spawn(|| build(dockerfile, platform, context, stamp))).collect();
+        let threads: Vec<_> = platforms.iter().map(|platform| scope.spawn(move || build(platform))).collect();
         threads
             .into_iter()
             .map(|thread| {
@@ -64,7 +90,13 @@ struct Built {
     blobs: Vec<(Digest, Vec<u8>)>,
 }
 
-fn build(dockerfile: &Dockerfile, platform: &Platform, context: &BuildContext, stamp: &Stamp) -> Result<Built> {
+fn build(
+    compress: Compress,
+    dockerfile: &Dockerfile,
+    platform: &Platform,
+    context: &BuildContext,
+    stamp: &Stamp,
+) -> Result<Built> {
     let mut blobs = Vec::new();
     let mut keep = |media_type: &str, bytes: Vec<u8>| {
         let descriptor = Descriptor::of(media_type, &bytes);
@@ -82,7 +114,7 @@ fn build(dockerfile: &Dockerfile, platform: &Platform, context: &BuildContext, s
         })?;
         let archive = layer(copy, content, &mut folders, stamp.time)?;
         diff_ids.push(Digest::of(&archive));
-        layers.push(keep(LAYER, gzip(&archive)?));
+        layers.push(keep(LAYER, compress(&archive)?));
     }
     let config = keep(CONFIG, json(&config(dockerfile, platform, diff_ids, stamp)?)?);
     let manifest = ImageManifest {

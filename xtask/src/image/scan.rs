@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::{Context, Error, Exit, Result};
-use crate::image::waivers::{self, Finding, Judgement, Waiver, Waivers};
+use crate::image::waivers::{self, Finding, Open, Waiver, Waivers};
 use crate::oci::{Digest, Layout, Platform, PlatformImage};
 use crate::sys::children::{Call, Running};
 use crate::sys::files;
@@ -30,6 +30,8 @@ const AHEAD_MAX_HOURS: i64 = 1;
 const ENVIRONMENT: [&str; 3] = ["LANG", "PATH", "TMPDIR"];
 /// Where the scanner's input and home are meanwhile.
 const WORK: &str = "work";
+/// What the categories of the newest image begin with, on a page that shows findings.
+pub const CATEGORY: &str = "image";
 /// A scan of a binary takes less than a second.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
@@ -98,20 +100,9 @@ impl Scanner {
     /// # Errors
     /// A critical vulnerability was found, fixed upstream or not, that nobody waived; or the scan itself went wrong.
     pub fn scan(&self, image: &Layout, package: &str, waivers: &Waivers, folder: &Path) -> Result<Verdict> {
-        files::remove(folder)?;
-        let parts = image.platforms()?;
-        finish(parts.iter().map(|part| self.start(image, part, folder)))?;
-        finish(parts.iter().map(|part| self.convert(part, folder)))?;
-        files::remove(&folder.join(WORK))?;
-        let mut findings = Vec::new();
-        for part in &parts {
-            let report = read_report(part, folder)?;
-            categorize(part, folder)?;
-            check(&report, &part.platform, package)?;
-            findings.extend(report.critical(&part.platform));
-        }
-        let judgement = waivers.judge(&findings, waivers::today());
-        tell(&judgement);
+        let judgement = waivers.judge(&self.look(image, package, folder, CATEGORY)?, waivers::today());
+        tell_used(&judgement.used);
+        judgement.warnings.iter().for_each(ui::warn);
         if judgement.open.is_empty() {
             return Ok(Verdict {
                 digest: image.digest.clone(),
@@ -122,13 +113,34 @@ impl Scanner {
             });
         }
         Err(Error::new(Exit::Findings, format!("the scan found {} critical vulnerabilities", judgement.open.len()))
-            .because(judgement.open.join("\n"))
+            .because(lines(&judgement.open))
             .remedy("update the crate: cargo update --package CRATE")
             .remedy(format!(
                 "where that does not help yet, waive it for a while in {}: the README says how",
                 waivers::FILE
             ))
             .remedy(format!("the whole reports are in {}", folder.display())))
+    }
+
+    /// Finds what is critical in every platform of an image, waived or not. Reports are kept in `folder`, and nothing else is; those for a
+    /// page that shows findings are of the categories `category` and platform.
+    ///
+    /// # Errors
+    /// The scan went wrong.
+    pub fn look(&self, image: &Layout, package: &str, folder: &Path, category: &str) -> Result<Vec<Finding>> {
+        files::remove(folder)?;
+        let parts = image.platforms()?;
+        finish(parts.iter().map(|part| self.start(image, part, folder)))?;
+        finish(parts.iter().map(|part| self.convert(part, folder)))?;
+        files::remove(&folder.join(WORK))?;
+        let mut findings = Vec::new();
+        for part in &parts {
+            let report = read_report(part, folder)?;
+            categorize(part, folder, category)?;
+            check(&report, &part.platform, package)?;
+            findings.extend(report.critical(&part.platform));
+        }
+        Ok(findings)
     }
 
     /// Starts to scan one platform into a report in `folder`.
@@ -183,12 +195,12 @@ fn finish(started: impl Iterator<Item = Result<Running>>) -> Result<()> {
 }
 
 /// Says in a SARIF report which platform it is of: code scanning takes two reports of one tool only where their categories differ.
-fn categorize(part: &PlatformImage, folder: &Path) -> Result<()> {
+fn categorize(part: &PlatformImage, folder: &Path, category: &str) -> Result<()> {
     let path = folder.join(format!("{}.sarif", report_name(part)));
     let bytes = files::read(&path)?.unwrap_or_default();
     let sarif = serde_json::from_slice(&bytes)
         .context(Exit::Scanner, || format!("Trivy wrote no SARIF for {}", part.platform))?;
-    files::replace(&path, with_category(sarif, &format!("image/{}/", report_name(part))).to_string().as_bytes())
+    files::replace(&path, with_category(sarif, &format!("{category}/{}/", report_name(part))).to_string().as_bytes())
 }
 
 /// Every run of a report, in that category. GitHub's documentation: it is what stands before the last slash of this id.
@@ -212,11 +224,16 @@ fn broken(error: Error) -> Error {
     Error { exit: Exit::Scanner, ..error }
 }
 
-fn tell(judgement: &Judgement) {
-    for Waiver { id, owner, expires, .. } in &judgement.used {
+/// Findings for people, one a line.
+fn lines(open: &[Open]) -> String {
+    open.iter().map(|open| open.shown.as_str()).collect::<Vec<_>>().join("\n")
+}
+
+/// Says which waivers let something pass.
+pub fn tell_used(waivers: &[Waiver]) {
+    for Waiver { id, owner, expires, .. } in waivers {
         ui::note("Waived", format_args!("{id} until {expires} (owner: {owner})"));
     }
-    judgement.warnings.iter().for_each(ui::warn);
 }
 
 /// A report must be about the platform that was asked for, and must have seen what the binary is made of.
@@ -332,15 +349,14 @@ impl PlatformReport {
     fn critical(&self, platform: &Platform) -> Vec<Finding> {
         let all = self.results.iter().flat_map(|result| &result.vulnerabilities);
         let critical = all.filter(|found| found.severity == "CRITICAL");
-        let shown = critical.map(|found| {
-            let fixed = match found.fixed_version.as_str() {
-                "" => "not fixed yet".to_owned(),
-                version => format!("fixed in {version}"),
-            };
-            let detail = format!("{} {} ({fixed})", found.pkg_name, found.installed_version);
-            Finding { platform: platform.clone(), id: found.id.clone(), detail }
-        });
-        shown.collect()
+        let finding = |found: &Vulnerability| Finding {
+            platform: platform.clone(),
+            id: found.id.clone(),
+            package: found.pkg_name.clone(),
+            installed: found.installed_version.clone(),
+            fixed: Some(found.fixed_version.clone()).filter(|version| !version.is_empty()),
+        };
+        critical.map(finding).collect()
     }
 }
 
@@ -385,8 +401,9 @@ mod tests {
             {"VulnerabilityID":"CVE-2","PkgName":"b","InstalledVersion":"1.0.0","FixedVersion":"2.0.0","Severity":"CRITICAL"},
             {"VulnerabilityID":"CVE-3","PkgName":"c","InstalledVersion":"1.0.0","Severity":"HIGH"}]}]}"#;
         let critical = report(json).critical(&amd64());
-        let found: Vec<_> = critical.iter().map(|found| (found.id.as_str(), found.detail.as_str())).collect();
-        assert_eq!(found, [("CVE-1", "a 1.0.0 (not fixed yet)"), ("CVE-2", "b 1.0.0 (fixed in 2.0.0)")]);
+        let open = Waivers::default().judge(&critical, waivers::today()).open;
+        let shown = "linux/amd64: CVE-1 in a 1.0.0 (not fixed yet)\nlinux/amd64: CVE-2 in b 1.0.0 (fixed in 2.0.0)";
+        assert_eq!(lines(&open), shown);
     }
 
     #[test]

@@ -55,21 +55,36 @@ pub struct Waivers {
 }
 
 /// A critical vulnerability in one platform's image.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Where it was found.
     pub platform: Platform,
     /// The vulnerability.
     pub id: String,
-    /// The crate, its version, and whether there is a better one.
-    pub detail: String,
+    /// The crate that has it.
+    pub package: String,
+    /// The crate's version in the image.
+    pub installed: String,
+    /// The crate's version that has it no more, where there is one.
+    pub fixed: Option<String>,
+}
+
+/// A finding that nobody waived.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Open {
+    /// What was found.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// The same for people.
+    #[serde(skip)]
+    pub shown: String,
 }
 
 /// What waivers make of findings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
-    /// What stops the release, for people.
-    pub open: Vec<String>,
+    /// What stops the release.
+    pub open: Vec<Open>,
     /// The waivers that let a finding pass.
     pub used: Vec<Waiver>,
     /// What should be said of the file, though it stops nothing.
@@ -79,6 +94,14 @@ pub struct Judgement {
 /// The day that it is, in UTC: the same on every machine.
 pub fn today() -> Date {
     Timestamp::now().to_zoned(TimeZone::UTC).date()
+}
+
+impl Finding {
+    fn shown(&self) -> String {
+        let Finding { platform, id, package, installed, .. } = self;
+        let fixed = self.fixed.as_ref().map_or_else(|| "not fixed yet".into(), |version| format!("fixed in {version}"));
+        format!("{platform}: {id} in {package} {installed} ({fixed})")
+    }
 }
 
 impl Waiver {
@@ -127,12 +150,12 @@ impl Waivers {
     pub fn judge(&self, findings: &[Finding], today: Date) -> Judgement {
         let mut judgement = Judgement::default();
         for finding in findings {
-            let shown = format!("{}: {} in {}", finding.platform, finding.id, finding.detail);
+            let open = |more: &str| Open { finding: finding.clone(), shown: finding.shown() + more };
             match self.list.iter().find(|waiver| waiver.id == finding.id) {
-                None => judgement.open.push(shown),
+                None => judgement.open.push(open("")),
                 Some(waiver) if waiver.is_over(today) => {
                     let (expires, owner) = (waiver.expires, &waiver.owner);
-                    judgement.open.push(format!("{shown}; its waiver expired on {expires} (owner: {owner})"));
+                    judgement.open.push(open(&format!("; its waiver expired on {expires} (owner: {owner})")));
                 }
                 Some(waiver) if judgement.used.contains(waiver) => {}
                 Some(waiver) => judgement.used.push(waiver.clone()),
@@ -251,7 +274,7 @@ mod tests {
 
     fn finding(platform: &str, id: &str) -> Finding {
         let platform = platform.to_owned().try_into().unwrap();
-        Finding { platform, id: id.into(), detail: "a 1.0.0 (not fixed yet)".into() }
+        Finding { platform, id: id.into(), package: "a".into(), installed: "1.0.0".into(), fixed: None }
     }
 
     #[test]
@@ -259,7 +282,8 @@ mod tests {
         let findings =
             [finding("linux/amd64", "CVE-1"), finding("linux/arm64", "CVE-1"), finding("linux/arm64", "CVE-10")];
         let judgement = parse(GOOD).unwrap().judge(&findings, TODAY);
-        assert_eq!(judgement.open, ["linux/arm64: CVE-10 in a 1.0.0 (not fixed yet)"]);
+        let open: Vec<&str> = judgement.open.iter().map(|open| open.shown.as_str()).collect();
+        assert_eq!(open, ["linux/arm64: CVE-10 in a 1.0.0 (not fixed yet)"]);
         assert_eq!(judgement.used.len(), 1);
         assert_eq!(judgement.warnings, [""; 0]);
         let without = Waivers::default().judge(&findings, TODAY);
@@ -273,7 +297,7 @@ mod tests {
         let on = |day| waivers.judge(&findings, jiff::civil::date(2026, 3, day));
         assert!(on(2).open.is_empty());
         let over = on(3);
-        assert!(over.open[0].contains("its waiver expired on 2026-03-02 (owner: ann)"), "{:?}", over.open);
+        assert!(over.open[0].shown.contains("its waiver expired on 2026-03-02 (owner: ann)"), "{:?}", over.open);
         assert!(over.used.is_empty() && over.warnings.is_empty(), "{over:?}");
     }
 

@@ -15,10 +15,13 @@ use crate::image::embedded::BuildContext;
 use crate::image::labels::ImageFacts;
 use crate::oci::{self, Digest, Platform};
 use crate::release::pipeline::Pipeline;
-use crate::sys::children::{Begun, Call};
+use crate::sys::children::Begun;
 use crate::sys::{files, tools};
 use crate::trust::sbom::crates::{self, Checksums, Metadata};
-use crate::trust::sbom::{self, Part, UNSCANNED, native};
+use crate::trust::sbom::{
+    self, Part, UNSCANNED,
+    native::{self, Linked},
+};
 
 /// The file in the layout's folder.
 const FILE: &str = "bills.json";
@@ -34,18 +37,30 @@ struct Kept {
 }
 
 impl Pipeline {
-    /// Makes the bills of what was just built, and keeps them beside its layout.
-    pub(super) fn keep_bills(&self, image: &Digest, context: &BuildContext) -> Result<()> {
-        let source = self.work("source");
-        let name = &self.workspace.package.name;
+    /// Asks for what the bills of a build need, and goes on: it takes as long as putting the image together.
+    pub(super) fn ask_for_bills(&self) -> Result<Vec<(&Platform, &Toolchain, Begun)>> {
         let found = self.toolchains()?.found.iter();
         let asked = found.map(|(platform, toolchain)| {
-            Ok((platform, toolchain, metadata(&source, &toolchain.triple, Some(&toolchain.rustc)).begin()?))
+            let source = self.work("source");
+            Ok((platform, toolchain, self.metadata(&source, &toolchain.triple, Some(&toolchain.rustc))?))
         });
+        asked.collect()
+    }
+
+    /// Makes the bills of what was just built, and keeps them beside its layout.
+    pub(super) fn keep_bills(
+        &self,
+        image: &Digest,
+        context: &BuildContext,
+        asked: Vec<(&Platform, &Toolchain, Begun)>,
+    ) -> Result<()> {
+        let name = &self.workspace.package.name;
+        let toolchains: Vec<&Toolchain> = asked.iter().map(|(_, toolchain, _)| *toolchain).collect();
+        let linked = native::linked(&toolchains)?;
         let mut bills = BTreeMap::new();
-        for (platform, toolchain, said) in asked.collect::<Result<Vec<_>>>()? {
+        for ((platform, _, said), linked) in asked.into_iter().zip(linked) {
             let binary = context.get(&format!("{platform}/{name}")).map(Vec::as_slice);
-            let bill = self.bill(&resolved(said)?, platform, binary, Some(toolchain))?;
+            let bill = self.bill(&resolved(said)?, platform, binary, Some(linked))?;
             bills.insert(platform.to_string(), bill);
         }
         let kept = Kept { image: image.clone(), bills };
@@ -63,7 +78,7 @@ impl Pipeline {
         let source = self.stage()?;
         let bill = |platform: &Platform| {
             let triple = self.workspace.platforms.get(platform).map_or("", String::as_str);
-            let metadata = resolved(metadata(&source, triple, None).begin()?)?;
+            let metadata = resolved(self.metadata(&source, triple, None)?)?;
             Ok((platform.clone(), self.bill(&metadata, platform, None, None)?))
         };
         image.platforms.iter().map(bill).collect()
@@ -74,7 +89,7 @@ impl Pipeline {
         metadata: &Metadata,
         platform: &Platform,
         binary: Option<&[u8]>,
-        toolchain: Option<&Toolchain>,
+        linked: Option<Linked>,
     ) -> Result<Value> {
         let damaged = || format!("cannot list what is in the image for {platform}");
         let lock = self.worktree.text("Cargo.lock")?.unwrap_or_default();
@@ -83,14 +98,11 @@ impl Pipeline {
         let embedded = embedded.context(Exit::Failure, damaged)?.flatten();
         let mut found = embedded.unwrap_or_else(|| metadata.crates(&self.workspace.package.name, &known));
         native::add_bundled(&mut found, metadata)?;
-        let (linked, distribution) = match toolchain {
-            Some(toolchain) => native::linked(toolchain)?,
-            None => {
-                let why = "only the machine that linked it knows which version that was";
-                let unknown = |name: &str| Part { name: name.into(), ..Part::default() }.noted(UNSCANNED, why);
-                (["libc", "libgcc", "rust-std"].map(unknown).to_vec(), None)
-            }
-        };
+        let (linked, distribution) = linked.unwrap_or_else(|| {
+            let why = "only the machine that linked it knows which version that was";
+            let unknown = |name: &str| Part { name: name.into(), ..Part::default() }.noted(UNSCANNED, why);
+            (["libc", "libgcc", "rust-std"].map(unknown).to_vec(), None)
+        });
         found.direct.extend(linked.iter().map(Part::reference));
         found.parts.extend(linked);
         let version = self.release.version.to_string();
@@ -100,14 +112,17 @@ impl Pipeline {
     fn bills_file(&self) -> PathBuf {
         self.work("image").join(FILE)
     }
-}
 
-/// Asks cargo what it resolves for a target. It runs nothing of any crate.
-fn metadata(source: &Path, triple: &str, rustc: Option<&Path>) -> Call {
-    let call = tools::cargo()
-        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform", triple])
-        .current_dir(source);
-    rustc.map_or(call.clone(), |rustc| call.env("RUSTC", rustc)).env_retain(compile::may_see)
+    /// Asks cargo what it resolves for a target. It runs nothing of any crate, and keeps in a folder what it asked a compiler before.
+    fn metadata(&self, source: &Path, triple: &str, rustc: Option<&Path>) -> Result<Begun> {
+        let folder = self.work("metadata").join(triple);
+        files::create_folder(&folder)?;
+        let call = tools::cargo()
+            .args(["metadata", "--format-version", "1", "--locked", "--filter-platform", triple])
+            .env("CARGO_TARGET_DIR", folder)
+            .current_dir(source);
+        rustc.map_or(call.clone(), |rustc| call.env("RUSTC", rustc)).env_retain(compile::may_see).begin()
+    }
 }
 
 fn resolved(asked: Begun) -> Result<Metadata> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use semver::Version;
 
 use crate::chart::cdn::Cdn;
-use crate::chart::index::FILE;
+use crate::chart::index::{FILE, Index};
 use crate::chart::manifest;
 use crate::chart::page::Shown;
 use crate::chart::repository::{self, Change, Snapshot};
@@ -151,6 +151,17 @@ impl Destination {
         let now = Rc::new(repository::read(&*self.store)?);
         self.seen.replace(Some(Rc::clone(&now)));
         Ok(now)
+    }
+
+    /// Reads in an index that was fetched from outside. It may be large: the one that this run knows is not parsed again.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub(super) fn read_fetched<T>(&self, bytes: &[u8], read: impl FnOnce(&Index) -> T) -> Result<T> {
+        match self.seen.borrow().as_ref().filter(|seen| seen.is_of(bytes)) {
+            Some(seen) => seen.index().map(read),
+            None => Index::from_bytes(bytes).map(|index| read(&index)),
+        }
     }
 
     /// Keeps what this run wrote itself, so that it need not be fetched.

@@ -1,5 +1,6 @@
 //! The image's steps: compile, assemble, scan, push, and tag by version.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Builder, Scan};
@@ -17,6 +18,7 @@ use crate::release::pipeline::{Pipeline, auditable};
 use crate::release::plan::{self, ImagePlan};
 use crate::release::version;
 use crate::sys::files;
+use crate::sys::threads::side_by_side;
 use crate::sys::time::rfc3339;
 use crate::sys::tools;
 use crate::ui;
@@ -192,18 +194,23 @@ impl Pipeline {
         })?;
         let platforms: Vec<Platform> = toolchains.found.keys().cloned().collect();
         let stamp = Stamp { labels: self.labels(toolchains, auditable())?, time: self.release.time };
-        let embedded = || embedded::assemble(&Dockerfile::parse(&dockerfile)?, &platforms, context, &stamp);
+        let parsed = Dockerfile::parse(&dockerfile);
+        let asked_for_bills = self.is_signed().then(|| self.ask_for_bills()).transpose()?;
         let layout = match self.buildx()? {
-            None => embedded()?,
+            None => embedded::assemble(&parsed?, &platforms, context, &stamp)?,
             Some(buildx) => {
-                let made = buildx::assemble(&dockerfile, &platforms, context, &stamp, &buildx)?;
-                agreement::check(&made, &embedded()?)?;
+                let (made, expected) = side_by_side(
+                    || buildx::assemble(&dockerfile, &platforms, context, &stamp, &buildx),
+                    || embedded::assemble_to_compare(&parsed?, &platforms, context, &stamp),
+                );
+                let made = made?;
+                agreement::check(&made, &expected?)?;
                 made
             }
         };
         layout.write(&self.work("image"))?;
-        if self.is_signed() {
-            self.keep_bills(&layout.digest, context)?;
+        if let Some(asked) = asked_for_bills {
+            self.keep_bills(&layout.digest, context, asked)?;
         }
         ui::status("Built", format_args!("image {} for {}", layout.digest, oci::platform_names(&platforms)));
         Ok(layout)
@@ -229,7 +236,7 @@ impl Pipeline {
             Builder::Embedded if named.is_some() => Err(Error::new(Exit::Usage, "--builder names a builder of buildx")
                 .because(format!("the target `{}` does not build with buildx", self.target().name))),
             Builder::Embedded => Ok(None),
-            Builder::Buildx => Buildx::find(named.clone(), self.work("buildx")).map(Some),
+            Builder::Buildx => known(&self.buildx, || Buildx::find(named.clone(), self.work("buildx"))).map(Some),
         }
     }
 
@@ -311,7 +318,7 @@ impl Pipeline {
     /// The scanner for an image whose binaries carry their dependency list or do not, or why it is not scanned where the target does
     /// not insist.
     pub(super) fn scanner(&self, auditable: bool) -> Result<Result<Scanner, String>> {
-        let reason = match Scanner::find() {
+        let reason = match known(&self.scanner, Scanner::find) {
             Ok(scanner) if auditable => return Ok(Ok(scanner)),
             Ok(_) => Error::new(Exit::Environment, "cargo-auditable is not installed")
                 .because("binaries that are built without it do not say which crates are in them")
@@ -340,6 +347,14 @@ pub fn kept_verdict(root: &Path, digest: &Digest) -> Result<Option<Verdict>> {
 
 fn verdict_file(root: &Path, digest: &Digest) -> PathBuf {
     root.join("target/xtask/verdicts").join(format!("{}.json", digest.hex()))
+}
+
+/// A program of this machine, looked for once: it takes longer to start than to answer.
+fn known<T: Clone>(cell: &OnceCell<T>, find: impl FnOnce() -> Result<T>) -> Result<T> {
+    match cell.get() {
+        Some(known) => Ok(known.clone()),
+        None => find().map(|found| cell.get_or_init(|| found).clone()),
+    }
 }
 
 /// Refuses an image that a second build, where there was one, did not make as well: one of the two machines does what nobody asked it for.

@@ -30,6 +30,7 @@ pub mod protection;
 pub mod publish;
 pub mod repair;
 pub mod report;
+pub mod scans;
 pub mod step;
 pub mod verify;
 pub mod version;

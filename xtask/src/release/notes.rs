@@ -59,7 +59,7 @@ pub fn assets(
 ) -> Result<BTreeMap<String, Vec<u8>>> {
     let proof = destination.verify(version, Duration::ZERO)?;
     let archive = fetch(destination, &proof)?;
-    let image = verify::pull(destination, &proof)?;
+    let image = verify::pull(destination, version)?;
     let parts = image.platforms()?;
     let mut assets = BTreeMap::new();
     let mut provenance = Vec::new();

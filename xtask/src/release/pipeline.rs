@@ -11,8 +11,10 @@ use crate::chart::manifest::ChartManifest;
 use crate::config::{self, Target, Workspace};
 use crate::error::{Error, Exit, Result};
 use crate::git::{Publishable, Purpose, Repository, Tagged, Worktree};
+use crate::image::buildx::Buildx;
 use crate::image::compile::{self, Toolchains};
 use crate::image::labels::ImageFacts;
+use crate::image::scan::Scanner;
 use crate::oci::Platform;
 use crate::release::decision::{self, Decision};
 use crate::release::destination::Destination;
@@ -40,6 +42,8 @@ pub struct Pipeline {
     /// Where the commit stands, once it is known to be where others can have it.
     pub(super) standing: Option<Publishable>,
     toolchains: OnceCell<Toolchains>,
+    pub(super) scanner: OnceCell<Scanner>,
+    pub(super) buildx: OnceCell<Buildx>,
 }
 
 impl Pipeline {
@@ -84,6 +88,8 @@ impl Pipeline {
             options: options.clone(),
             standing: None,
             toolchains: OnceCell::new(),
+            scanner: OnceCell::new(),
+            buildx: OnceCell::new(),
             release,
             workspace,
             worktree,

@@ -107,14 +107,6 @@ impl Destination {
         verify::run(self, version, patience)
     }
 
-    /// The highest stable version that users see listed.
-    ///
-    /// # Errors
-    /// The public index cannot be read.
-    pub fn newest(&self) -> Result<Option<Version>> {
-        verify::newest(self)
-    }
-
     /// Takes a version out of the index, for a reason that is kept, and moves the floating tags. False where it was out before.
     ///
     /// # Errors

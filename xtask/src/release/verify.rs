@@ -119,16 +119,16 @@ pub fn image(destination: &Destination, tag: &str, digest: &Digest) -> Result<Ve
     })
 }
 
-/// Pulls the whole image that was proven, to look into it.
+/// Pulls the whole image that a version's chart installs, by its digest, to look into it.
 ///
 /// # Errors
-/// A part of it cannot be pulled by an anonymous user.
-pub fn pull(destination: &Destination, proof: &Proof) -> Result<Layout> {
-    let digest = proof.image.rsplit_once('@').and_then(|(_, digest)| digest.parse().ok());
-    let digest = digest.ok_or_else(|| Error::new(Exit::Verify, format!("`{}` has no digest", proof.image)))?;
-    let Destination { target, user, .. } = destination;
-    let puller = Puller::new(&target.registry, &target.image, user);
-    oci::collect(&digest, &|part, digest| puller.part(part, digest))
+/// The version is not listed, or its archive or a part of its image is not there for an anonymous user, or is something else.
+pub fn pull(destination: &Destination, wanted: &Version) -> Result<Layout> {
+    let mut visit = Visit::new(destination);
+    match visit.listing(wanted)? {
+        Some(Listing { digest, .. }) => oci::collect(&digest, &|part, digest| visit.puller.part(part, digest)),
+        None => Err(visit.complaint(&format!("nobody can tell which image {} {wanted} installs", destination.chart))),
+    }
 }
 
 /// The SHA-256 of a version's archive, as the public index lists it; nothing where it lists no such version, or is not there.
@@ -152,15 +152,6 @@ pub fn all(destination: &Destination) -> Result<Vec<Version>> {
     Ok(versions)
 }
 
-/// The highest stable version of a chart that the public index lists.
-///
-/// # Errors
-/// As `listed`.
-pub fn newest(destination: &Destination) -> Result<Option<Version>> {
-    let chart = &destination.chart;
-    public_index(destination, |index| index.versions(chart).into_iter().filter(|version| version.pre.is_empty()).max())
-}
-
 /// What an anonymous user reads in the index; nothing where it is not there.
 fn public_index<T>(destination: &Destination, read: impl FnOnce(&Index) -> Option<T>) -> Result<Option<T>> {
     let Destination { target, user, .. } = destination;
@@ -173,7 +164,7 @@ fn public_index<T>(destination: &Destination, read: impl FnOnce(&Index) -> Optio
                 .remedy("retry the command: nothing was lost, and nothing is done twice"));
         }
     }
-    Ok(read(&Index::from_bytes(&answer.body)?))
+    destination.read_fetched(&answer.body, read)
 }
 
 fn patiently<T>(patience: Duration, attempt: impl Fn() -> Result<T>) -> Result<T> {
@@ -204,6 +195,17 @@ struct Visit<'d> {
     signers: BTreeSet<String>,
 }
 
+/// What leads users to a version's image.
+struct Listing {
+    index: Index,
+    url: String,
+    sha256: String,
+    archive: Vec<u8>,
+    /// The image, as the chart names it.
+    reference: String,
+    digest: Digest,
+}
+
 /// What an image has to be of.
 struct Origin<'o> {
     version: &'o Version,
@@ -221,6 +223,28 @@ impl<'d> Visit<'d> {
 impl Visit<'_> {
     fn all(&mut self, wanted: &Version) -> Result<Option<Proof>> {
         let Destination { chart, first, .. } = self.destination;
+        let Some(listing) = self.listing(wanted)? else { return Ok(None) };
+        let Listing { index, url, sha256, archive, reference, digest } = listing;
+        let parts = self.pull(&version::version_tags(wanted)[0], &digest)?;
+        let platforms = parts.iter().map(|part| part.platform.to_string()).collect();
+        let registry_chart = if self.target.signs(wanted) {
+            let revision = ImageFacts::of(digest.clone(), &parts).revision.unwrap_or_default();
+            let of = Origin { version: wanted, revision: &revision };
+            self.image_signatures(&digest, &parts, &of);
+            let time = index.find(chart, &wanted.to_string()).and_then(chart::oci::time);
+            let artifact = time.map(|time| chart::oci::artifact(&archive, time)).transpose()?;
+            artifact.map(|artifact| self.chart_signatures(&artifact, &of))
+        } else {
+            None
+        };
+        let tags = self.tags(&digest, wanted, &index.versions(chart), first)?;
+        let signers = std::mem::take(&mut self.signers).into_iter().collect();
+        Ok(Some(Proof { chart: url, sha256, image: reference, platforms, tags, registry_chart, signers }))
+    }
+
+    /// What leads to a version's image; nothing, and a complaint, where something on the way does not.
+    fn listing(&mut self, wanted: &Version) -> Result<Option<Listing>> {
+        let chart = &self.destination.chart;
         let answer = self.user.get(&format!("{}/{FILE}", self.target.repository), &[])?;
         if !self.expect(&answer, FILE) {
             return Ok(None);
@@ -242,21 +266,8 @@ impl Visit<'_> {
             self.complaints.push(format!("the chart names no image ({RELEASED_IMAGE})"));
             return Ok(None);
         };
-        let Some(digest) = self.reference_digest(&reference, wanted) else { return Ok(None) };
-        let parts = self.pull(&version::version_tags(wanted)[0], &digest)?;
-        let platforms = parts.iter().map(|part| part.platform.to_string()).collect();
-        let registry_chart = if self.target.signs(wanted) {
-            let revision = ImageFacts::of(digest.clone(), &parts).revision.unwrap_or_default();
-            let of = Origin { version: wanted, revision: &revision };
-            self.image_signatures(&digest, &parts, &of);
-            let artifact = chart::oci::time(entry).map(|time| chart::oci::artifact(&archive, time)).transpose()?;
-            artifact.map(|artifact| self.chart_signatures(&artifact, &of))
-        } else {
-            None
-        };
-        let tags = self.tags(&digest, wanted, &index.versions(self.destination.chart.as_str()), first)?;
-        let signers = std::mem::take(&mut self.signers).into_iter().collect();
-        Ok(Some(Proof { chart: url, sha256, image: reference, platforms, tags, registry_chart, signers }))
+        let digest = self.reference_digest(&reference, wanted);
+        Ok(digest.map(|digest| Listing { index, url, sha256, archive, reference, digest }))
     }
 
     fn archive(&mut self, url: &str, sha256: &str) -> Result<Option<Vec<u8>>> {
@@ -405,12 +416,13 @@ impl Visit<'_> {
     }
 
     fn end(self, what: &str) -> Result<()> {
-        if self.complaints.is_empty() {
-            return Ok(());
-        }
-        Err(Error::new(Exit::Verify, what)
+        if self.complaints.is_empty() { Ok(()) } else { Err(self.complaint(what)) }
+    }
+
+    fn complaint(&self, what: &str) -> Error {
+        Error::new(Exit::Verify, what)
             .because(self.complaints.join("\n"))
-            .remedy("retry the command: nothing was lost, and nothing is done twice"))
+            .remedy("retry the command: nothing was lost, and nothing is done twice")
     }
 }
 

@@ -115,6 +115,19 @@ pub fn floating_tags<'a>(
     tags
 }
 
+/// The versions that get fixes, the newest first: the newest patch of each of the last two minor versions. Pre-releases are none of them,
+/// nor are versions below `first`, which belong to somebody else.
+pub fn supported<'a>(listed: impl IntoIterator<Item = &'a Version>, first: &Version) -> Vec<Version> {
+    const LINES: usize = 2;
+    let mut newest: BTreeMap<(u64, u64), &Version> = BTreeMap::new();
+    let stable = listed.into_iter().filter(|version| version.pre.is_empty() && version.build.is_empty());
+    for version in stable.filter(|version| *version >= first) {
+        let of_line = newest.entry((version.major, version.minor)).or_insert(version);
+        *of_line = version.max(of_line);
+    }
+    newest.into_values().rev().take(LINES).cloned().collect()
+}
+
 /// Whether a tag is one that `floating_tags` could give.
 pub fn is_floating(tag: &str) -> bool {
     let number = |text: &str| text == "0" || (text.parse::<u64>().is_ok() && !text.starts_with(['0', '+']));
@@ -198,6 +211,24 @@ mod tests {
     #[test]
     fn i13_a_pre_release_leads_nothing() {
         assert!(tags(&["3.1.0-rc.1"]).is_empty());
+    }
+
+    #[test]
+    fn i9_the_newest_patch_of_the_last_two_minor_versions_is_supported_and_nothing_else() {
+        let supported = |listed: &[&str]| {
+            let versions: Vec<Version> = listed.iter().map(|text| version(text)).collect();
+            let supported = supported(&versions, &version("3.0.0"));
+            supported.iter().map(Version::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(supported(&[]), [""; 0]);
+        assert_eq!(supported(&["2.4.0", "3.0.0-rc.1"]), [""; 0], "another product's, and one to try");
+        assert_eq!(supported(&["2.4.0", "3.0.0"]), ["3.0.0"]);
+        assert_eq!(supported(&["3.0.9", "3.2.0", "3.1.10", "3.1.9", "3.2.1", "3.3.0-rc.1"]), ["3.2.1", "3.1.10"]);
+        assert_eq!(
+            supported(&["4.0.0", "3.0.5", "3.12.2", "3.2.7"]),
+            ["4.0.0", "3.12.2"],
+            "whatever is yanked in between"
+        );
     }
 
     #[test]

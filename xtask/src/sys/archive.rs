@@ -58,8 +58,20 @@ impl Tarball {
 /// # Errors
 /// Never: it is in memory.
 pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+    gzip_at(Compression::best(), bytes)
+}
+
+/// The same format with the bytes as they are: for what is read once, and at once.
+///
+/// # Errors
+/// Never: it is in memory.
+pub fn gzip_as_is(bytes: &[u8]) -> Result<Vec<u8>> {
+    gzip_at(Compression::none(), bytes)
+}
+
+fn gzip_at(level: Compression, bytes: &[u8]) -> Result<Vec<u8>> {
     use std::io::Write;
     const UNKNOWN_SYSTEM: u8 = 255;
-    let mut encoder = GzBuilder::new().mtime(0).operating_system(UNKNOWN_SYSTEM).write(Vec::new(), Compression::best());
+    let mut encoder = GzBuilder::new().mtime(0).operating_system(UNKNOWN_SYSTEM).write(Vec::new(), level);
     encoder.write_all(bytes).and_then(|()| encoder.finish()).context(Exit::Failure, || "cannot compress".into())
 }

@@ -102,13 +102,7 @@ impl Call {
     /// # Errors
     /// The program is not there, or it exits with a code other than 0.
     pub fn read(&self) -> Result<String> {
-        let output = self.output()?;
-        if output.code != Some(0) {
-            return Err(self.failed(&Self::ending(output.code), &output.stderr));
-        }
-        let text = String::from_utf8(output.stdout)
-            .context(Exit::Failure, || format!("`{self}` printed something that is not UTF-8"))?;
-        Ok(text.trim_end().to_owned())
+        self.begin()?.read()
     }
 
     /// Runs a short call to its end, whatever its exit code.
@@ -292,6 +286,21 @@ impl From<xshell::Cmd<'_>> for Call {
 pub struct Begun(Running);
 
 impl Begun {
+    /// Waits for its end, and gives its standard output, trimmed.
+    ///
+    /// # Errors
+    /// As `answer`; it exits with a code other than 0.
+    pub fn read(self) -> Result<String> {
+        let call = self.0.call.clone();
+        let output = self.answer()?;
+        if output.code != Some(0) {
+            return Err(call.failed(&Call::ending(output.code), &output.stderr));
+        }
+        let text = String::from_utf8(output.stdout);
+        let text = text.context(Exit::Failure, || format!("`{call}` printed something that is not UTF-8"))?;
+        Ok(text.trim_end().to_owned())
+    }
+
     /// Waits for its end, whatever its exit code.
     ///
     /// # Errors

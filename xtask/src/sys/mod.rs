@@ -6,5 +6,6 @@ pub mod failpoints;
 pub mod files;
 pub mod http;
 pub mod retry;
+pub mod threads;
 pub mod time;
 pub mod tools;

@@ -218,8 +218,8 @@ pub(super) mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::failure::Class;
     use crate::kubernetes::{Client, Request};
+    use crate::runtime::Class;
 
     type Authority = CertifiedIssuer<'static, KeyPair>;
 

@@ -70,7 +70,7 @@ fn bills(workspace: &Workspace) -> Vec<(Platform, Vec<u8>)> {
         let metadata = metadata(&toolchain.triple);
         let mut crates = metadata.crates(&workspace.package.name, &known());
         native::add_bundled(&mut crates, &metadata).unwrap();
-        let (linked, distribution) = native::linked(toolchain).unwrap();
+        let (linked, distribution) = native::linked(&[toolchain]).unwrap().remove(0);
         let product =
             Product { name: "demo", version: "1.2.3", image: "registry.example.com/team/demo", platform, time: 7 };
         crates.direct.extend(linked.iter().map(sbom::Part::reference));

@@ -183,8 +183,8 @@ fn parts() -> String {
     format!("|{}|", names.join("|"))
 }
 
-/// GitHub's own program, which is on every machine of GitHub's: of it, what asks the API and picks something from the answer, what posts
-/// fields to it, and what makes, fills and shows the release of a tag. Its release is a draft until its assets are there.
+/// GitHub's own program, which is on every machine of GitHub's: of it, what asks the API and picks something from the answer, what sends
+/// it fields, or an object, and what makes, fills and shows the release of a tag. Its release is a draft until its assets are there.
 const GH: &str = r#"
 [ -n "$GH_TOKEN" ] || { echo 'gh: To use GitHub CLI in a GitHub Actions workflow, set the GH_TOKEN environment variable.' >&2; exit 4; }
 ask() { curl --fail-with-body --silent --show-error --header "authorization: Bearer $GH_TOKEN" "$@"; }
@@ -234,22 +234,26 @@ release) shift; release "$@"; exit;;
 api) shift;;
 *) echo "the tests do not know gh $*" >&2; exit 1;;
 esac
-path= jq=. fields={} posts=
+path= jq=. fields={} method=
 while [ $# -gt 0 ]; do
     case $1 in
     --paginate) ;;
     --silent) jq=empty;;
     --jq) jq=$2; shift;;
-    --raw-field) fields=$(echo "$fields" | jq --arg name "${2%%=*}" --arg value "${2#*=}" '.[$name] = $value'); posts=1; shift;;
+    --raw-field) fields=$(printf '%s\n' "$fields" | jq --arg name "${2%%=*}" --arg value "${2#*=}" '.[$name] = $value'); method=${method:-POST}; shift;;
+    --method) method=$2; shift;;
+    --input)
+        [ "$2 $fields" = '- {}' ] || { echo "the tests do not know gh api --input $2, nor fields beside it" >&2; exit 1; }
+        fields=$(cat) method=${method:-POST}; shift;;
     -*) echo "unknown flag: $1" >&2; exit 1;;
     *) path=$1;;
     esac
     shift
 done
 set -- --fail --silent --show-error --header "authorization: Bearer $GH_TOKEN"
-[ -z "$posts" ] || set -- "$@" --data "$fields"
+[ -z "$method" ] || set -- "$@" --request "$method" --data "$fields"
 answer=$(curl "$@" "$GITHUB_API_URL/$path") || exit 1
-echo "$answer" | jq --raw-output "$jq"
+printf '%s\n' "$answer" | jq --raw-output "$jq"
 "#;
 
 /// The version that the test tools have, and the only one that can be had.

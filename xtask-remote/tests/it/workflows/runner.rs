@@ -59,7 +59,7 @@ struct Known {
     /// The same for writing issues.
     may_write_issues: bool,
     wrote_issues: bool,
-    /// Open issues, with the comments on each.
+    /// Issues, with the comments on each.
     issues: Vec<(Value, Vec<String>)>,
 }
 
@@ -96,9 +96,12 @@ impl GitHub {
 
     /// Somebody opens an issue.
     pub fn open_issue(&self, title: &str, who: &str) {
-        let mut known = self.known.lock().unwrap();
-        let issue = json!({"number": known.issues.len() + 1, "title": title, "user": {"login": who}});
-        known.issues.push((issue, Vec::new()));
+        self.known.lock().unwrap().add_issue(&json!({"title": title}), who);
+    }
+
+    /// Somebody closes an issue, or calls it otherwise.
+    pub fn change_issue(&self, number: usize, change: &Value) {
+        self.known.lock().unwrap().change_issue(number, change);
     }
 
     /// The titles and texts of all issues, each with the comments on it.
@@ -107,6 +110,13 @@ impl GitHub {
         let known = self.known.lock().unwrap();
         let shown = known.issues.iter().map(|(issue, said)| (text(issue, "title"), text(issue, "body"), said.clone()));
         shown.collect()
+    }
+
+    /// The titles of all issues that are open.
+    pub fn open_issues(&self) -> Vec<String> {
+        let known = self.known.lock().unwrap();
+        let open = known.issues.iter().filter(|(issue, _)| issue["state"] == "open");
+        open.map(|(issue, _)| issue["title"].as_str().unwrap().to_owned()).collect()
     }
 
     /// A job of that name ended well.
@@ -196,24 +206,60 @@ impl Known {
         }
         self.wrote_issues = true;
         let said: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
-        let number = path.strip_prefix("issues/").and_then(|rest| rest.strip_suffix("/comments"));
-        match (asked.method.as_str(), number.map(str::parse::<usize>)) {
-            ("GET", None) => json(200, &self.issues.iter().map(|(issue, _)| issue.clone()).collect()),
-            ("POST", None) => {
-                let issue = json!({
-                    "number": self.issues.len() + 1, "title": said["title"], "body": said["body"],
-                    "user": {"login": "github-actions[bot]"},
-                });
-                self.issues.push((issue.clone(), Vec::new()));
-                json(201, &issue)
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let rest = path.strip_prefix("issues/").unwrap_or_default();
+        let (number, is_comment) = rest.strip_suffix("/comments").map_or((rest, false), |number| (number, true));
+        let number = number.parse().ok().filter(|number| (1..=self.issues.len()).contains(number));
+        match (asked.method.as_str(), number, is_comment) {
+            ("GET", None, _) if path == "issues" => {
+                let wanted = query.split('&').find_map(|pair| pair.strip_prefix("state=")).unwrap_or("open");
+                let is_wanted = |issue: &&Value| wanted == "all" || issue["state"] == wanted;
+                // The newest first.
+                json(200, &self.issues.iter().rev().map(|(issue, _)| issue).filter(is_wanted).cloned().collect())
             }
-            ("POST", Some(Ok(number))) if (1..=self.issues.len()).contains(&number) => {
+            ("POST", None, _) if path == "issues" && said["title"].is_string() && is_taken(&said) => {
+                json(201, &self.add_issue(&said, "github-actions[bot]"))
+            }
+            ("POST", Some(number), true) if said["body"].is_string() && is_taken(&said) => {
                 self.issues[number - 1].1.push(said["body"].as_str().unwrap().to_owned());
                 json(201, &said)
             }
+            ("PATCH", Some(number), false) if is_taken(&said) => json(200, &self.change_issue(number, &said)),
+            ("POST", None, _) if path == "issues" => json(422, &json!({"message": "Validation Failed"})),
+            ("POST" | "PATCH", Some(_), _) => json(422, &json!({"message": "Validation Failed"})),
             _ => json(404, &json!({"message": "Not Found"})),
         }
     }
+
+    fn add_issue(&mut self, said: &Value, who: &str) -> Value {
+        // It is open, whatever is said; a text that is not there is null.
+        let issue = json!({
+            "number": self.issues.len() + 1, "state": "open", "title": said["title"], "body": said["body"], "user": {"login": who},
+        });
+        self.issues.push((issue.clone(), Vec::new()));
+        issue
+    }
+
+    fn change_issue(&mut self, number: usize, said: &Value) -> Value {
+        let issue = &mut self.issues[number - 1].0;
+        for (name, value) in said.as_object().unwrap() {
+            issue[name] = value.clone();
+        }
+        issue.clone()
+    }
+}
+
+/// Whether GitHub takes what is said of an issue (its documentation, "REST API endpoints for issues").
+pub fn is_taken(said: &Value) -> bool {
+    let within = |name: &str, most: usize| {
+        said.get(name).is_none_or(|value| value.as_str().is_some_and(|text| (1..=most).contains(&text.chars().count())))
+    };
+    let one_of =
+        |name: &str, known: &[&str]| said.get(name).is_none_or(|value| known.iter().any(|known| value == known));
+    within("title", 256)
+        && within("body", 65_536)
+        && one_of("state", &["open", "closed"])
+        && one_of("state_reason", &["completed", "not_planned", "reopened"])
 }
 
 /// Why a workflow runs.
@@ -555,7 +601,7 @@ impl<'w> Runner<'w> {
     }
 
     /// What a release meets; jobs that deploy need no registry and no scanner.
-    fn whole(&self) -> &Whole {
+    pub fn whole(&self) -> &Whole {
         self.site.whole.unwrap()
     }
 

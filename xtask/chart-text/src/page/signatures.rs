@@ -46,7 +46,10 @@ pub(super) fn put_signatures(site: &Site<'_>, newest: Option<&Version<'_>>, html
     if signers.len() > 1 {
         put!(html, "; one of these signers is enough");
     }
-    put!(html, ". A key's file is in the project's sources.</p>\n");
+    if site.signers.iter().any(|signer| matches!(signer, Signer::Key(_))) {
+        put!(html, ". A key's file is in the project's sources");
+    }
+    put!(html, ".</p>\n");
     let plain = if site.repository.starts_with("http:") { " --allow-http-registry" } else { "" };
     for (name, flags) in signers {
         let flags = format!("{flags}{plain}");

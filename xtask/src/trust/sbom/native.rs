@@ -85,16 +85,23 @@ impl Bundle {
     }
 }
 
-/// What the linker and the compiler add to every static binary, and the distribution that it is from.
+/// What a linker and a compiler add to every static binary, and the distribution that it is from.
+pub type Linked = (Vec<Part>, Option<Distribution>);
+
+/// The same for each of some toolchains. They are looked up together, since dpkg reads all it has for each question.
 ///
 /// # Errors
 /// A program that is there cannot be asked.
-pub fn linked(toolchain: &Toolchain) -> Result<(Vec<Part>, Option<Distribution>)> {
+pub fn linked(toolchains: &[&Toolchain]) -> Result<Vec<Linked>> {
     let distribution =
         files::read(Path::new("/etc/os-release"))?.and_then(|text| distribution(&String::from_utf8_lossy(&text)));
-    let libraries = StaticLibrary::all(toolchain)?;
-    let paths: Vec<&Path> = libraries.iter().filter_map(|library| library.path.as_deref()).collect();
+    let libraries: Vec<_> = toolchains.iter().map(|toolchain| StaticLibrary::all(toolchain)).collect::<Result<_>>()?;
+    let paths: Vec<&Path> = libraries.iter().flatten().filter_map(|library| library.path.as_deref()).collect();
     let owners = owners(&paths)?;
+    libraries.iter().map(|libraries| linked_of(libraries, &owners, distribution.clone())).collect()
+}
+
+fn linked_of(libraries: &[StaticLibrary], owners: &[Owner], distribution: Option<Distribution>) -> Result<Linked> {
     let parts = libraries.iter().map(|library| {
         let bytes = library.path.as_deref().map(files::read).transpose()?.flatten();
         let owner = library.path.as_ref().and_then(|path| owners.iter().find(|owner| owner.path == *path));
@@ -125,8 +132,7 @@ impl StaticLibrary {
     fn all(toolchain: &Toolchain) -> Result<Vec<StaticLibrary>> {
         let ask = |file: &str| Call::new(&toolchain.linker).args([format!("-print-file-name={file}")]).begin();
         let (libc, libgcc) = (ask("libc.a")?, ask("libgcc_eh.a")?);
-        let sysroot = Call::new(&toolchain.rustc).args(["--print", "sysroot"]).begin()?;
-        let rust = PathBuf::from(said(sysroot)?).join("lib/rustlib").join(&toolchain.triple).join("lib");
+        let rust = toolchain.sysroot.join("lib/rustlib").join(&toolchain.triple).join("lib");
         let own = rust.join("self-contained/libc.a");
         let libc = if own.exists() { Some(own) } else { real(&said(libc)?) };
         let version = toolchain.version.split(' ').nth(1).map(str::to_owned);

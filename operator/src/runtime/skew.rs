@@ -3,20 +3,19 @@
 //! kube9 compares the status's time with its own clock, and calls one older than 5 minutes degraded. A node whose
 //! clock is wrong must not do that to a whole cluster, so a difference that matters is made up for.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use jiff::{SignedDuration, Timestamp};
 
 /// The API server tells whole seconds, and clocks that are kept in step are never quite.
 const TOLERATED: SignedDuration = SignedDuration::from_secs(5);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What has to be added to our clock.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Skew(SignedDuration);
 
 impl Skew {
     pub(crate) const NONE: Self = Self(SignedDuration::ZERO);
 
-    /// What has to be added to our clock, when the API server's said `theirs` at some time between two of ours.
+    /// When the API server's said `theirs` at some time between two of ours.
     pub(crate) fn between(before: Timestamp, after: Timestamp, theirs: Timestamp) -> Self {
         let (late, early) = (theirs.duration_since(after), before.duration_since(theirs));
         match (late > TOLERATED, early > TOLERATED) {
@@ -37,22 +36,6 @@ impl Skew {
     /// Whether a status that was made with `self` is off by so much that it has to be written again.
     pub(crate) fn is_far_from(self, other: Self) -> bool {
         (self.0 - other.0).abs() > TOLERATED
-    }
-}
-
-/// The skew that counts now, for everybody who tells a time.
-#[derive(Default)]
-pub(crate) struct CurrentSkew {
-    seconds: AtomicI64,
-}
-
-impl CurrentSkew {
-    pub(crate) fn get(&self) -> Skew {
-        Skew(SignedDuration::from_secs(self.seconds.load(Ordering::Relaxed)))
-    }
-
-    pub(crate) fn set(&self, skew: Skew) {
-        self.seconds.store(skew.seconds(), Ordering::Relaxed);
     }
 }
 

@@ -4,17 +4,17 @@ use std::fs;
 
 /// Everything is zero where there is no `/proc`.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Process {
-    pub(crate) resident_bytes: i64,
-    pub(crate) cpu_seconds: f64,
-    pub(crate) open_files: i64,
+pub(super) struct Process {
+    pub(super) resident_bytes: i64,
+    pub(super) cpu_seconds: f64,
+    pub(super) open_files: i64,
 }
 
 /// The kernel counts in these, to user space, on every architecture we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 impl Process {
-    pub(crate) fn read() -> Self {
+    pub(super) fn read() -> Self {
         let read = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
         Self {
             resident_bytes: resident_bytes(&read("status")).unwrap_or_default(),

@@ -5,57 +5,57 @@
 
 use std::time::Duration;
 
-use crate::backoff;
-use crate::context::Context;
-use crate::failure::{Class, Failure};
-use crate::progress::Job;
+use super::{Class, Context, Failure, Task, pause};
 
 /// Makes attempts until one succeeds. When the API server answers elsewhere again, the next one does not wait.
 pub(crate) async fn until_success<T>(
     context: &Context,
-    job: Job,
+    task: Task,
     mut attempt: impl AsyncFnMut() -> Result<T, Failure>,
 ) -> T {
-    let Context { clock, progress, .. } = context;
-    progress.job_expected(job);
+    context.update(|state| {
+        state.task(task);
+    });
     loop {
         let failure = match attempt().await {
             Ok(done) => return done,
             Err(failure) => failure,
         };
-        let pause = note(context, job, failure);
+        let pause = note(context, task, &failure);
+        let before = context.state().news.recoveries;
         tokio::select! {
-            () = clock.sleep(pause) => {}
-            () = progress.recovered() => {}
+            () = context.clock.sleep(pause) => {}
+            () = context.until(|state| state.news.recoveries != before) => {}
         }
     }
 }
 
 /// Counts and tells a failure, and says how long to wait before the next attempt.
-pub(crate) fn note(context: &Context, job: Job, failure: Failure) -> Duration {
-    let Context { clock, progress, metrics, .. } = context;
-    let Failure { class, message, retry_after } = failure.clone();
-    metrics.job_failed(job, class);
-    let failures = progress.job_failed(job, failure, clock.uptime());
-    if class == Class::Expired && failures == 1 {
-        tracing::debug!(task = job.label(), "the watch was away for too long; it begins anew");
+pub(crate) fn note(context: &Context, task: Task, failure: &Failure) -> Duration {
+    let now = context.clock.uptime();
+    context.update(|state| state.task_failed(task, failure.clone(), now));
+    let failures = context.state().failures(task);
+    if failure.class == Class::Expired && failures == 1 {
+        tracing::debug!(task = task.label(), "the watch was away for too long; it begins anew");
         return Duration::ZERO;
     }
-    let pause = backoff::pause(failures, backoff::random_fraction(), retry_after).min(job.longest_pause());
+    let pause = pause(failures, failure).min(task.longest_pause());
     tracing::warn!(
-        task = job.label(),
-        class = class.label(),
-        error = message,
+        task = task.label(),
+        class = failure.class.label(),
+        error = failure.message,
         failures,
         retry_in_seconds = pause.as_secs_f64(),
         "failed: {}",
-        job.description()
+        task.description()
     );
     pause
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::config::Config;
 
@@ -69,9 +69,9 @@ mod tests {
     /// How many attempts it takes when the first fails.
     async fn attempts(context: &Context, class: Class) -> u32 {
         let mut attempts = 0;
-        until_success(context, Job::EventWatch, async || {
+        until_success(context, Task::EventWatch, async || {
             attempts += 1;
-            let failure = Failure { class, message: String::new(), retry_after: None };
+            let failure = Failure::new(class, "");
             if attempts == 1 { Err(failure) } else { Ok(attempts) }
         })
         .await
@@ -81,10 +81,8 @@ mod tests {
     async fn a_watch_that_was_away_for_too_long_begins_anew_at_once_and_is_counted() {
         let context = context();
         let done = tokio::time::timeout(AT_ONCE, attempts(&context, Class::Expired)).await;
-        assert_eq!((done, context.progress.failures(Job::EventWatch)), (Ok(2), 1));
-        let page = context.metrics.render(&context.progress.facts(), false);
-        let counted = "kube9_operator_task_failures_total{task=\"events\",reason=\"expired\"} 1";
-        assert!(page.contains(counted), "{page}");
+        assert_eq!((done, context.state().failures(Task::EventWatch)), (Ok(2), 1));
+        assert_eq!(context.state().tasks[&Task::EventWatch].failures, [("expired", 1)].into());
     }
 
     #[tokio::test]
@@ -93,9 +91,9 @@ mod tests {
         let unreachable = || attempts(&context, Class::Unreachable);
         assert!(tokio::time::timeout(AT_ONCE, unreachable()).await.is_err());
         let recovery = async {
-            let failure = Failure { class: Class::Unreachable, message: String::new(), retry_after: None };
-            context.progress.write_failed(failure);
-            context.progress.write_succeeded(context.clock.uptime());
+            let failure = Failure::new(Class::Unreachable, "");
+            context.update(|state| state.write_failed(failure));
+            context.update(|state| state.write_succeeded(Duration::ZERO, Timestamp::UNIX_EPOCH));
         };
         let done = tokio::time::timeout(AT_ONCE, async { tokio::join!(biased; unreachable(), recovery).0 }).await;
         assert_eq!(done, Ok(2));

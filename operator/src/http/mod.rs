@@ -1,6 +1,10 @@
-//! Probes and metrics over HTTP: three pages, no state of its own.
+//! Probes and metrics over HTTP: three pages, each of them read off what is known.
 //!
 //! Hyper alone serves them; a router would be more code than the three lines it replaces.
+
+mod metrics;
+mod probes;
+mod process;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -20,8 +24,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
-use crate::context::Context;
-use crate::probes::{self, Complaint};
+use crate::runtime::Context;
+use probes::Complaint;
 
 /// A client has to send its request, or its next one, within this time, so that silent clients do not pile up.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
@@ -82,14 +86,14 @@ fn respond(request: &Request<Incoming>, context: &Context) -> Response<Full<Byte
         return refusal;
     }
     let now = context.clock.uptime();
-    let facts = context.progress.facts();
+    let state = context.state();
     match request.uri().path() {
-        "/healthz" => verdict(probes::liveness(&facts, now), "OK", StatusCode::INTERNAL_SERVER_ERROR),
+        "/healthz" => verdict(probes::liveness(&state, now), "OK", StatusCode::INTERNAL_SERVER_ERROR),
         "/readyz" => {
-            let readiness = probes::readiness(&facts, now, context.config.status_interval);
+            let readiness = probes::readiness(&state, now, context.config.status_interval);
             verdict(readiness, "Ready", StatusCode::SERVICE_UNAVAILABLE)
         }
-        "/metrics" => page(StatusCode::OK, OPEN_METRICS, context.metrics.render(&facts, context.may_write())),
+        "/metrics" => page(StatusCode::OK, OPEN_METRICS, metrics::page(state, now)),
         _ => text(StatusCode::NOT_FOUND, "only /healthz, /readyz and /metrics"),
     }
 }
