@@ -242,7 +242,9 @@ fn background() -> Handle {
 
 fn admin(directory: &Path, port: &Port, background: &Handle) -> Client {
     let certificate = certificate(directory);
-    until_true("the API server has made its certificate", seconds(30), || certificate.is_file());
+    // It is there before anything is in it.
+    let is_whole = || fs::read_to_string(&certificate).is_ok_and(|text| text.ends_with("-----END CERTIFICATE-----\n"));
+    until_true("the API server has made its certificate", seconds(30), is_whole);
     let url = format!("https://127.0.0.1:{}", port.number()).parse().expect("the address is valid");
     let mut config = Config::new(url);
     config.root_cert_file = Some(certificate);
