@@ -1,16 +1,20 @@
-//! What Artifact Hub reads in a chart: annotations of its `Chart.yaml`, by the rules in `docs/helm_annotations.md` of artifacthub/hub.
+//! What Artifact Hub reads: annotations of a chart's `Chart.yaml`, by the rules in `docs/helm_annotations.md` of artifacthub/hub, and whose
+//! the repository is, in a file beside the index (`docs/metadata/artifacthub-repo.yml` there).
 //!
-//! It reads them in the archive, not in the index (`internal/tracker/source/helm` there). So what is long stays out of the index, which
-//! every Helm fetches whole.
+//! It reads the annotations in the archive, not in the index (`internal/tracker/source/helm` there). So what is long stays out of the
+//! index, which every Helm fetches whole.
 
 use chart_text::changes::{Changes, Point};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::chart::archive::Stamp;
 use crate::chart::manifest::ChartManifest;
-use crate::error::{Context, Exit, Result};
+use crate::error::{Context, Error, Exit, Result};
 use crate::oci::Platform;
 
+/// The file that says whose a repository is, beside the index; in the tree, beside the chart's folder.
+pub const REPOSITORY: &str = "artifacthub-repo.yml";
 const IMAGES: &str = "artifacthub.io/images";
 const PRERELEASE: &str = "artifacthub.io/prerelease";
 const CHANGES: &str = "artifacthub.io/changes";
@@ -45,6 +49,56 @@ pub fn listed(manifest: &ChartManifest) -> ChartManifest {
     let mut listed = manifest.clone();
     listed.annotations.remove(CHANGES);
     listed
+}
+
+/// What Artifact Hub knows of a repository; what it does not know, it ignores without a word, as a name that is misspelt.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only whether it can be read is asked")]
+struct Metadata {
+    #[serde(rename = "repositoryID")]
+    repository_id: Option<String>,
+    #[serde(default)]
+    owners: Vec<Owner>,
+    #[serde(default)]
+    ignore: Vec<Ignored>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only whether it can be read is asked")]
+struct Owner {
+    name: Option<String>,
+    email: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only whether it can be read is asked")]
+struct Ignored {
+    name: String,
+    version: Option<String>,
+}
+
+/// Refuses a file that Artifact Hub would make nothing of.
+///
+/// # Errors
+/// It is no YAML, or says what Artifact Hub does not know.
+pub(super) fn check(path: &str, bytes: &[u8]) -> Result<()> {
+    let wrong = |why: String| {
+        Error::new(Exit::Workspace, format!("{path} is not what Artifact Hub reads"))
+            .because(why)
+            .remedy("it knows repositoryID (a UUID, from the repository's page there), owners (name, email) and ignore (name, version)")
+    };
+    let metadata: Metadata = serde_yaml::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
+    let is_uuid = |id: &String| {
+        let parts: Vec<usize> = id.split('-').map(str::len).collect();
+        parts == [8, 4, 4, 4, 12] && id.chars().all(|character| character == '-' || character.is_ascii_hexdigit())
+    };
+    match metadata.repository_id {
+        Some(id) if !is_uuid(&id) => Err(wrong(format!("repositoryID `{id}` is no UUID"))),
+        _ => Ok(()),
+    }
 }
 
 fn images(name: &str, stamp: &Stamp) -> Result<String> {
@@ -128,6 +182,21 @@ mod tests {
         let stamp = Stamp { image: String::new(), platforms: Vec::new(), repository: String::new(), changes };
         annotate(&mut manifest, &stamp).unwrap();
         assert_eq!(manifest.annotations[CHANGES], "- mine");
+    }
+
+    #[test]
+    fn a_file_that_artifact_hub_would_make_nothing_of_is_refused() {
+        let good = "repositoryID: 0a1b2c3d-0000-4000-8000-0123456789ab\nowners:\n- {name: Ann, email: ann@example.com}\nignore:\n- name: x\n";
+        check("charts/artifacthub-repo.yml", good.as_bytes()).unwrap();
+        for (bad, why) in [
+            ("repositoryId: x\n", "unknown field `repositoryId`"),
+            ("repositoryID: x\n", "`x` is no UUID"),
+            ("owners: Ann\n", "owners"),
+            ("", "charts/artifacthub-repo.yml is not"),
+        ] {
+            let error = check("charts/artifacthub-repo.yml", bad.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 use chart_text::changes::{of_changelog, of_page};
 use chart_text::page::{self, Part, STYLE, STYLE_SHEET, Signer, Site, Version};
 
+use crate::chart::hub;
 use crate::chart::index::Index;
 use crate::chart::manifest::ChartManifest;
 use crate::chart::repository::Snapshot;
@@ -37,6 +38,8 @@ pub struct About {
     pub changelog: String,
     /// Its picture, where it has one.
     pub icon: Option<Icon>,
+    /// What tells Artifact Hub whose the repository is (`hub::REPOSITORY`), where the tree has it.
+    pub hub: Option<Vec<u8>>,
     /// Look at every part, and do not believe what the front page notes of it: somebody may have changed one by hand.
     pub is_thorough: bool,
 }
@@ -66,19 +69,22 @@ impl About {
     /// The chart in that folder of the tree at a target, from the tree's files, which `read` gives by their paths.
     ///
     /// # Errors
-    /// A file cannot be read, `Chart.yaml` is malformed, or the chart's picture is none.
+    /// A file cannot be read, `Chart.yaml` or what Artifact Hub reads is malformed, or the chart's picture is none.
     pub fn of(folder: &str, target: &Target, read: &Read<'_>) -> Result<Self> {
         let text = |path: &str| -> Result<String> {
             Ok(read(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default())
         };
         let manifest = ChartManifest::parse(&text(&format!("{folder}/Chart.yaml"))?)?;
         let icon = Icon::of_chart(folder, &manifest, read)?;
+        let beside = Path::new(folder).with_file_name(hub::REPOSITORY).display().to_string();
+        let hub = read(&beside)?.map(|bytes| hub::check(&beside, &bytes).map(|()| bytes)).transpose()?;
         Ok(About {
             repository: target.repository.clone(),
             chart: manifest.name,
             target: Some(target.clone()),
             changelog: text("CHANGELOG.md")?,
             icon,
+            hub,
             is_thorough: false,
         })
     }
@@ -224,10 +230,11 @@ fn parts(
     let noted = page::noted(&front);
     learn(site, &front);
     let picture = about.icon.iter().map(|icon| (icon.name.to_owned(), Content::Fixed(&icon.bytes)));
+    let hub = about.hub.iter().map(|bytes| (hub::REPOSITORY.to_owned(), Content::Fixed(bytes)));
     let style = (STYLE.to_owned(), Content::Fixed(STYLE_SHEET.as_bytes()));
     let pages = (1..=page::full_pages(site)).map(|number| (page::name(site, number), Content::Page(number)));
     let (mut parts, mut drafts) = (Vec::new(), Vec::new());
-    for (name, content) in picture.chain([style]).chain(pages).collect::<Vec<_>>() {
+    for (name, content) in picture.chain(hub).chain([style]).chain(pages).collect::<Vec<_>>() {
         let mut bytes = content.bytes(site);
         if about.is_thorough || noted.get(&*name) != Some(&&*digest(&bytes)) {
             let there = store.get(&name)?;

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::chart::hub;
 use crate::chart::index::{Added, Entry, FILE, Index};
 use crate::chart::store::{Object, Store, Write, Written};
 use crate::error::{Error, Exit, Result};
@@ -17,7 +18,7 @@ const ATTEMPTS: usize = 50;
 pub fn headers(name: &str) -> Option<(&'static str, &'static str)> {
     const CHANGES: &str = "public, max-age=300";
     match name.rsplit_once('.')? {
-        _ if name == FILE => Some(("text/yaml", CHANGES)),
+        _ if name == FILE || name == hub::REPOSITORY => Some(("text/yaml", CHANGES)),
         (_, "tgz") => Some(("application/gzip", "public, max-age=31536000, immutable")),
         (_, "html") => Some(("text/html; charset=utf-8", CHANGES)),
         (_, "css") => Some(("text/css; charset=utf-8", CHANGES)),
