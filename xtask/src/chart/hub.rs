@@ -54,7 +54,6 @@ pub fn listed(manifest: &ChartManifest) -> ChartManifest {
 /// What Artifact Hub knows of a repository; what it does not know, it ignores without a word, as a name that is misspelt.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "only whether it can be read is asked")]
 struct Metadata {
     #[serde(rename = "repositoryID")]
     repository_id: Option<String>,
@@ -97,6 +96,7 @@ pub(super) fn check(path: &str, bytes: &[u8]) -> Result<()> {
     };
     match metadata.repository_id {
         Some(id) if !is_uuid(&id) => Err(wrong(format!("repositoryID `{id}` is no UUID"))),
+        None if metadata.owners.is_empty() && metadata.ignore.is_empty() => Err(wrong("it says nothing".into())),
         _ => Ok(()),
     }
 }
@@ -192,7 +192,7 @@ mod tests {
             ("repositoryId: x\n", "unknown field `repositoryId`"),
             ("repositoryID: x\n", "`x` is no UUID"),
             ("owners: Ann\n", "owners"),
-            ("", "charts/artifacthub-repo.yml is not"),
+            ("# to be filled in\n", "charts/artifacthub-repo.yml is not"),
         ] {
             let error = check("charts/artifacthub-repo.yml", bad.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");

@@ -76,8 +76,7 @@ impl About {
         };
         let manifest = ChartManifest::parse(&text(&format!("{folder}/Chart.yaml"))?)?;
         let icon = Icon::of_chart(folder, &manifest, read)?;
-        let beside = Path::new(folder).with_file_name(hub::REPOSITORY).display().to_string();
-        let hub = read(&beside)?.map(|bytes| hub::check(&beside, &bytes).map(|()| bytes)).transpose()?;
+        let hub = hub_file(folder, read)?;
         Ok(About {
             repository: target.repository.clone(),
             chart: manifest.name,
@@ -88,6 +87,12 @@ impl About {
             is_thorough: false,
         })
     }
+}
+
+/// What Artifact Hub reads of the repository, beside the chart's folder.
+fn hub_file(folder: &str, read: &Read<'_>) -> Result<Option<Vec<u8>>> {
+    let path = Path::new(folder).with_file_name(hub::REPOSITORY).display().to_string();
+    read(&path)?.map(|bytes| hub::check(&path, &bytes).map(|()| bytes)).transpose()
 }
 
 impl Icon {
@@ -456,6 +461,23 @@ mod tests {
         repository::update(&store, &|index| index.yank("demo", "1.0.3", "it loses data")).unwrap();
         assert_eq!(publish_now(&store, &about()), ["demo-versions-1.html", "index.html"], "it stays in its place");
         assert!(String::from_utf8_lossy(&store.pages()["demo-versions-1.html"]).contains("it loses data"));
+    }
+
+    #[test]
+    fn what_artifact_hub_reads_of_a_repository_is_copied_from_the_tree_where_it_can_be_read() {
+        let of = |text: &'static str| {
+            let read = move |path: &str| Ok((path == "charts/artifacthub-repo.yml").then(|| text.as_bytes().to_vec()));
+            hub_file("charts/demo", &read)
+        };
+        let good = "owners:\n- {name: Ann, email: ann@example.com}\n";
+        let store = Memory::default();
+        list(&store, 0..1);
+        let about = About { hub: of(good).unwrap(), ..about() };
+        assert_eq!(publish_now(&store, &about), ["icon.svg", hub::REPOSITORY, "page.css", "index.html"]);
+        assert_eq!(store.pages()[hub::REPOSITORY], good.as_bytes());
+        assert_eq!(repository::headers(hub::REPOSITORY), repository::headers(FILE));
+        let error = of("owner: Ann\n").unwrap_err().to_string();
+        assert!(error.contains("charts/artifacthub-repo.yml is not what Artifact Hub reads"), "{error}");
     }
 
     proptest! {
