@@ -268,11 +268,10 @@ fn whole_rows(figures: &mut Figures) {
     figures.add("a whole release to production, binaries built", warm, "s", Some(3.0), None);
     let done = sample::best_of_prepared(5, || (), || whole.release(&[]).ok());
     figures.add("the same where all is done", done, "s", Some(1.0), None);
-    let arguments = servers::RELEASE_TO_PRODUCTION;
     let mut signing = f64::INFINITY;
     for _ in 0..5 {
         unreleased();
-        signing = signing.min(time_of_step(whole.equip(demo.command(&arguments)), "sign"));
+        signing = signing.min(time_of_step(whole.command(&[]), "sign"));
     }
     figures.add("signing and attaching in the first of these", signing, "s", Some(0.3), None);
 }

@@ -114,6 +114,7 @@ impl Released {
     }
 
     /// The chart's archive.
+    #[cfg(target_os = "linux")]
     pub fn chart(&self) -> PathBuf {
         self.rehearsal.folder.join(format!("kube9-operator-{}.tgz", self.word("version")))
     }

@@ -44,8 +44,13 @@ impl Whole {
     }
 
     pub fn release(&self, words: &[&str]) -> Run {
+        Run::of(self.command(words))
+    }
+
+    /// The same, not yet begun.
+    pub fn command(&self, words: &[&str]) -> Command {
         let arguments = [&RELEASE[..], words].concat();
-        Run::of(self.equip(self.production.demo.command(&arguments)))
+        self.equip(self.production.demo.command(&arguments))
     }
 
     /// Gives a command in any workspace a publisher's credentials, the builder and the scanner.
