@@ -15,7 +15,7 @@ use crate::chart::manifest::ChartManifest;
 use crate::chart::{hub, json, yaml};
 use crate::error::{Context, Error, Exit, Result};
 use crate::git::Item;
-use crate::oci::Platform;
+use crate::oci::{Digest, Platform};
 use crate::sys::archive::{Tarball, gzip};
 
 /// The files of a chart by their path below its folder.
@@ -125,6 +125,19 @@ pub fn unpack(archive: &[u8]) -> Result<ChartFiles> {
         files.insert(path.to_owned(), bytes);
     }
     Ok(files)
+}
+
+/// The manifest of a packed chart.
+///
+/// # Errors
+/// As `unpack` and `manifest`.
+pub fn manifest_of(archive: &[u8]) -> Result<ChartManifest> {
+    manifest(&unpack(archive)?)
+}
+
+/// The digest of the image that a released chart names, where it names one.
+pub fn image_of(manifest: &ChartManifest) -> Option<Digest> {
+    manifest.annotations.get(RELEASED_IMAGE)?.rsplit_once('@')?.1.parse().ok()
 }
 
 /// The time that an archive's files carry, in seconds since 1970: a release's is that of its commit.

@@ -21,7 +21,7 @@ pub const ARCHIVE: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 /// # Errors
 /// The archive is damaged, or no chart's.
 pub fn artifact(archive: &[u8], time: i64) -> Result<Artifact> {
-    let manifest = archive::manifest(&archive::unpack(archive)?)?;
+    let manifest = archive::manifest_of(archive)?;
     let config = oci::json(&manifest)?;
     Artifact::with_config((CONFIG, &config), (ARCHIVE, archive), annotations(&manifest, time)?)
 }

@@ -236,13 +236,8 @@ impl Stage {
     }
 
     fn run(self, session: &Session, root: &Path, json: bool) -> Result<()> {
-        if let Stage::Notes { version } = self {
-            let workspace = session.workspace()?;
-            let version = version.unwrap_or_else(|| workspace.package.version.clone());
-            ui::result(notes::notes(&workspace, &version)?);
-            return Ok(());
-        }
-        let _turn = turn::take(root)?;
+        // Whoever only reads the tree waits for nobody.
+        let _turn = (!matches!(self, Stage::Notes { .. })).then(|| turn::take(root)).transpose()?;
         // Whoever publishes needs a commit that others can have.
         let bumped = |step: StepArgs| Pipeline::open(root, &step.options(session))?.bump();
         let destination =
@@ -280,8 +275,12 @@ impl Stage {
                 let digest = digest.map_or_else(|| pipeline.tagged(), Ok)?;
                 told(pipeline.publish_only(&digest)?, json)
             }
-            // It needs no turn.
-            Stage::Notes { .. } => Ok(()),
+            Stage::Notes { version } => {
+                let workspace = session.workspace()?;
+                let version = version.unwrap_or_else(|| workspace.package.version.clone());
+                ui::result(notes::notes(&workspace, &version)?);
+                Ok(())
+            }
             Stage::Assets { version, to } => {
                 let version = version.map_or_else(|| Ok(session.workspace()?.package.version), Ok)?;
                 gather(&destination(&to)?, &version, root, json)

@@ -73,7 +73,9 @@ pub fn assets(
             }
         }
     }
-    let facts = Facts { proof: &proof, parts: &parts, provenance, verdict: verdict(&image.digest)? };
+    let verdict = verdict(&image.digest)?;
+    let commit = ImageFacts::of(image.digest, &parts).revision;
+    let facts = Facts { proof: &proof, parts: &parts, commit, provenance, verdict };
     assets.insert(RECORD.into(), oci::json(&record(destination, version, &facts, &archive)?)?);
     let name = proof.chart.rsplit('/').next().unwrap_or_default().to_owned();
     assets.insert(name, archive);
@@ -84,19 +86,19 @@ pub fn assets(
 struct Facts<'f> {
     proof: &'f Proof,
     parts: &'f [PlatformImage],
+    commit: Option<String>,
     provenance: Vec<Value>,
     verdict: Option<Verdict>,
 }
 
 fn record(destination: &Destination, version: &Version, facts: &Facts<'_>, archive: &[u8]) -> Result<Value> {
-    let Facts { proof, parts, provenance, verdict } = facts;
-    let chart = archive::manifest(&archive::unpack(archive)?)?;
+    let Facts { proof, parts, commit, provenance, verdict } = facts;
+    let chart = archive::manifest_of(archive)?;
     let digest = |part: &PlatformImage| (part.platform.to_string(), json!(part.descriptor.digest));
-    let image = proof.image.rsplit_once('@').and_then(|(_, digest)| digest.parse().ok());
     Ok(json!({
         "name": chart.name,
         "version": version,
-        "commit": image.and_then(|image| ImageFacts::of(image, parts).revision),
+        "commit": commit,
         "chart": {"url": proof.chart, "sha256": proof.sha256, "size": archive.len(), "registry": proof.registry_chart},
         "image": {"reference": proof.image, "platforms": parts.iter().map(digest).collect::<serde_json::Map<_, _>>()},
         "signers": proof.signers,

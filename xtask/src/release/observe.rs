@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::chart::archive::{self, RELEASED_IMAGE};
+use crate::chart::archive;
 use crate::error::{Exit, Result};
 use crate::image::labels::ImageFacts;
 use crate::oci::Digest;
@@ -93,8 +93,7 @@ impl Pipeline {
     }
 
     fn named_image(&self, archive: &[u8]) -> Option<ImageFacts> {
-        let manifest = archive::manifest(&archive::unpack(archive).ok()?).ok()?;
-        let digest: Digest = manifest.annotations.get(RELEASED_IMAGE)?.rsplit_once('@')?.1.parse().ok()?;
+        let digest = archive::image_of(&archive::manifest_of(archive).ok()?)?;
         self.destination.facts(&digest).ok()
     }
 

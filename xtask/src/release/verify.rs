@@ -261,7 +261,7 @@ impl Visit<'_> {
         }
         let sha256 = entry.sha256().unwrap_or_default().to_owned();
         let Some(archive) = self.archive(&url, &sha256)? else { return Ok(None) };
-        let manifest = archive::manifest(&archive::unpack(&archive)?)?;
+        let manifest = archive::manifest_of(&archive)?;
         let Some(reference) = manifest.annotations.get(RELEASED_IMAGE).cloned() else {
             self.complaints.push(format!("the chart names no image ({RELEASED_IMAGE})"));
             return Ok(None);

@@ -127,14 +127,13 @@ impl GitHub {
 
 impl Known {
     fn answer(&mut self, asked: &Asked) -> Answer {
-        let json = |status: u16, value: &Value| Answer::new(status, "application/json", value.to_string());
         let path = asked.path.strip_prefix(&format!("/repos/{REPOSITORY}/")).unwrap_or_default();
         if let Some(tag) = path.strip_prefix("releases/tags/") {
             // A draft is shown by its number alone.
             let is_of = |release: &&Value| release["tag_name"] == tag && release["draft"] == false;
             return match self.releases.iter().find(is_of) {
-                Some(release) => json(200, release),
-                None => json(404, &json!({"message": "Not Found"})),
+                Some(release) => answered(200, release),
+                None => answered(404, &json!({"message": "Not Found"})),
             };
         }
         if path.starts_with("releases") || asked.path.starts_with("/uploads/") {
@@ -143,15 +142,15 @@ impl Known {
         if path.starts_with("commits/") && path.contains("/check-runs?") {
             self.read_checks = true;
             if !self.may_read_checks || asked.header("authorization") != Some(&format!("Bearer {TOKEN}")) {
-                return json(403, &json!({"message": "Resource not accessible by integration"}));
+                return answered(403, &json!({"message": "Resource not accessible by integration"}));
             }
             let run = |name: &String| json!({"name": name, "conclusion": "success", "app": {"slug": "github-actions"}, "html_url": "https://run"});
-            return json(200, &json!({"check_runs": self.checks.iter().map(run).collect::<Vec<_>>()}));
+            return answered(200, &json!({"check_runs": self.checks.iter().map(run).collect::<Vec<_>>()}));
         }
         if path.starts_with("issues") {
             return self.answer_of_issues(asked, path);
         }
-        json(404, &json!({"message": "Not Found"}))
+        answered(404, &json!({"message": "Not Found"}))
     }
 
     fn publish(&mut self, mut release: Value) -> Value {
@@ -163,29 +162,28 @@ impl Known {
 
     /// As "REST API endpoints for releases" and "for release assets" tell: a name and a tag are taken once.
     fn answer_of_releases(&mut self, asked: &Asked) -> Answer {
-        let json = |status: u16, value: &Value| Answer::new(status, "application/json", value.to_string());
-        let refused = |why: &str| json(422, &json!({"message": "Validation Failed", "errors": [{"code": why}]}));
+        let refused = |why: &str| answered(422, &json!({"message": "Validation Failed", "errors": [{"code": why}]}));
         if !self.may_write_contents || asked.header("authorization") != Some(&format!("Bearer {TOKEN}")) {
-            return json(403, &json!({"message": "Resource not accessible by integration"}));
+            return answered(403, &json!({"message": "Resource not accessible by integration"}));
         }
         self.wrote_contents = true;
         let said: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
         let Some((_, rest)) = asked.path.split_once(&format!("/repos/{REPOSITORY}/releases")) else {
-            return json(404, &json!({"message": "Not Found"}));
+            return answered(404, &json!({"message": "Not Found"}));
         };
         if rest.is_empty() {
             let is_taken = self.releases.iter().any(|release| release["tag_name"] == said["tag_name"]);
-            return if is_taken { refused("already_exists") } else { json(201, &self.publish(said)) };
+            return if is_taken { refused("already_exists") } else { answered(201, &self.publish(said)) };
         }
         let (number, upload) = rest[1..].split_once("/assets?name=").unzip();
         let number: usize = number.unwrap_or(&rest[1..]).parse().unwrap();
         let are_immutable = self.are_immutable;
         let Some(release) = self.releases.get_mut(number - 1) else {
-            return json(404, &json!({"message": "Not Found"}));
+            return answered(404, &json!({"message": "Not Found"}));
         };
         let Some(name) = upload else {
             release.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
-            return json(200, release);
+            return answered(200, release);
         };
         if are_immutable && release["draft"] == false {
             return refused("Cannot upload assets to an immutable release.");
@@ -196,13 +194,12 @@ impl Known {
         }
         let digest = format!("sha256:{}", xtask::oci::sha256_hex(&asked.body));
         assets.push(json!({"name": name, "digest": digest, "text": String::from_utf8_lossy(&asked.body)}));
-        json(201, assets.last().unwrap())
+        answered(201, assets.last().unwrap())
     }
 
     fn answer_of_issues(&mut self, asked: &Asked, path: &str) -> Answer {
-        let json = |status: u16, value: &Value| Answer::new(status, "application/json", value.to_string());
         if !self.may_write_issues || asked.header("authorization") != Some(&format!("Bearer {TOKEN}")) {
-            return json(403, &json!({"message": "Resource not accessible by integration"}));
+            return answered(403, &json!({"message": "Resource not accessible by integration"}));
         }
         self.wrote_issues = true;
         let said: Value = serde_json::from_slice(&asked.body).unwrap_or_default();
@@ -215,19 +212,19 @@ impl Known {
                 let wanted = query.split('&').find_map(|pair| pair.strip_prefix("state=")).unwrap_or("open");
                 let is_wanted = |issue: &&Value| wanted == "all" || issue["state"] == wanted;
                 // The newest first.
-                json(200, &self.issues.iter().rev().map(|(issue, _)| issue).filter(is_wanted).cloned().collect())
+                answered(200, &self.issues.iter().rev().map(|(issue, _)| issue).filter(is_wanted).cloned().collect())
             }
             ("POST", None, _) if path == "issues" && said["title"].is_string() && is_taken(&said) => {
-                json(201, &self.add_issue(&said, "github-actions[bot]"))
+                answered(201, &self.add_issue(&said, "github-actions[bot]"))
             }
             ("POST", Some(number), true) if said["body"].is_string() && is_taken(&said) => {
                 self.issues[number - 1].1.push(said["body"].as_str().unwrap().to_owned());
-                json(201, &said)
+                answered(201, &said)
             }
-            ("PATCH", Some(number), false) if is_taken(&said) => json(200, &self.change_issue(number, &said)),
-            ("POST", None, _) if path == "issues" => json(422, &json!({"message": "Validation Failed"})),
-            ("POST" | "PATCH", Some(_), _) => json(422, &json!({"message": "Validation Failed"})),
-            _ => json(404, &json!({"message": "Not Found"})),
+            ("PATCH", Some(number), false) if is_taken(&said) => answered(200, &self.change_issue(number, &said)),
+            ("POST", None, _) if path == "issues" => answered(422, &json!({"message": "Validation Failed"})),
+            ("POST" | "PATCH", Some(_), _) => answered(422, &json!({"message": "Validation Failed"})),
+            _ => answered(404, &json!({"message": "Not Found"})),
         }
     }
 
@@ -260,6 +257,10 @@ pub fn is_taken(said: &Value) -> bool {
         && within("body", 65_536)
         && one_of("state", &["open", "closed"])
         && one_of("state_reason", &["completed", "not_planned", "reopened"])
+}
+
+fn answered(status: u16, value: &Value) -> Answer {
+    Answer::new(status, "application/json", value.to_string())
 }
 
 /// Why a workflow runs.

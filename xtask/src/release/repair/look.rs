@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use semver::Version;
 
 use super::{Archive, Chart, Listing, Outside, Seen, Sight};
+use crate::chart;
 use crate::chart::archive::{self, RELEASED_IMAGE};
 use crate::chart::index::{Entry, FILE, Index};
 use crate::chart::page::{self, FRONT};
 use crate::chart::repository::Snapshot;
-use crate::chart::{self, manifest::ChartManifest};
 use crate::error::{Error, Exit, Result};
 use crate::oci::{Digest, sha256_hex};
 use crate::release::destination::Destination;
@@ -63,8 +63,12 @@ impl Destination {
         Ok(Sight { entries, is_yanked, archive: self.archive(version), chart_tag, is_signed })
     }
 
+    pub(super) fn archive_name(&self, version: &Version) -> String {
+        format!("{}-{version}.tgz", self.chart)
+    }
+
     fn archive(&self, version: &Version) -> Result<Option<Archive>> {
-        let name = format!("{}-{version}.tgz", self.chart);
+        let name = self.archive_name(version);
         let Some(object) = self.store.get(&name)? else { return Ok(None) };
         let sha256 = sha256_hex(&object.bytes);
         let chart = self.chart_in(version, &name, &object.bytes, &sha256);
@@ -72,7 +76,7 @@ impl Destination {
     }
 
     fn chart_in(&self, version: &Version, name: &str, bytes: &[u8], sha256: &str) -> Result<Chart, String> {
-        let manifest = of_archive(bytes).map_err(|error| error.what)?;
+        let manifest = archive::manifest_of(bytes).map_err(|error| error.what)?;
         if (&*manifest.name, &*manifest.version) != (&*self.chart, &*version.to_string()) {
             return Err(format!("it holds {} {}", manifest.name, manifest.version));
         }
@@ -121,9 +125,4 @@ fn listing(entry: &Entry, repository: &str) -> Listing {
         leads_here: url.starts_with(&format!("{repository}/")),
         image: fields["annotations"][RELEASED_IMAGE].as_str().map(str::to_owned),
     }
-}
-
-/// The chart's own description in an archive.
-pub(super) fn of_archive(bytes: &[u8]) -> Result<ChartManifest> {
-    archive::manifest(&archive::unpack(bytes)?)
 }

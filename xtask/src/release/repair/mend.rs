@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 
 use semver::Version;
 
-use super::look::of_archive;
 use super::{Finding, Mend};
-use crate::chart::archive::{self, RELEASED_IMAGE};
+use crate::chart::archive;
 use crate::chart::repository;
 use crate::error::{Error, Exit, Result};
-use crate::oci::{Digest, sha256_hex};
+use crate::oci::sha256_hex;
 use crate::release::destination::Destination;
 use crate::release::{publish, verify, version};
 use crate::ui;
@@ -51,12 +50,11 @@ impl Destination {
 
     /// Lists an archive as its release did: once its image can be pulled and it can be fetched.
     fn list_again(&self, version: &Version) -> Result<()> {
-        let name = format!("{}-{version}.tgz", self.chart);
+        let name = self.archive_name(version);
         let gone = || Error::new(Exit::Busy, format!("{name} was changed by somebody just now"));
         let bytes = self.store.get(&name)?.ok_or_else(gone)?.bytes;
-        let (manifest, sha256) = (of_archive(&bytes)?, sha256_hex(&bytes));
-        let image = manifest.annotations.get(RELEASED_IMAGE).and_then(|image| image.rsplit_once('@'));
-        let image: Digest = image.and_then(|(_, digest)| digest.parse().ok()).ok_or_else(gone)?;
+        let (manifest, sha256) = (archive::manifest_of(&bytes)?, sha256_hex(&bytes));
+        let image = archive::image_of(&manifest).ok_or_else(gone)?;
         verify::image(self, &version::version_tags(version)[0], &image)?;
         verify::archive(self, &name, &sha256)?;
         let entry = publish::entry(&self.target, &manifest, &sha256, archive::time(&bytes)?)?;
