@@ -1,11 +1,15 @@
 //! `[workspace.metadata.release]` of the root Cargo.toml, as typed data.
 //!
-//! Everything that belongs to one product is in that table, and nothing of it is in this crate's code: another operator adopts
+//! Everything that belongs to a product is in that table, and nothing of it is in this crate's code: another operator adopts
 //! the tool by writing a table of its own. Unknown keys are errors, so that a typo is not a silent default.
+//!
+//! One product is described by the table itself; several have a table each, below `products`, and names. Whatever is done is done for one
+//! `Product`, which knows its root and its targets.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use semver::Version;
@@ -17,10 +21,28 @@ use crate::sys::files;
 
 /// How long one request may take where the target does not say.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// What stands for a product's name in the texts of a target.
+const PRODUCT: &str = "{product}";
+/// Words of the command line that no product can be called.
+pub const RESERVED: [&str; 16] = [
+    "patch", "minor", "major", "bump", "build", "scan", "push", "sign", "tag", "chart", "promote", "notes", "assets",
+    "yank", "unyank", "help",
+];
 
-/// The workspace and what is released of it.
+/// The workspace, and the products that are released of it.
 #[derive(Clone, Debug)]
 pub struct Workspace {
+    /// The folder of the root Cargo.toml.
+    pub root: PathBuf,
+    /// One product, or several that have names.
+    pub products: Vec<Product>,
+}
+
+/// What is released under one version: a crate, its image, and the chart that installs it.
+#[derive(Clone, Debug)]
+pub struct Product {
+    /// Its name, where it is one of several: that of its chart, and what its git tags begin with.
+    pub name: Option<String>,
     /// The folder of the root Cargo.toml.
     pub root: PathBuf,
     /// The crate that is released, as its manifest says.
@@ -31,7 +53,7 @@ pub struct Workspace {
     pub chart: String,
     /// The platforms of the image and the compiler target of each.
     pub platforms: BTreeMap<Platform, String>,
-    targets: BTreeMap<String, TargetTable>,
+    targets: Arc<BTreeMap<String, TargetTable>>,
 }
 
 /// The released crate's manifest, with what it inherits from the workspace.
@@ -43,6 +65,8 @@ pub struct Package {
     pub folder: String,
     /// The version that the tree says.
     pub version: Version,
+    /// Whether that is the workspace's.
+    inherits_version: bool,
     /// The oldest compiler that can build it.
     pub rust_version: Option<String>,
     /// What people read about it; each is a label of the image.
@@ -69,6 +93,8 @@ pub struct About {
 pub struct Target {
     /// The name in the table.
     pub name: String,
+    /// The product that it is for, where there are several.
+    pub product: Option<String>,
     /// The image, without a tag: `host/path`.
     pub image: String,
     /// The URL of the chart repository, without a slash at the end.
@@ -201,7 +227,62 @@ impl Workspace {
             .remedy("change to the folder of your clone"))
     }
 
-    /// The target of that name.
+    /// The product of that name, which nobody has to say where there is only one.
+    ///
+    /// # Errors
+    /// There is none of that name, or several and none is named.
+    pub fn product(&self, named: Option<&str>) -> Result<&Product> {
+        let found = match (named, &*self.products) {
+            (None, [only]) => Some(only),
+            (None, _) => None,
+            (Some(_), products) => products.iter().find(|product| product.name.as_deref() == named),
+        };
+        found.ok_or_else(|| {
+            let known: Vec<&str> = self.products.iter().filter_map(|product| product.name.as_deref()).collect();
+            match (named, &*known) {
+                (Some(name), []) => Error::new(Exit::Usage, format!("there is no product `{name}`"))
+                    .because("the workspace has one product, which has no name")
+                    .remedy("leave the name out"),
+                (Some(name), _) => Error::new(Exit::Usage, format!("there is no product `{name}`"))
+                    .because("it is not in [workspace.metadata.release.products]")
+                    .remedy(format!("name one of: {}", known.join(", "))),
+                (None, _) => Error::new(Exit::Usage, "it is not said which product this is for")
+                    .because("the workspace has several")
+                    .remedy(format!("name one of: {}", known.join(", "))),
+            }
+        })
+    }
+
+    /// The target of that name, for whatever is the same for all products.
+    ///
+    /// # Errors
+    /// As `Product::target`.
+    pub fn target(&self, name: &str) -> Result<Target> {
+        let targets = self.targets(name)?;
+        targets.into_iter().next().ok_or_else(|| Error::new(Exit::Workspace, "the workspace has no product"))
+    }
+
+    /// The target of that name, for each product.
+    ///
+    /// # Errors
+    /// As `Product::target`.
+    pub fn targets(&self, name: &str) -> Result<Vec<Target>> {
+        self.products.iter().map(|product| product.target(name)).collect()
+    }
+
+    fn from_table(root: &Path, workspace: WorkspaceTable) -> Result<Self> {
+        let Some(release) = workspace.metadata.and_then(|metadata| metadata.release) else {
+            return Err(Error::new(Exit::Workspace, "Cargo.toml has no table [workspace.metadata.release]")
+                .because("it says what is released, and to where")
+                .remedy("the README shows the table, key by key"));
+        };
+        let members = Members::read(root, &workspace.members, workspace.package)?;
+        Ok(Workspace { root: root.to_owned(), products: release.products(root, &members)? })
+    }
+}
+
+impl Product {
+    /// The target of that name, for this product.
     ///
     /// # Errors
     /// There is none, or its fields contradict each other.
@@ -212,7 +293,7 @@ impl Workspace {
                 .because("it is not in [workspace.metadata.release.targets]")
                 .remedy(format!("name one of: {}", known.join(", "))));
         };
-        table.resolve(name)
+        table.resolve(name, self.name.as_deref())
     }
 
     /// The folder that a target publishes into, absolute, where it is one.
@@ -223,26 +304,178 @@ impl Workspace {
         }
     }
 
-    fn from_table(root: &Path, workspace: WorkspaceTable) -> Result<Self> {
-        let Some(release) = workspace.metadata.and_then(|metadata| metadata.release) else {
-            return Err(Error::new(Exit::Workspace, "Cargo.toml has no table [workspace.metadata.release]")
-                .because("it says what is released, and to where")
-                .remedy("the README shows the table, key by key"));
-        };
-        let package = find_package(root, &workspace.members, &release.package, &workspace.package)?;
-        if release.platforms.is_empty() {
-            return Err(Error::new(Exit::Workspace, "[workspace.metadata.release.platforms] is empty")
-                .remedy("name a platform: \"linux/amd64\" = \"x86_64-unknown-linux-gnu\""));
+    /// A folder, or a file, for what is made on the way.
+    pub fn work(&self, name: &str) -> PathBuf {
+        let mut folder = self.root.join("target/xtask");
+        folder.extend(&self.name);
+        folder.join(name)
+    }
+
+    /// The changelog, relative to the root: one of several products has its own, in its folder.
+    pub fn changelog(&self) -> String {
+        match self.name {
+            Some(_) => format!("{}/CHANGELOG.md", self.package.folder),
+            None => "CHANGELOG.md".into(),
         }
-        Ok(Workspace {
+    }
+
+    /// What is wrong with it as one of several, but what it takes two to get wrong.
+    fn complaints(&self) -> Vec<Error> {
+        let (package, manifest) = (&self.package, format!("{}/Cargo.toml", self.package.folder));
+        let mut complaints = Vec::new();
+        if self.name.is_some() && package.inherits_version {
+            complaints.push(
+                Error::new(Exit::Workspace, format!("{manifest} takes its version from the workspace"))
+                    .because("each product has a version of its own")
+                    .remedy(format!("say it in {manifest}: version = \"{}\"", package.version)),
+            );
+        }
+        if self.platforms.is_empty() {
+            let table =
+                self.name.as_ref().map(|name| format!(", nor has the product `{name}` any")).unwrap_or_default();
+            complaints.push(
+                Error::new(Exit::Workspace, format!("[workspace.metadata.release.platforms] is empty{table}"))
+                    .remedy("name a platform: \"linux/amd64\" = \"x86_64-unknown-linux-gnu\""),
+            );
+        }
+        complaints
+    }
+}
+
+impl ReleaseTable {
+    /// The products, in the order of their names.
+    ///
+    /// # Errors
+    /// All that is wrong with them, at once.
+    fn products(self, root: &Path, members: &Members) -> Result<Vec<Product>> {
+        let targets = Arc::new(self.targets);
+        let (mut products, mut complaints) = (Vec::new(), Vec::new());
+        let own = ProductTable {
+            package: self.package,
+            first_version: self.first_version,
+            chart: self.chart,
+            platforms: BTreeMap::new(),
+        };
+        let mut tables: Vec<(Option<String>, ProductTable)> =
+            self.products.into_iter().map(|(name, table)| (Some(name), table)).collect();
+        if tables.is_empty() {
+            tables.push((None, own));
+        } else {
+            complaints.extend(own.said().map(|key| {
+                wrong(&format!("`{key}` is said beside [workspace.metadata.release.products]"))
+                    .remedy("move it into the table of the product that it is for")
+            }));
+        }
+        for (name, table) in tables {
+            complaints.extend(name.as_deref().and_then(wrong_name));
+            match table.product(name, root, members, &self.platforms, &targets) {
+                Ok(product) => products.push(product),
+                Err(problems) => complaints.extend(problems),
+            }
+        }
+        complaints.extend(products.iter().flat_map(Product::complaints));
+        complaints.extend(shared(&products, "package", |product| Some(&product.package.name)));
+        complaints.extend(shared(&products, "chart", |product| Some(&product.chart)));
+        if complaints.is_empty() {
+            return Ok(products);
+        }
+        Err(Error::all("[workspace.metadata.release] in Cargo.toml cannot be used", complaints))
+    }
+}
+
+impl ProductTable {
+    /// The keys that are said.
+    fn said(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let said = [
+            ("package", self.package.is_some()),
+            ("first-version", self.first_version.is_some()),
+            ("chart", self.chart.is_some()),
+        ];
+        said.into_iter().filter(|(_, is_said)| *is_said).map(|(key, _)| key)
+    }
+
+    fn product(
+        self,
+        name: Option<String>,
+        root: &Path,
+        members: &Members,
+        platforms: &BTreeMap<Platform, String>,
+        targets: &Arc<BTreeMap<String, TargetTable>>,
+    ) -> Result<Product, Vec<Error>> {
+        let of = name.as_ref().map(|name| format!(" of the product `{name}`")).unwrap_or_default();
+        let mut complaints = Vec::new();
+        let mut missing = |key: &str| {
+            complaints.push(
+                wrong(&format!("missing field `{key}`{of}"))
+                    .remedy("the README shows [workspace.metadata.release], key by key"),
+            );
+        };
+        if self.first_version.is_none() {
+            missing("first-version");
+        }
+        if self.chart.is_none() {
+            missing("chart");
+        }
+        let package = match self.package {
+            Some(name) => members.package(&name).map_err(|error| complaints.push(error)).ok(),
+            None => {
+                missing("package");
+                None
+            }
+        };
+        let (Some(package), Some(first_version), Some(chart)) = (package, self.first_version, self.chart) else {
+            return Err(complaints);
+        };
+        Ok(Product {
+            name,
             root: root.to_owned(),
             package,
-            first_version: release.first_version,
-            chart: release.chart.trim_end_matches('/').to_owned(),
-            platforms: release.platforms,
-            targets: release.targets,
+            first_version,
+            chart: chart.trim_end_matches('/').to_owned(),
+            platforms: if self.platforms.is_empty() { platforms.clone() } else { self.platforms },
+            targets: Arc::clone(targets),
         })
     }
+}
+
+fn wrong(what: &str) -> Error {
+    Error::new(Exit::Workspace, what)
+}
+
+/// What a product cannot be called: it is a part of git tags, of image names and of the command line.
+fn wrong_name(name: &str) -> Option<Error> {
+    let is_plain = name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && !name.ends_with('-');
+    let why = if !is_plain {
+        "a name is lower-case letters, digits and `-`, and begins with a letter"
+    } else if RESERVED.contains(&name) {
+        "`cargo xtask release` takes that for something else"
+    } else {
+        return None;
+    };
+    Some(wrong(&format!("no product can be called `{name}`")).because(why).remedy("give it the name of its chart"))
+}
+
+/// A complaint for each thing that two products have.
+fn shared<'p>(
+    products: &'p [Product],
+    key: &'static str,
+    thing: impl Fn(&'p Product) -> Option<&'p String>,
+) -> Vec<Error> {
+    let mut owners: BTreeMap<&String, Vec<&str>> = BTreeMap::new();
+    for product in products {
+        if let Some(thing) = thing(product) {
+            owners.entry(thing).or_default().extend(product.name.as_deref());
+        }
+    }
+    let several = owners.into_iter().filter(|(_, owners)| owners.len() > 1);
+    several
+        .map(|(thing, owners)| {
+            wrong(&format!("several products have the {key} `{thing}`: {}", owners.join(", ")))
+                .remedy("give each its own, or make one product of them")
+        })
+        .collect()
 }
 
 #[derive(Deserialize)]
@@ -267,11 +500,25 @@ struct Metadata {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct ReleaseTable {
-    package: String,
-    first_version: Version,
-    chart: String,
+    package: Option<String>,
+    first_version: Option<Version>,
+    chart: Option<String>,
+    #[serde(default)]
+    products: BTreeMap<String, ProductTable>,
+    #[serde(default)]
     platforms: BTreeMap<Platform, String>,
     targets: BTreeMap<String, TargetTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct ProductTable {
+    package: Option<String>,
+    first_version: Option<Version>,
+    chart: Option<String>,
+    /// Other platforms than those of all products.
+    #[serde(default)]
+    platforms: BTreeMap<Platform, String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -323,6 +570,7 @@ type Fields = serde_json::Map<String, serde_json::Value>;
 
 impl Package {
     fn of(mut fields: Fields, folder: String, shared: &Fields) -> Result<Self> {
+        let inherits_version = fields.get("version").is_some_and(|version| version["workspace"] == true);
         for (name, value) in &mut fields {
             if value["workspace"] == true {
                 *value = shared.get(name).cloned().unwrap_or_default();
@@ -338,15 +586,35 @@ impl Package {
             format!("{folder}/Cargo.toml: the version `{}` is not semver", table.version)
         })?;
         let about = About { description, license, repository, documentation, vendor };
-        Ok(Package { name, folder, version, rust_version, about })
+        Ok(Package { name, folder, version, inherits_version, rust_version, about })
     }
 }
 
 impl TargetTable {
-    fn resolve(&self, name: &str) -> Result<Target> {
+    /// The same for one of several products, whose name stands where its texts ask for it.
+    fn of_product(&self, product: &str) -> Result<Self, (&'static str, &'static str)> {
+        if !self.image.contains(PRODUCT) {
+            return Err(("image", "each of several products has an image of its own: HOST/PATH/{product}"));
+        }
+        if self.page == Some(true) {
+            return Err(("page", "a page shows one chart, and there are several products"));
+        }
+        let mut table = TargetTable { image: self.image.replace(PRODUCT, product), page: Some(false), ..self.clone() };
+        for identity in table.signers.iter_mut().filter_map(|signer| signer.identity.as_mut()) {
+            *identity = identity.replace(PRODUCT, product);
+        }
+        Ok(table)
+    }
+
+    /// The target of that name, for a product.
+    fn resolve(&self, name: &str, product: Option<&str>) -> Result<Target> {
         let wrong = |key: &str, why: &str| {
             Error::new(Exit::Workspace, format!("target `{name}`: `{key}` cannot be used")).because(why)
         };
+        if let Some(product) = product {
+            let table = self.of_product(product).map_err(|(key, why)| wrong(key, why))?;
+            return Ok(Target { product: Some(product.to_owned()), ..table.resolve(name, None)? });
+        }
         let repository = self.repository.trim_end_matches('/');
         let (host, path) = self.image.split_once('/').unwrap_or_default();
         if host.is_empty() || !valid_image_path(path) {
@@ -366,6 +634,7 @@ impl TargetTable {
         let scheme = if plain || self.plain_http_registry { "http" } else { "https" };
         Ok(Target {
             name: name.to_owned(),
+            product: None,
             image: self.image.clone(),
             repository: repository.to_owned(),
             registry: format!("{scheme}://{host}"),
@@ -464,20 +733,36 @@ fn valid_image_path(path: &str) -> bool {
     path.split('/').all(valid_part)
 }
 
-fn find_package(root: &Path, members: &[String], name: &str, shared: &Fields) -> Result<Package> {
-    let mut seen = Vec::new();
-    for folder in member_folders(root, members)? {
-        let manifest: Option<MemberManifest> = manifest(root, &format!("{folder}/Cargo.toml"))?;
-        let Some(table) = manifest.and_then(|manifest| manifest.package) else { continue };
-        let found = table.get("name").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
-        if found == name {
-            return Package::of(table, folder, shared);
+/// The manifests of the workspace's members.
+struct Members {
+    /// By folder.
+    found: Vec<(String, Fields)>,
+    /// What they may inherit.
+    shared: Fields,
+}
+
+impl Members {
+    fn read(root: &Path, members: &[String], shared: Fields) -> Result<Self> {
+        let mut found = Vec::new();
+        for folder in member_folders(root, members)? {
+            let manifest: Option<MemberManifest> = manifest(root, &format!("{folder}/Cargo.toml"))?;
+            found.extend(manifest.and_then(|manifest| manifest.package).map(|table| (folder, table)));
         }
-        seen.push(found);
+        Ok(Members { found, shared })
     }
-    Err(Error::new(Exit::Workspace, format!("the workspace has no package `{name}`"))
-        .because("[workspace.metadata.release] names it as `package`")
-        .remedy(format!("name one of: {}", seen.join(", "))))
+
+    fn package(&self, name: &str) -> Result<Package> {
+        let said = |(_, table): &(String, Fields)| {
+            table.get("name").and_then(|name| name.as_str()).unwrap_or_default().to_owned()
+        };
+        if let Some((folder, table)) = self.found.iter().find(|member| said(member) == name) {
+            return Package::of(table.clone(), folder.clone(), &self.shared);
+        }
+        let seen: Vec<String> = self.found.iter().map(said).collect();
+        Err(Error::new(Exit::Workspace, format!("the workspace has no package `{name}`"))
+            .because("[workspace.metadata.release] names it as `package`")
+            .remedy(format!("name one of: {}", seen.join(", "))))
+    }
 }
 
 fn member_folders(root: &Path, members: &[String]) -> Result<Vec<String>> {

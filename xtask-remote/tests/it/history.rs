@@ -11,12 +11,14 @@ use std::time::Duration;
 use semver::Version;
 use tempfile::TempDir;
 use xtask::error::{Error, Exit, Result};
-use xtask::git::{Publishable, Purpose, Repository, Tagged};
+use xtask::git::{Publishable, Purpose, Repository, Tag, Tagged};
 
 use crate::kill::effects_in;
 use crate::support::{Run, files_below, git, script, wait_until};
 
-const VERSION: Version = Version::new(1, 1, 0);
+fn tag() -> Tag {
+    Tag::of(None, &Version::new(1, 1, 0))
+}
 
 /// A clone, and the remote that it was made from.
 struct Scene {
@@ -93,11 +95,11 @@ impl Scene {
     }
 
     fn publishable(&self, push: bool) -> Result<Publishable> {
-        Repository::at(&self.root()).unwrap().publishable(&VERSION, push)
+        Repository::at(&self.root()).unwrap().publishable(&tag(), push)
     }
 
     fn bumpable(&self) -> Result<Publishable> {
-        Repository::at(&self.root()).unwrap().preflight(&VERSION, Purpose::Bump)
+        Repository::at(&self.root()).unwrap().preflight(&tag(), Purpose::Bump)
     }
 
     /// The error of a state that is not to be published from. Nothing is changed by finding out.
@@ -109,11 +111,11 @@ impl Scene {
     }
 
     fn bump(&self) -> Result<String> {
-        Repository::at(&self.root()).unwrap().commit_bump(&edits(), &VERSION)
+        Repository::at(&self.root()).unwrap().commit_bump(&edits(), &tag())
     }
 
     fn tag(&self, commit: &str) -> Result<Tagged> {
-        Repository::at(&self.root()).unwrap().tag(&VERSION, commit, "origin")
+        Repository::at(&self.root()).unwrap().tag(&tag(), commit, "origin")
     }
 
     fn status(&self) -> String {
@@ -167,7 +169,7 @@ fn x1_a_bump_works_in_a_folder_of_a_repository_on_a_detached_head_and_keeps_mode
     scene.commit("deeper");
     scene.git(&["checkout", "--quiet", "--detach"]);
     let edits = BTreeMap::from([("run.sh".to_owned(), b"#!/bin/sh\necho 1.1.0\n".to_vec())]);
-    let commit = Repository::at(&scene.root().join("deep")).unwrap().commit_bump(&edits, &VERSION).unwrap();
+    let commit = Repository::at(&scene.root().join("deep")).unwrap().commit_bump(&edits, &tag()).unwrap();
     assert_eq!(scene.git(&["rev-parse", "HEAD"]), commit);
     assert_eq!(
         scene.git(&["diff", "--raw", "--abbrev=1", "HEAD^", "HEAD"]).split(' ').take(2).collect::<String>(),
@@ -362,10 +364,10 @@ fn a_shallow_clone_is_refused_with_the_way_to_make_it_whole() {
     let shallow = scene.folder.path().join("shallow");
     let url = format!("file://{}", scene.folder.path().join("remote").display());
     git(scene.folder.path(), &["clone", "--quiet", "--depth=1", &url, "shallow"]);
-    let error = Repository::at(&shallow).unwrap().publishable(&VERSION, false).unwrap_err();
+    let error = Repository::at(&shallow).unwrap().publishable(&tag(), false).unwrap_err();
     says(&error, Exit::Environment, &["shallow", "git fetch --unshallow", "fetch-depth: 0"]);
     git(&shallow, &["fetch", "--quiet", "--unshallow"]);
-    Repository::at(&shallow).unwrap().publishable(&VERSION, false).unwrap();
+    Repository::at(&shallow).unwrap().publishable(&tag(), false).unwrap();
 }
 
 #[test]
@@ -462,11 +464,11 @@ fn a_tag_that_the_remote_refuses_leaves_none_here() {
 fn release(root: &Path) -> Result<()> {
     let text = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
     if !text.contains("1.1.0") {
-        Repository::at(root)?.preflight(&VERSION, Purpose::Bump)?;
-        Repository::at(root)?.commit_bump(&edits(), &VERSION)?;
+        Repository::at(root)?.preflight(&tag(), Purpose::Bump)?;
+        Repository::at(root)?.commit_bump(&edits(), &tag())?;
     }
-    let standing = Repository::at(root)?.publishable(&VERSION, true)?;
-    Repository::at(root)?.tag(&VERSION, &standing.commit, &standing.remote).map(drop)
+    let standing = Repository::at(root)?.publishable(&tag(), true)?;
+    Repository::at(root)?.tag(&tag(), &standing.commit, &standing.remote).map(drop)
 }
 
 const CHILD: &str = "HISTORY_CHILD";

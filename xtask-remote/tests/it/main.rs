@@ -36,6 +36,7 @@ mod pipeline;
 mod power_loss;
 mod product;
 mod production;
+mod products;
 mod protection;
 mod readme;
 mod real;

@@ -65,6 +65,7 @@ impl Open {
 fn target(port: u16, path: &str) -> Target {
     Target {
         name: "staging".into(),
+        product: None,
         image: format!("localhost:{port}/{path}"),
         repository: "https://charts.example.com".into(),
         registry: format!("http://localhost:{port}"),
@@ -302,7 +303,7 @@ fn h3_every_helm_pulls_the_very_archive_from_a_registry_and_from_a_rehearsal() {
     rehearsed.tag(&tag).unwrap();
     let port = free_port();
     let local = Target { repository: format!("http://localhost:{port}"), ..target(port, "team/demo") };
-    let _serving = xtask::local::server::LocalServer::reach(&folder, &local).unwrap();
+    let _serving = xtask::local::server::LocalServer::reach(&folder, std::slice::from_ref(&local)).unwrap();
     let open = Open::without_lists();
     if let Some(open) = &open {
         let registry = registry(&target(open.port, "team/charts/demo"));
@@ -337,7 +338,7 @@ fn a_rehearsal_serves_its_referrers_and_cosign_verifies_it() {
     rehearsed.attach(&[artifact, referring(&subject, "other")]).unwrap();
     let port = free_port();
     let local = Target { repository: format!("http://localhost:{port}"), ..target(port, "team/demo") };
-    let _serving = xtask::local::server::LocalServer::reach(&folder, &local).unwrap();
+    let _serving = xtask::local::server::LocalServer::reach(&folder, std::slice::from_ref(&local)).unwrap();
     let key = format!("--key={}", cosign.write("own.pub", public.to_pem()));
     let reference = format!("localhost:{port}/team/demo@{}", subject.digest);
     cosign.run(&["verify", "--insecure-ignore-tlog", "--allow-http-registry", &key, &reference]).ok();

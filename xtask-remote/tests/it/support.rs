@@ -444,7 +444,8 @@ pub fn build_programs() -> Option<TempDir> {
 }
 
 /// A cargo and a rustc that answer at once, and git. The "binary" they make for a platform is the crate's sources, so that it is
-/// another one where those are; all that the tool itself does is as in any other build.
+/// another one where those are (a crate other than `demo` is in the folder of its name); all that the tool itself does is as in any other
+/// build.
 pub fn pretended_programs() -> TempDir {
     let folder = programs(&["cat", "git", "mkdir"]);
     pretend_within(folder.path());
@@ -465,8 +466,9 @@ fn pretend_within(folder: &Path) {
     let cargo = "[ \"$1\" != metadata ] || {\n\
                  echo '{\"packages\":[{\"id\":\"demo\",\"name\":\"demo\",\"version\":\"1.0.0\",\"source\":null,\"links\":null,\
                  \"manifest_path\":\"/demo/Cargo.toml\",\"targets\":[]}],\"resolve\":{\"nodes\":[{\"id\":\"demo\",\"deps\":[]}]}}'\n\
-                 exit\n}\nwhile [ $# -gt 0 ]; do\n[ \"$1\" != --target ] || {\nout=$CARGO_TARGET_DIR/$2/release\nmkdir -p \"$out\"\n\
-                 { echo \"$2\"; cat operator/Cargo.toml operator/src/*; } >\"$out/demo\"\n}\nshift\ndone\n";
+                 exit\n}\nwhile [ $# -gt 0 ]; do\n[ \"$1\" != --package ] || package=$2\nfolder=$package\n\
+                 [ \"$folder\" != demo ] || folder=operator\n[ \"$1\" != --target ] || {\nout=$CARGO_TARGET_DIR/$2/release\nmkdir -p \"$out\"\n\
+                 { echo \"$2\"; cat \"$folder\"/Cargo.toml \"$folder\"/src/*; } >\"$out/$package\"\n}\nshift\ndone\n";
     for (name, text) in [("rustc", rustc.as_str()), ("cargo", cargo), ("cc", ""), ("aarch64-linux-gnu-gcc", "")] {
         script(&folder.join(name), text);
     }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Session, print_json};
-use crate::config::Workspace;
+use crate::config::Product;
 use crate::error::Result;
 use crate::local::turn;
 use crate::release::destination::Destination;
@@ -15,6 +15,9 @@ use crate::ui;
 /// `doctor`.
 #[derive(Debug, Args)]
 pub struct Doctor {
+    /// The product, where there are several
+    #[arg(value_name = "PRODUCT")]
+    product: Option<String>,
     /// The target, one of [workspace.metadata.release.targets]
     #[arg(long = "to", value_name = "TARGET", default_value = "local")]
     pub(super) target: String,
@@ -32,12 +35,12 @@ pub struct Doctor {
 
 impl Doctor {
     pub(super) fn run(self, session: &Session) -> Result<()> {
-        let workspace = session.workspace()?;
+        let product = session.workspace()?.product(self.product.as_deref())?.clone();
         if self.repair {
-            return self.repair(session, &workspace);
+            return self.repair(session, &product);
         }
-        let target = workspace.target(&self.target)?;
-        let findings = doctor::look(&workspace, &target, session.connector.as_ref())?;
+        let target = product.target(&self.target)?;
+        let findings = doctor::look(&product, &target, session.connector.as_ref())?;
         if self.json {
             print_json(true, &findings)?;
         } else {
@@ -46,9 +49,9 @@ impl Doctor {
         doctor::conclude(&findings, &target)
     }
 
-    fn repair(self, session: &Session, workspace: &Workspace) -> Result<()> {
-        let _turn = turn::take(&workspace.root)?;
-        let destination = Destination::named(workspace, &self.target, session.connector.as_ref())?;
+    fn repair(self, session: &Session, product: &Product) -> Result<()> {
+        let _turn = turn::take(&product.root)?;
+        let destination = Destination::named(product, &self.target, session.connector.as_ref())?;
         let _served = destination.serve()?;
         let found = look(&destination);
         let mended = self.is_wanted(&found)?.then(|| {

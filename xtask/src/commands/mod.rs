@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::config::Workspace;
+use crate::config::{Product, Workspace};
 use crate::connector::Connector;
 use crate::error::{Context, Error, Exit, Result};
 use crate::sys::tools;
@@ -34,6 +34,7 @@ pub mod verify;
 Examples:
   cargo xtask release              rehearse a release into target/release-local
   cargo xtask release minor --plan what a minor release would do, without doing it
+  cargo xtask release NAME minor   the same of one of several products, without --plan
   cargo xtask serve                a chart repository and an image registry on one port
   cargo xtask ci                   every check that CI makes
 
@@ -150,6 +151,32 @@ impl Command {
 impl Session {
     fn workspace(&self) -> Result<Workspace> {
         Workspace::find(&self.here)
+    }
+
+    /// The product that words name, which nobody has to where there is only one, and what the words after it say.
+    fn named<T>(&self, words: &[String], read: impl Fn(&str) -> Result<T, String>) -> Result<(Product, Vec<T>)> {
+        let workspace = self.workspace()?;
+        let is_product = |word: &&String| workspace.product(Some(word)).is_ok();
+        let name = words.first().filter(is_product);
+        let rest = &words[name.iter().len()..];
+        let said = rest.iter().map(|word| {
+            read(word).map_err(|why| match workspace.product(Some(word)) {
+                Err(error) if workspace.products.len() > 1 => error.because(why),
+                _ => Error::new(Exit::Usage, why),
+            })
+        });
+        let said = said.collect::<Result<Vec<T>>>()?;
+        Ok((workspace.product(name.map(String::as_str))?.clone(), said))
+    }
+
+    /// The same where at most one word follows.
+    fn named_one<T>(&self, words: &[String], read: impl Fn(&str) -> Result<T, String>) -> Result<(Product, Option<T>)> {
+        let (product, mut said) = self.named(words, read)?;
+        match said.len() {
+            0 | 1 => Ok((product, said.pop())),
+            _ => Err(Error::new(Exit::Usage, format!("this is too much: {}", words.join(" ")))
+                .because("there is one version for one product")),
+        }
     }
 }
 

@@ -7,9 +7,10 @@ use semver::Version;
 use serde_json::json;
 
 use super::{Session, TargetArgs, WaiversArgs, print_json};
-use crate::error::Result;
+use crate::config::Product;
+use crate::error::{Error, Exit, Result};
 use crate::local::turn;
-use crate::oci::{Digest, Layout};
+use crate::oci::Digest;
 use crate::release::destination::Destination;
 use crate::release::pipeline::Pipeline;
 use crate::release::version::{self, Bump};
@@ -26,6 +27,7 @@ use crate::ui;
 Examples:
   cargo xtask release              the version in the tree, to the target `local`
   cargo xtask release 3.1.0-rc.1   a pre-release
+  cargo xtask release web minor    the next minor version of the product `web`, where there are several
   cargo xtask release --plan       what would happen, without doing any of it
   cargo xtask release yank 3.1.0 --reason 'loses events'"
 )]
@@ -64,9 +66,9 @@ struct BuilderArgs {
 /// What every such step takes.
 #[derive(Clone, Debug, Args)]
 struct StepArgs {
-    /// patch, minor, major or X.Y.Z [default: the version in Cargo.toml]
-    #[arg(value_name = "VERSION")]
-    bump: Option<Bump>,
+    /// The product, where there are several, and patch, minor, major or X.Y.Z [default: the version in the tree]
+    #[arg(value_names = ["PRODUCT", "VERSION"], num_args = 0..=2)]
+    words: Vec<String>,
     /// Where to
     #[command(flatten)]
     to: TargetArgs,
@@ -147,24 +149,24 @@ enum Stage {
     Promote(StepArgs),
     /// Print what the changelog says of a version, as GitHub's release of it does
     Notes {
-        /// The version [default: the one in Cargo.toml]
-        #[arg(value_parser = version::parse)]
-        version: Option<Version>,
+        /// The product, where there are several, and the version [default: the one in the tree]
+        #[arg(value_names = ["PRODUCT", "VERSION"], num_args = 0..=2)]
+        words: Vec<String>,
     },
     /// Gather what belongs beside these notes: the archive, bills of materials and the release record, as users get them
     Assets {
-        /// The version [default: the one in Cargo.toml]
-        #[arg(value_parser = version::parse)]
-        version: Option<Version>,
+        /// The product, where there are several, and the version [default: the one in the tree]
+        #[arg(value_names = ["PRODUCT", "VERSION"], num_args = 0..=2)]
+        words: Vec<String>,
         /// Where from
         #[command(flatten)]
         to: TargetArgs,
     },
     /// Take a version out of the index; its files stay
     Yank {
-        /// The version
-        #[arg(value_parser = version::parse)]
-        version: Version,
+        /// The product, where there are several, and the version
+        #[arg(value_names = ["PRODUCT", "VERSION"], num_args = 1..=2, required = true)]
+        words: Vec<String>,
         /// Why; kept in the index
         #[arg(long)]
         reason: String,
@@ -174,9 +176,9 @@ enum Stage {
     },
     /// Put a yanked version back as it was
     Unyank {
-        /// The version
-        #[arg(value_parser = version::parse)]
-        version: Version,
+        /// The product, where there are several, and the version
+        #[arg(value_names = ["PRODUCT", "VERSION"], num_args = 1..=2, required = true)]
+        words: Vec<String>,
         /// Why; shown, not kept
         #[arg(long)]
         reason: Option<String>,
@@ -200,7 +202,7 @@ impl Release {
         }
         let Release { init, push, plan, .. } = self;
         let (builder, waivers) = (self.builder.builder, self.waivers.waivers);
-        let options = Options { init, push, builder, waivers, ..self.step.options(session) };
+        let options = Options { init, push, builder, waivers, ..self.step.options(session)? };
         if !plan {
             return print_json(json, &release::apply::run(root, &options)?);
         }
@@ -213,9 +215,11 @@ impl Release {
 }
 
 impl StepArgs {
-    fn options(self, session: &Session) -> Options {
+    fn options(self, session: &Session) -> Result<Options> {
+        let (product, bump) = session.named_one(&self.words, str::parse)?;
         let TargetArgs { target, strict, .. } = self.to;
-        Options { bump: self.bump, target, strict, connector: session.connector, ..Options::default() }
+        let (product, connector) = (product.name, session.connector);
+        Ok(Options { bump, product, target, strict, connector, ..Options::default() })
     }
 }
 
@@ -239,9 +243,14 @@ impl Stage {
         // Whoever only reads the tree waits for nobody.
         let _turn = (!matches!(self, Stage::Notes { .. })).then(|| turn::take(root)).transpose()?;
         // Whoever publishes needs a commit that others can have.
-        let bumped = |step: StepArgs| Pipeline::open(root, &step.options(session))?.bump();
+        let bumped = |step: StepArgs| Pipeline::open(root, &step.options(session)?)?.bump();
         let destination =
-            |to: &TargetArgs| Destination::named(&session.workspace()?, &to.target, session.connector.as_ref());
+            |product: &Product, to: &TargetArgs| Destination::named(product, &to.target, session.connector.as_ref());
+        let versioned = |words: &[String], to: &TargetArgs| {
+            let (product, version) = session.named_one(words, version::parse)?;
+            let version = version.ok_or_else(|| Error::new(Exit::Usage, "it is not said which version"))?;
+            Ok((destination(&product, to)?, version))
+        };
         match self {
             Stage::Bump(step) => {
                 let pipeline = bumped(step)?;
@@ -250,13 +259,13 @@ impl Stage {
                 print_json(json, &json!({"version": version, "folder": folder}))
             }
             Stage::Build { step, builder, public } => {
-                let options = Options { builder: builder.builder, public, ..step.options(session) };
+                let options = Options { builder: builder.builder, public, ..step.options(session)? };
                 let pipeline = Pipeline::open(root, &options)?;
                 pipeline.check_order()?;
                 print_json(json, &json!({"digest": pipeline.build()?}))
             }
             Stage::Scan { step, waivers, digest } => {
-                let options = Options { waivers: waivers.waivers, ..step.options(session) };
+                let options = Options { waivers: waivers.waivers, ..step.options(session)? };
                 print_json(json, &Pipeline::open(root, &options)?.scan(digest.as_ref())?)
             }
             Stage::Push { step, digest, second } => {
@@ -266,8 +275,8 @@ impl Stage {
             Stage::Sign { step, digest, second } => told(bumped(step)?.sign(digest.as_ref(), second.as_ref())?, json),
             Stage::Tag { step, digest } => {
                 let pipeline = bumped(step)?;
-                let built = || Ok(Layout::read(&root.join("target/xtask/image"))?.digest);
-                told(pipeline.tag(&digest.map_or_else(built, Ok)?)?, json)
+                let digest = digest.map_or_else(|| pipeline.built_digest(), Ok)?;
+                told(pipeline.tag(&digest)?, json)
             }
             Stage::Chart { step, digest } => {
                 let pipeline = bumped(step)?;
@@ -275,38 +284,47 @@ impl Stage {
                 let digest = digest.map_or_else(|| pipeline.tagged(), Ok)?;
                 told(pipeline.publish_only(&digest)?, json)
             }
-            Stage::Notes { version } => {
-                let workspace = session.workspace()?;
-                let version = version.unwrap_or_else(|| workspace.package.version.clone());
-                ui::result(notes::notes(&workspace, &version)?);
+            Stage::Notes { words } => {
+                let (product, version) = session.named_one(&words, version::parse)?;
+                let version = version.unwrap_or_else(|| product.package.version.clone());
+                ui::result(notes::notes(&product, &version)?);
                 Ok(())
             }
-            Stage::Assets { version, to } => {
-                let version = version.map_or_else(|| Ok(session.workspace()?.package.version), Ok)?;
-                gather(&destination(&to)?, &version, root, json)
+            Stage::Assets { words, to } => {
+                let (product, version) = session.named_one(&words, version::parse)?;
+                let version = version.unwrap_or_else(|| product.package.version.clone());
+                gather(&product, &destination(&product, &to)?, &version, json)
             }
-            Stage::Promote(step) => told(destination(&step.to)?.promote()?, json),
-            Stage::Yank { version, reason, to } => told(destination(&to)?.yank(&version, &reason)?, json),
-            Stage::Unyank { version, reason, to } => {
+            Stage::Promote(StepArgs { words, to }) => {
+                let (product, _) = session.named_one::<Bump>(&words, str::parse)?;
+                told(destination(&product, &to)?.promote()?, json)
+            }
+            Stage::Yank { words, reason, to } => {
+                let (destination, version) = versioned(&words, &to)?;
+                told(destination.yank(&version, &reason)?, json)
+            }
+            Stage::Unyank { words, reason, to } => {
+                let (destination, version) = versioned(&words, &to)?;
                 if let Some(reason) = reason {
                     ui::note("Reason", reason);
                 }
-                told(destination(&to)?.unyank(&version)?, json)
+                told(destination.unyank(&version)?, json)
             }
         }
     }
 }
 
 /// Puts a version's assets where nothing else is.
-fn gather(destination: &Destination, version: &Version, root: &Path, json: bool) -> Result<()> {
+fn gather(product: &Product, destination: &Destination, version: &Version, json: bool) -> Result<()> {
     let _served = destination.serve()?;
-    let assets = notes::assets(destination, version, &|digest| image::kept_verdict(root, digest))?;
-    let folder = root.join("target/xtask/assets");
+    let assets = notes::assets(destination, version, &|digest| image::kept_verdict(&product.root, digest))?;
+    let folder = product.work("assets");
     files::remove(&folder)?;
     files::create_folder(&folder)?;
     for (name, bytes) in &assets {
         files::replace(&folder.join(name), bytes)?;
-        ui::status("Gathered", format_args!("target/xtask/assets/{name} ({} bytes)", bytes.len()));
+        let shown = folder.strip_prefix(&product.root).unwrap_or(&folder).join(name);
+        ui::status("Gathered", format_args!("{} ({} bytes)", shown.display(), bytes.len()));
     }
     print_json(json, &json!({"folder": folder, "files": assets.keys().collect::<Vec<_>>()}))
 }

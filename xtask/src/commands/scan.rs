@@ -1,7 +1,6 @@
 //! `scan`: what is known by today of images that were published.
 
 use clap::Args;
-use semver::Version;
 
 use super::{Session, TargetArgs, WaiversArgs, print_json};
 use crate::error::Result;
@@ -14,9 +13,10 @@ use crate::release::version;
 /// `scan`.
 #[derive(Debug, Args)]
 pub struct Scan {
-    /// Versions that users see listed [default: those that are supported, the newest patch of the last two minor versions]
-    #[arg(value_name = "VERSION", value_parser = version::parse)]
-    versions: Vec<Version>,
+    /// The product, where there are several, and versions that users see listed [default: those that are supported, the newest patch of
+    /// the last two minor versions]
+    #[arg(value_name = "VERSION")]
+    words: Vec<String>,
     /// The waivers
     #[command(flatten)]
     waivers: WaiversArgs,
@@ -27,17 +27,17 @@ pub struct Scan {
 
 impl Scan {
     pub(super) fn run(self, session: &Session) -> Result<()> {
-        let workspace = session.workspace()?;
-        let destination = Destination::named(&workspace, &self.to.target, session.connector.as_ref())?;
+        let (product, versions) = session.named(&self.words, version::parse)?;
+        let destination = Destination::named(&product, &self.to.target, session.connector.as_ref())?;
         let scans = Scans {
             destination: &destination,
-            package: &workspace.package.name,
-            waivers: Waivers::read(&workspace.root, self.waivers.waivers.as_deref())?,
+            package: &product.package.name,
+            waivers: Waivers::read(&product.root, self.waivers.waivers.as_deref())?,
             scanner: Scanner::find()?,
-            folder: workspace.root.join("target/xtask/scan"),
+            folder: product.work("scan"),
         };
         let _served = destination.serve()?;
-        let report = scans.run(&self.versions)?;
+        let report = scans.run(&versions)?;
         print_json(self.to.json, &report)?;
         report.conclude()
     }

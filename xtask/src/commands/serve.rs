@@ -22,19 +22,21 @@ pub struct Serve {
 impl Serve {
     pub(super) fn run(self, session: &Session) -> Result<()> {
         let workspace = session.workspace()?;
-        let target = workspace.target(&self.target)?;
-        let folder = workspace.directory(&target).ok_or_else(|| {
+        let (target, targets) = (workspace.target(&self.target)?, workspace.targets(&self.target)?);
+        let folder = workspace.products[0].directory(&target).ok_or_else(|| {
             Error::new(Exit::Usage, format!("target `{}` is not a folder", target.name))
                 .because(format!("it is public: {}", target.repository))
                 .remedy("cargo xtask serve serves a rehearsal")
         })?;
-        server::run(&folder, &target, self.port.unwrap_or(target.port()), &|| {
+        server::run(&folder, &targets, self.port.unwrap_or(target.port()), &|| {
             // Charts can be installed from a repository without a page as well.
-            let destination = Destination::named(&workspace, &target.name, None);
-            if let Err(error) = destination.map(|destination| destination.show_page(&destination.tree())) {
-                ui::warn(error);
+            for product in &workspace.products {
+                let destination = Destination::named(product, &target.name, None);
+                if let Err(error) = destination.map(|destination| destination.show_page(&destination.tree())) {
+                    ui::warn(error);
+                }
             }
-            server::tell(&folder, &target);
+            server::tell(&folder, &targets);
         })
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use semver::Version;
 
 use super::{Session, TargetArgs, print_json};
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
 use crate::release::destination::Destination;
 use crate::release::{verify, version};
 use crate::ui;
@@ -14,11 +14,11 @@ use crate::ui;
 /// `verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// The version [default: the one in Cargo.toml]
-    #[arg(value_parser = version::parse)]
-    version: Option<Version>,
+    /// The product, where there are several, and the version [default: the one in the tree]
+    #[arg(value_names = ["PRODUCT", "VERSION"], num_args = 0..=2)]
+    words: Vec<String>,
     /// Every version that users see listed, one after the other
-    #[arg(long, conflicts_with = "version")]
+    #[arg(long)]
     all: bool,
     /// Keep trying for so many seconds until all is right: caches and tags follow a release a little later
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
@@ -30,14 +30,18 @@ pub struct Verify {
 
 impl Verify {
     pub(super) fn run(self, session: &Session) -> Result<()> {
-        let workspace = session.workspace()?;
-        let destination = Destination::named(&workspace, &self.to.target, session.connector.as_ref())?;
+        let (product, version) = session.named_one(&self.words, version::parse)?;
+        let destination = Destination::named(&product, &self.to.target, session.connector.as_ref())?;
         let _served = destination.serve()?;
-        if self.all {
-            return self.run_all(&destination);
+        match version {
+            Some(_) if self.all => Err(Error::new(Exit::Usage, "--all is for all versions, and one is named")),
+            None if self.all => self.run_all(&destination),
+            version => self.run_one(&destination, &version.unwrap_or(product.package.version)),
         }
-        let version = self.version.unwrap_or_else(|| workspace.package.version.clone());
-        let proof = destination.verify(&version, Duration::from_secs(self.wait))?;
+    }
+
+    fn run_one(self, destination: &Destination, version: &Version) -> Result<()> {
+        let proof = destination.verify(version, Duration::from_secs(self.wait))?;
         ui::status("Verified", verify::shown(&proof));
         let title = format!("Users get {version} from {}", destination.target.repository);
         ui::summary(&verify::page(&title, &[], &proof));

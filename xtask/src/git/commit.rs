@@ -9,26 +9,25 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use semver::Version;
 use xshell::cmd;
 
-use super::{Repository, said, unclean};
+use super::{Repository, Tag, said, unclean};
 use crate::error::{Context, Error, Exit, Result};
 use crate::sys::files;
 
 impl Repository {
-    /// Commits `edits` (paths relative to the folder, and contents) as `Release X.Y.Z`, by the person git knows and at the time
+    /// Commits `edits` (paths relative to the folder, and contents) as `Release X.Y.Z` (with the name of the product, where it has one), by the person git knows and at the time
     /// that git takes. Gives the commit, which is then checked out; where the edits change nothing, the one that was.
     ///
     /// A tree that differs by nothing but these edits, whoever wrote them, counts as clean.
     ///
     /// # Errors
     /// Git knows no name or e-mail address; the tree is not clean; git refuses.
-    pub fn commit_bump(&self, edits: &BTreeMap<String, Vec<u8>>, version: &Version) -> Result<String> {
+    pub fn commit_bump(&self, edits: &BTreeMap<String, Vec<u8>>, tag: &Tag) -> Result<String> {
         self.check_identity()?;
         self.take_back(edits)?;
         let scratch = files::scratch("bump");
-        let commit = self.prepare(edits, version, &scratch);
+        let commit = self.prepare(edits, tag, &scratch);
         files::remove(&scratch)?;
         let commit = commit?;
         if commit != self.head()? {
@@ -68,7 +67,7 @@ impl Repository {
     }
 
     /// Makes the commit without checking it out.
-    fn prepare(&self, edits: &BTreeMap<String, Vec<u8>>, version: &Version, scratch: &Path) -> Result<String> {
+    fn prepare(&self, edits: &BTreeMap<String, Vec<u8>>, tag: &Tag, scratch: &Path) -> Result<String> {
         let parent = self.head()?;
         let tree = self.edited_tree(edits, &parent, scratch)?;
         if tree == said(cmd!(self, "git rev-parse {parent}'^{tree}'"))? {
@@ -76,9 +75,9 @@ impl Repository {
         }
         // `commit-tree` leaves this setting to its caller.
         let sign: &[&str] = if self.is_set("commit.gpgSign")? { &["-S"] } else { &[] };
-        let message = format!("Release {version}");
+        let (title, message) = (tag.title(), format!("Release {}", tag.title()));
         let commit = said(cmd!(self, "git commit-tree {sign...} -p {parent} -m {message} {tree}"));
-        commit.context(Exit::Failure, || format!("git cannot commit the bump to {version}"))
+        commit.context(Exit::Failure, || format!("git cannot commit the bump to {title}"))
     }
 
     /// The tree of `parent` with the edits. Git adds the files itself, so that attributes and line endings count as always.

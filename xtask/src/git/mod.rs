@@ -17,7 +17,7 @@ mod tag;
 mod worktree;
 
 pub use preflight::{Facts, Publishable, Purpose, Relation, RemoteRefs, judge};
-pub use tag::{Tagged, name_of_tag};
+pub use tag::{Tag, Tagged};
 pub use worktree::{Item, Worktree};
 
 /// A repository, seen from a folder of its work tree.

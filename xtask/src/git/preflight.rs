@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use semver::Version;
 use xshell::cmd;
 
 use super::tag::commit_of_tag;
-use super::{Repository, asked, begun, name_of_tag, said, short, unclean};
+use super::{Repository, Tag, asked, begun, said, short, unclean};
 use crate::error::{Error, Exit, Result};
 use crate::sys::children::Begun;
 
@@ -83,35 +82,35 @@ pub struct Publishable {
 }
 
 impl Repository {
-    /// Asks whether the checked-out commit can be published from as `version`, or bumped to it. A commit that only waits to be
+    /// Asks whether the checked-out commit can be published from as the version of `tag`, or bumped to it. A commit that only waits to be
     /// pushed is no error. Changes nothing.
     ///
     /// # Errors
     /// Everything that is in the way, at once.
-    pub fn preflight(&self, version: &Version, purpose: Purpose) -> Result<Publishable> {
-        judge(self.look(version)?, version, purpose)
+    pub fn preflight(&self, tag: &Tag, purpose: Purpose) -> Result<Publishable> {
+        judge(self.look(tag)?, tag, purpose)
     }
 
-    /// Checks that the checked-out commit is on the remote before anything of `version` becomes public; with `push`, pushes it where
+    /// Checks that the checked-out commit is on the remote before anything of its version becomes public; with `push`, pushes it where
     /// that is a fast-forward.
     ///
     /// # Errors
     /// Everything that is in the way, at once; `Exit::Unpushed` where only the push is left to do, or was refused.
-    pub fn publishable(&self, version: &Version, push: bool) -> Result<Publishable> {
-        let standing = self.preflight(version, Purpose::Publish)?;
+    pub fn publishable(&self, tag: &Tag, push: bool) -> Result<Publishable> {
+        let standing = self.preflight(tag, Purpose::Publish)?;
         if standing.pushed {
             return Ok(standing);
         }
         if !push {
-            return Err(standing.not_pushed(version));
+            return Err(standing.not_pushed(tag));
         }
         let Publishable { commit, remote, branch, .. } = &standing;
         let pushed = asked(cmd!(self, "git push --quiet --no-follow-tags {remote} {commit}:refs/heads/{branch}"))?;
         if pushed.code != Some(0) {
             // Another run of the same release may have pushed the same commit a moment before.
-            return match self.preflight(version, Purpose::Publish) {
+            return match self.preflight(tag, Purpose::Publish) {
                 Ok(standing) if standing.pushed => Ok(standing),
-                _ => Err(unpushed(&standing, version, pushed.stderr.trim())),
+                _ => Err(unpushed(&standing, tag, pushed.stderr.trim())),
             };
         }
         Ok(Publishable { pushed: true, ..standing })
@@ -121,8 +120,8 @@ impl Repository {
     ///
     /// # Errors
     /// Git itself fails. What is only missing is among the facts.
-    pub fn look(&self, version: &Version) -> Result<Facts> {
-        let name = name_of_tag(version);
+    pub fn look(&self, tag: &Tag) -> Result<Facts> {
+        let name = tag.name();
         let (changed, tag, upstream) = (self.ask_for_changes()?, self.ask_for_tag(&name)?, self.ask_for_upstream()?);
         // One call for three questions: git's start takes longer than its answers.
         let said = said(cmd!(self, "git rev-parse --is-shallow-repository 'HEAD^{commit}' --symbolic-full-name HEAD"))?;
@@ -231,18 +230,18 @@ impl Repository {
 
 impl Publishable {
     /// The error where only the push is left to do, and was not asked for.
-    pub fn not_pushed(&self, version: &Version) -> Error {
+    pub fn not_pushed(&self, tag: &Tag) -> Error {
         let Publishable { commit, remote, branch, .. } = self;
-        unpushed(self, version, "pushing is left to you unless --push is said")
+        unpushed(self, tag, "pushing is left to you unless --push is said")
             .remedy(format!("git push {remote} {commit}:refs/heads/{branch}, or say --push"))
     }
 }
 
-fn unpushed(standing: &Publishable, version: &Version, why: &str) -> Error {
+fn unpushed(standing: &Publishable, tag: &Tag, why: &str) -> Error {
     let Publishable { commit, remote, branch, .. } = standing;
     // Not under `release/`: what is there counts as reviewed.
-    let topic = format!("bump-{version}");
-    let what = format!("the commit {} of {version} is not on `{branch}` of `{remote}` yet", short(commit));
+    let topic = format!("bump-{}", tag.title().replace(' ', "-"));
+    let what = format!("the commit {} of {} is not on `{branch}` of `{remote}` yet", short(commit), tag.title());
     Error::new(Exit::Unpushed, what).because(why).remedy(format!(
         "where pull requests are wanted: git push {remote} {commit}:refs/heads/{topic}, merge it,\n\
          check `{branch}` out as it is then, and run the same command again: it goes on from there"
@@ -297,11 +296,11 @@ fn is_released_from(branch: &str, default: Option<&str>) -> bool {
     Some(branch) == default || branch.starts_with("release/")
 }
 
-/// Decides where the commit stands for `version`.
+/// Decides where the commit stands for a version.
 ///
 /// # Errors
 /// Everything that is in the way, at once.
-pub fn judge(facts: Facts, version: &Version, purpose: Purpose) -> Result<Publishable> {
+pub fn judge(facts: Facts, tag: &Tag, purpose: Purpose) -> Result<Publishable> {
     let mut problems = Vec::new();
     if !facts.changed.is_empty() {
         problems.push(unclean(&facts.changed));
@@ -318,7 +317,7 @@ pub fn judge(facts: Facts, version: &Version, purpose: Purpose) -> Result<Publis
     let there = remote.as_ref().and_then(|remote| Some((remote.name.as_str(), remote.tag.as_deref()?)));
     // A commit that is still to be made has no tag yet.
     let wanted = (purpose == Purpose::Publish).then_some(facts.head.as_str());
-    problems.extend(elsewhere(&name_of_tag(version), wanted, facts.tag.as_deref(), there));
+    problems.extend(elsewhere(&tag.name(), wanted, facts.tag.as_deref(), there));
     let place = remote.filter(|_| !facts.shallow).map(|remote| {
         let place = place(&remote, facts.branch.as_deref(), purpose);
         place.map(|(branch, pushed)| (remote.name, branch, pushed))
@@ -327,13 +326,13 @@ pub fn judge(facts: Facts, version: &Version, purpose: Purpose) -> Result<Publis
         Some(Ok((remote, branch, pushed))) if problems.is_empty() => {
             Ok(Publishable { commit: facts.head, remote, branch, pushed, tagged })
         }
-        Some(Err(error)) => Err(all(problems.into_iter().chain([error]).collect(), version)),
-        _ => Err(all(problems, version)),
+        Some(Err(error)) => Err(all(problems.into_iter().chain([error]).collect(), tag)),
+        _ => Err(all(problems, tag)),
     }
 }
 
-fn all(problems: Vec<Error>, version: &Version) -> Error {
-    Error::all(&format!("{version} cannot be released from this state"), problems)
+fn all(problems: Vec<Error>, tag: &Tag) -> Error {
+    Error::all(&format!("{} cannot be released from this state", tag.title()), problems)
 }
 
 /// The branch of the remote that has the commit, or that it can be pushed to, and which of the two.

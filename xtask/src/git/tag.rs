@@ -1,4 +1,4 @@
-//! The tag `vX.Y.Z`, which names the commit of a version once that is public.
+//! The tag `vX.Y.Z`, or `NAME/vX.Y.Z` of one of several products, which names the commit of a version once that is public.
 //!
 //! It is a lightweight one: just the commit's name. Two machines that finish one release then make the very same tag, and the second
 //! push is a no-op, where two annotated tags (each with its own maker and time) would refuse each other. Who released it
@@ -21,9 +21,39 @@ pub enum Tagged {
     Now,
 }
 
-/// The git tag of a version.
-pub fn name_of_tag(version: &Version) -> String {
-    format!("v{version}")
+/// The git tag of a version: `vX.Y.Z`, or `NAME/vX.Y.Z` where its product is one of several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    product: Option<String>,
+    version: Version,
+}
+
+impl Tag {
+    /// Of a product, which has a name where there are several, in a version.
+    pub fn of(product: Option<&str>, version: &Version) -> Self {
+        Tag { product: product.map(str::to_owned), version: version.clone() }
+    }
+
+    /// What git calls it.
+    pub fn name(&self) -> String {
+        match &self.product {
+            None => format!("v{}", self.version),
+            Some(product) => format!("{product}/v{}", self.version),
+        }
+    }
+
+    /// The version.
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// What people call the version.
+    pub fn title(&self) -> String {
+        match &self.product {
+            None => self.version.to_string(),
+            Some(product) => format!("{product} {}", self.version),
+        }
+    }
 }
 
 /// The answer to `ask_for_tag`.
@@ -38,8 +68,8 @@ impl Repository {
     ///
     /// # Errors
     /// It names another commit; the remote cannot be asked, or refuses it.
-    pub fn tag(&self, version: &Version, commit: &str, remote: &str) -> Result<Tagged> {
-        let name = name_of_tag(version);
+    pub fn tag(&self, tag: &Tag, commit: &str, remote: &str) -> Result<Tagged> {
+        let name = tag.name();
         let there = self.remote_tag(remote, &name)?;
         let here = self.local_tag(&name)?;
         if let Some(error) = elsewhere(&name, Some(commit), here.as_deref(), there.as_deref().map(|at| (remote, at))) {

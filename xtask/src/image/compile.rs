@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use semver::Version;
 
-use crate::config::Workspace;
+use crate::config::Product;
 use crate::error::{Error, Exit, Result};
 use crate::oci::{self, Platform};
 use crate::sys::children::{self, Begun, Call};
@@ -57,12 +57,12 @@ pub struct Missing {
 ///
 /// # Errors
 /// A program that was found cannot be started.
-pub fn toolchains(workspace: &Workspace) -> Result<Toolchains> {
-    let triples: Vec<&str> = workspace.platforms.values().map(String::as_str).collect();
-    let compilers = best_first(compilers(workspace, &triples)?, &triples);
+pub fn toolchains(product: &Product) -> Result<Toolchains> {
+    let triples: Vec<&str> = product.platforms.values().map(String::as_str).collect();
+    let compilers = best_first(compilers(product, &triples)?, &triples);
     let mut toolchains = Toolchains::default();
     let mut probes = Vec::new();
-    for (platform, triple) in &workspace.platforms {
+    for (platform, triple) in &product.platforms {
         match toolchain(triple, &compilers) {
             // All at once: a linker takes its time, and each is waited for in turn.
             Ok(toolchain) => probes.push((platform, Probe::start(toolchain)?)),
@@ -128,7 +128,7 @@ impl Toolchains {
 /// # Errors
 /// A build fails; cargo has said why by then.
 pub fn compile(
-    workspace: &Workspace,
+    product: &Product,
     source: &Path,
     build_folder: &Path,
     toolchains: &Toolchains,
@@ -143,10 +143,10 @@ pub fn compile(
     let mut running = Vec::new();
     for (number, group) in groups.into_values().enumerate() {
         let platforms: Vec<Platform> = group.iter().map(|(platform, _)| (*platform).clone()).collect();
-        let (name, version) = (&workspace.package.name, &group[0].1.version);
+        let (name, version) = (&product.package.name, &group[0].1.version);
         ui::status("Compiling", format_args!("{name} for {} with {version}", oci::platform_names(&platforms)));
         let target_folder = build_folder.join(number.to_string());
-        let mut call = cargo_call(workspace, source, &target_folder, &group, auditable);
+        let mut call = cargo_call(product, source, &target_folder, &group, auditable);
         if !alone {
             // Two progress bars on one terminal would overwrite each other.
             call = call.env("CARGO_TERM_PROGRESS_WHEN", "never");
@@ -158,20 +158,20 @@ pub fn compile(
         let what = || format!("the sources that were built: {}", source.display());
         call.finish(LIMIT).map_err(|error| error.remedy(what()))?;
         for (platform, toolchain) in group {
-            binaries.insert(platform.clone(), binary(workspace, &target_folder, &toolchain.triple)?);
+            binaries.insert(platform.clone(), binary(product, &target_folder, &toolchain.triple)?);
         }
     }
     Ok(binaries)
 }
 
 fn cargo_call(
-    workspace: &Workspace,
+    product: &Product,
     source: &Path,
     target_folder: &Path,
     group: &[(&Platform, &Toolchain)],
     auditable: bool,
 ) -> Call {
-    let package = &workspace.package.name;
+    let package = &product.package.name;
     let verb: &[&str] = if auditable { &["auditable", "build"] } else { &["build"] };
     let mut call = tools::cargo()
         .args(verb)
@@ -218,8 +218,8 @@ pub fn may_see(variable: &str) -> bool {
     is_wanted && !children::is_secret(variable) && !changes_the_binary(variable)
 }
 
-fn binary(workspace: &Workspace, target_folder: &Path, triple: &str) -> Result<Vec<u8>> {
-    let package = &workspace.package;
+fn binary(product: &Product, target_folder: &Path, triple: &str) -> Result<Vec<u8>> {
+    let package = &product.package;
     let path = target_folder.join(triple).join("release").join(&package.name);
     files::read(&path)?.ok_or_else(|| {
         Error::new(Exit::Failure, format!("cargo built no binary `{}`", package.name))
@@ -287,8 +287,8 @@ fn best_first(mut compilers: Vec<Compiler>, triples: &[&str]) -> Vec<Compiler> {
 
 /// The compilers of this machine that are new enough, in the order in which a shell would find them. Where the first one can build for all
 /// platforms, as on most machines, it is the only one that is asked: a compiler takes longer to start than to answer.
-fn compilers(workspace: &Workspace, triples: &[&str]) -> Result<Vec<Compiler>> {
-    let oldest = workspace.package.rust_version.as_deref();
+fn compilers(product: &Product, triples: &[&str]) -> Result<Vec<Compiler>> {
+    let oldest = product.package.rust_version.as_deref();
     let mut paths = paths_in_environment();
     let first = match paths.first() {
         Some(path) => Question::ask(path.clone())?.answer(oldest)?,

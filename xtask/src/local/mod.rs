@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Target;
 use crate::oci::registry::LayoutFolder;
 
 pub mod server;
@@ -10,6 +11,11 @@ pub mod store;
 pub mod turn;
 
 use store::Directory;
+
+/// Where a product's layouts are within a published folder: one of several has a folder of its own.
+pub fn of_product(folder: &Path, target: &Target) -> PathBuf {
+    target.product.as_ref().map_or_else(|| folder.to_owned(), |product| folder.join(product))
+}
 
 /// The image's layout within a published folder.
 pub fn image_folder(folder: &Path) -> PathBuf {

@@ -54,8 +54,8 @@ impl LocalServer {
     ///
     /// # Errors
     /// The port is in use by something else.
-    pub fn reach(folder: &Path, target: &Target) -> Result<Self> {
-        let site = Site::new(folder, target);
+    pub fn reach(folder: &Path, targets: &[Target]) -> Result<Self> {
+        let (site, target) = (Site::new(folder, targets), &targets[0]);
         let listeners = match listen(target.port()) {
             Ok(listeners) => listeners,
             Err(error) if error.kind() == ErrorKind::AddrInUse && is_served(&site, target) => {
@@ -90,7 +90,8 @@ impl Drop for LocalServer {
 ///
 /// # Errors
 /// The port is in use, the folder was released for another port, or nothing was released into it.
-pub fn run(folder: &Path, target: &Target, port: u16, started: &dyn Fn()) -> Result<()> {
+pub fn run(folder: &Path, targets: &[Target], port: u16, started: &dyn Fn()) -> Result<()> {
+    let target = &targets[0];
     if port != target.port() {
         return Err(Error::new(Exit::Usage, format!("{} was released for port {}", folder.display(), target.port()))
             .because(format!(
@@ -109,19 +110,22 @@ pub fn run(folder: &Path, target: &Target, port: u16, started: &dyn Fn()) -> Res
     }
     let listeners = listen(port).map_err(|error| port_error(port, &error))?;
     started();
-    let site = Site::new(folder, target);
+    let site = Site::new(folder, targets);
     runtime()?.block_on(accept(listeners, site)).context(Exit::Failure, || "the server ended".into())
 }
 
 /// Prints where a folder is served, and the three commands to try.
-pub fn tell(folder: &Path, target: &Target) {
+pub fn tell(folder: &Path, targets: &[Target]) {
+    let target = &targets[0];
     ui::status("Serving", format_args!("{} at {} (Ctrl-C ends it)", folder.display(), target.repository));
     if target.page {
         ui::note("look", format_args!("{}/ shows what users see", target.repository));
     }
     ui::note("try", format_args!("helm repo add rehearsal {}", target.repository));
     ui::note("try", "helm search repo rehearsal --versions");
-    ui::note("try", format_args!("docker run --rm {}:latest --version", target.image));
+    for Target { image, .. } in targets {
+        ui::note("try", format_args!("docker run --rm {image}:latest --version"));
+    }
 }
 
 /// `localhost` is one of two addresses, and clients differ in which they try; a machine without IPv6 has one.
@@ -190,13 +194,23 @@ async fn accept_on(listener: tokio::net::TcpListener, site: Site) -> std::io::Re
 #[derive(Clone)]
 struct Site {
     folder: PathBuf,
-    image_path: String,
-    /// What stands before the name of a chart that is pulled from the registry.
-    charts_path: String,
+    products: Vec<Repositories>,
     identity: String,
     /// The host names that it answers to. A page of somebody else's may lead a browser here by a name of its own, and would then read what
     /// is answered ("DNS rebinding").
     names: Vec<String>,
+}
+
+/// What the registry has of a product.
+#[derive(Clone)]
+struct Repositories {
+    /// Where its layouts are.
+    folder: PathBuf,
+    image_path: String,
+    /// What stands before the name of a chart that is pulled from the registry.
+    charts_path: String,
+    /// The name of the chart, where there are several.
+    chart: Option<String>,
 }
 
 /// A host without its port.
@@ -218,14 +232,13 @@ struct Found {
 }
 
 impl Site {
-    fn new(folder: &Path, target: &Target) -> Self {
+    fn new(folder: &Path, targets: &[Target]) -> Self {
         let identity = sha256_hex(std::path::absolute(folder).unwrap_or_default().as_os_str().as_encoded_bytes());
-        let own = target.repository.trim_start_matches("http://");
+        let own = targets[0].repository.trim_start_matches("http://");
         let names = ["localhost", "127.0.0.1", "[::1]", host_name(own)].map(str::to_lowercase).to_vec();
         Site {
             folder: folder.into(),
-            image_path: target.image_path().into(),
-            charts_path: target.charts_path(),
+            products: targets.iter().map(|target| Repositories::of(folder, target)).collect(),
             identity,
             names,
         }
@@ -277,14 +290,9 @@ impl Site {
             return Ok(Some(Found::json(b"{}".to_vec())));
         }
         let query = uri.query().unwrap_or_default();
-        if let Some(rest) = path.strip_prefix(&format!("/v2/{}/", self.image_path)) {
-            let (registry, folder) = (local::registry(&self.folder), local::image_folder(&self.folder));
-            return find_part(&registry, &folder, &self.image_path, rest, query);
-        }
-        if let Some(chart) = path.strip_prefix(&format!("/v2/{}/", self.charts_path)) {
-            let Some((name, rest)) = chart.split_once('/') else { return Ok(None) };
-            let (registry, folder) = (local::chart_registry(&self.folder), local::chart_folder(&self.folder));
-            return find_part(&registry, &folder, &format!("{}/{name}", self.charts_path), rest, query);
+        if let Some(repository) = path.strip_prefix("/v2/") {
+            let found = self.products.iter().find_map(|product| product.find(repository, query));
+            return found.unwrap_or(Ok(None));
         }
         self.find_file(if path == "/" { FRONT } else { path.trim_start_matches('/') })
     }
@@ -294,6 +302,32 @@ impl Site {
         let Some((content_type, cache_control)) = repository::headers(name).filter(|_| plain) else { return Ok(None) };
         let bytes = files::read(&self.folder.join(name))?;
         Ok(bytes.map(|bytes| Found::of(content_type, cache_control, bytes)))
+    }
+}
+
+impl Repositories {
+    fn of(folder: &Path, target: &Target) -> Self {
+        Repositories {
+            folder: local::of_product(folder, target),
+            image_path: target.image_path().into(),
+            charts_path: target.charts_path(),
+            chart: target.product.clone(),
+        }
+    }
+
+    /// A part of the image or the chart, by its path in the registry; nothing where that is of neither.
+    fn find(&self, path: &str, query: &str) -> Option<Result<Option<Found>>> {
+        let below = |parent: &str| path.strip_prefix(parent)?.strip_prefix('/');
+        if let Some(rest) = below(&self.image_path) {
+            let (registry, folder) = (local::registry(&self.folder), local::image_folder(&self.folder));
+            return Some(find_part(&registry, &folder, &self.image_path, rest, query));
+        }
+        let (name, rest) = below(&self.charts_path)?.split_once('/')?;
+        if self.chart.as_deref().is_some_and(|chart| chart != name) {
+            return None;
+        }
+        let (registry, folder) = (local::chart_registry(&self.folder), local::chart_folder(&self.folder));
+        Some(find_part(&registry, &folder, &format!("{}/{name}", self.charts_path), rest, query))
     }
 }
 

@@ -33,7 +33,8 @@ pub fn run(root: &Path, options: &Options) -> Result<Report> {
     let _turn = turn::take(root)?;
     if options.init {
         let workspace = Workspace::find(root)?;
-        let destination = Destination::named(&workspace, &options.target, options.connector.as_ref())?;
+        let product = workspace.product(options.product.as_deref())?;
+        let destination = Destination::named(product, &options.target, options.connector.as_ref())?;
         repository::put_first(&*destination.store)?;
     }
     let pipeline = Pipeline::open(root, options)?.bump()?;

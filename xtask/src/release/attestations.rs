@@ -25,7 +25,7 @@ use crate::trust::cosign::Cosign;
 use crate::trust::key::SigningKey;
 use crate::trust::policy::Policy;
 use crate::trust::provenance::{self, Build, Runner};
-use crate::trust::sbom::Product;
+use crate::trust::sbom::Product as Component;
 use crate::trust::signer::{OWN_KEY, Signer};
 use crate::trust::statement::{Statement, predicate};
 use crate::trust::verify::{self, Findings};
@@ -228,7 +228,7 @@ impl Pipeline {
 
     /// What is known of how an image was built, its labels included: they are part of what its digest names.
     fn build_of(&self, image: &ImageFacts, second: Option<&Digest>) -> Result<Build> {
-        let Release { version, revision, time } = &self.release;
+        let Release { version, revision, time, .. } = &self.release;
         let parts = self.destination.registry.platforms(&image.digest)?;
         let compiler = |label: &String| (!label.is_empty()).then(|| label.clone());
         let compilers = parts.iter().filter_map(|part| {
@@ -236,7 +236,7 @@ impl Pipeline {
             Some((part.platform.clone(), label))
         });
         Ok(Build {
-            repository: self.workspace.package.about.repository.clone(),
+            repository: self.product.package.about.repository.clone(),
             commit: revision.split("-dirty-").next().unwrap_or(revision).to_owned(),
             revision: revision.clone(),
             version: version.to_string(),
@@ -256,18 +256,18 @@ impl Pipeline {
     fn exceptions(&self, image: &ImageFacts) -> Result<Option<Value>> {
         let Some(verdict) = self.verdict(&image.digest)? else { return Ok(None) };
         let Some(platform) = image.platforms.first() else { return Ok(None) };
-        let about = &self.workspace.package.about;
+        let about = &self.product.package.about;
         let waived: Vec<_> = verdict.waived.iter().map(|waiver| (waiver, Vec::new())).collect();
-        let purl = self.product(&self.release.version.to_string(), platform).purl();
+        let purl = self.component(&self.release.version.to_string(), platform).purl();
         let about =
             About { product: &purl, author: &about.vendor, repository: &about.repository, time: self.release.time };
         vex::document(&waived, &about)
     }
 
     /// One platform's image, as bills of materials name it.
-    pub(super) fn product<'p>(&'p self, version: &'p str, platform: &'p Platform) -> Product<'p> {
-        let (name, image) = (&self.workspace.package.name, &self.target().image);
-        Product { name, version, image, platform, time: self.release.time }
+    pub(super) fn component<'p>(&'p self, version: &'p str, platform: &'p Platform) -> Component<'p> {
+        let (name, image) = (&self.product.package.name, &self.target().image);
+        Component { name, version, image, platform, time: self.release.time }
     }
 
     /// Refuses a signer before what it signed is attached: it would lie there and count for nothing. One bundle shows that as well as all.

@@ -8,7 +8,7 @@ use semver::Version;
 use toml_edit::{DocumentMut, Item, value};
 
 use crate::chart::manifest::ChartManifest;
-use crate::config::Workspace;
+use crate::config::Product;
 use crate::error::{Context, Error, Exit, Result};
 use crate::git::Worktree;
 use crate::sys::time;
@@ -17,22 +17,24 @@ use crate::sys::time;
 ///
 /// # Errors
 /// A file is missing or malformed.
-pub fn edits(workspace: &Workspace, worktree: &Worktree, version: &Version) -> Result<BTreeMap<String, Vec<u8>>> {
+pub fn edits(product: &Product, worktree: &Worktree, version: &Version) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut edits = BTreeMap::new();
-    if workspace.package.version == *version {
+    if product.package.version == *version {
         return Ok(edits);
     }
-    let member = format!("{}/Cargo.toml", workspace.package.folder);
+    let member = format!("{}/Cargo.toml", product.package.folder);
     let inherited = inherits_version(&required(worktree, &member)?)?;
     let manifest = if inherited { "Cargo.toml".to_owned() } else { member };
-    let chart = format!("{}/Chart.yaml", workspace.chart);
+    let chart = format!("{}/Chart.yaml", product.chart);
     let text = cargo_manifest(&required(worktree, &manifest)?, inherited, version)?;
     edits.insert(manifest, text.into_bytes());
-    let lock = cargo_lock(&required(worktree, "Cargo.lock")?, &workspace.package.name, version)?;
+    let lock = cargo_lock(&required(worktree, "Cargo.lock")?, &product.package.name, version)?;
     edits.insert("Cargo.lock".into(), lock.into_bytes());
     edits.insert(chart.clone(), chart_manifest(&required(worktree, &chart)?, version)?.into_bytes());
-    if let Some(text) = worktree.text("CHANGELOG.md")? {
-        edits.insert("CHANGELOG.md".into(), changelog(&text, version, worktree.commit_time)?.into_bytes());
+    let path = product.changelog();
+    if let Some(text) = worktree.text(&path)? {
+        let text = changelog(&path, &text, version, worktree.commit_time)?;
+        edits.insert(path, text.into_bytes());
     }
     Ok(edits)
 }
@@ -41,12 +43,12 @@ pub fn edits(workspace: &Workspace, worktree: &Worktree, version: &Version) -> R
 ///
 /// # Errors
 /// They differ, or a file is malformed; every difference is listed.
-pub fn check_agreement(workspace: &Workspace, chart: &ChartManifest) -> Result<()> {
-    let version = workspace.package.version.to_string();
+pub fn check_agreement(product: &Product, chart: &ChartManifest) -> Result<()> {
+    let version = product.package.version.to_string();
     let says = [("version", Some(&chart.version)), ("appVersion", chart.app_version.as_ref())];
     let differing = says.iter().filter(|(_, said)| *said != Some(&version)).map(|(key, said)| {
         let said = said.map_or("missing", |text| text.as_str());
-        format!("{}/Chart.yaml: {key} is {said}", workspace.chart)
+        format!("{}/Chart.yaml: {key} is {said}", product.chart)
     });
     let differing: Vec<String> = differing.collect();
     if differing.is_empty() {
@@ -147,13 +149,13 @@ fn with_scalar(line: &str, prefix: &str, version: &Version) -> String {
 }
 
 /// Puts a heading for the version below `## [Unreleased]`, so that what was noted there becomes the version's.
-fn changelog(text: &str, version: &Version, time: i64) -> Result<String> {
+fn changelog(path: &str, text: &str, version: &Version, time: i64) -> Result<String> {
     const HEADING: &str = "## [Unreleased]\n";
     if text.contains(&format!("## [{version}]")) {
         return Ok(text.to_owned());
     }
     let Some((before, after)) = text.split_once(HEADING) else {
-        return Err(Error::new(Exit::Workspace, "CHANGELOG.md has no line `## [Unreleased]`")
+        return Err(Error::new(Exit::Workspace, format!("{path} has no line `## [Unreleased]`"))
             .remedy("put one above the newest version, with what is new below it"));
     };
     Ok(format!("{before}{HEADING}\n## [{version}] - {}\n{after}", time::day(time)?))
@@ -204,9 +206,9 @@ mod tests {
     #[test]
     fn a_bump_dates_what_was_unreleased_with_the_commit() {
         let text = "# Changelog\n\n## [Unreleased]\n\n- new\n";
-        let edited = changelog(text, &version("3.1.0"), 1_700_000_000).unwrap();
+        let edited = changelog("CHANGELOG.md", text, &version("3.1.0"), 1_700_000_000).unwrap();
         assert_eq!(edited, "# Changelog\n\n## [Unreleased]\n\n## [3.1.0] - 2023-11-14\n\n- new\n");
-        assert_eq!(changelog(&edited, &version("3.1.0"), 0).unwrap(), edited, "once is enough");
-        assert!(changelog("# Changelog\n", &version("3.1.0"), 0).is_err());
+        assert_eq!(changelog("CHANGELOG.md", &edited, &version("3.1.0"), 0).unwrap(), edited, "once is enough");
+        assert!(changelog("CHANGELOG.md", "# Changelog\n", &version("3.1.0"), 0).is_err());
     }
 }

@@ -17,7 +17,7 @@ use crate::chart::manifest;
 use crate::chart::page::Shown;
 use crate::chart::repository::{self, Change, Snapshot};
 use crate::chart::store::Store;
-use crate::config::{self, Target, Workspace};
+use crate::config::{self, Product, Target};
 use crate::connector::{Connector, Seams};
 use crate::error::{Error, Exit, Result};
 use crate::image::labels::ImageFacts;
@@ -60,27 +60,28 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// The target of that name, for the workspace's chart, whatever else is wrong with the tree. Nothing is asked of it yet.
+    /// The target of that name, for the product's chart, whatever else is wrong with the tree. Nothing is asked of it yet.
     ///
     /// # Errors
     /// There is no such target, or no chart; the machine cannot start what is needed to ask.
-    pub fn named(workspace: &Workspace, target: &str, connector: Option<&Connector>) -> Result<Self> {
-        let target = workspace.target(target)?;
-        Self::open(workspace, target, manifest::name_in(&workspace.root.join(&workspace.chart))?, connector)
+    pub fn named(product: &Product, target: &str, connector: Option<&Connector>) -> Result<Self> {
+        let target = product.target(target)?;
+        Self::open(product, target, manifest::name_in(&product.root.join(&product.chart))?, connector)
     }
 
     /// A target, for the chart of that name.
     ///
     /// # Errors
-    /// The machine cannot start what is needed to ask.
-    pub fn open(workspace: &Workspace, target: Target, chart: String, connector: Option<&Connector>) -> Result<Self> {
+    /// The machine cannot start what is needed to ask; one of several products does not have its chart's name.
+    pub fn open(product: &Product, target: Target, chart: String, connector: Option<&Connector>) -> Result<Self> {
+        check_name(product, &chart)?;
         let Seams { registry, charts, store, cdn, user } = match (&target.location, connector) {
             (config::Location::Folder(folder), _) => {
-                let folder = workspace.root.join(folder);
-                let user = Anonymous::new(target.timeout());
+                let folder = product.root.join(folder);
+                let (own, user) = (local::of_product(&folder, &target), Anonymous::new(target.timeout()));
                 Seams {
-                    registry: Box::new(local::registry(&folder)),
-                    charts: Box::new(local::chart_registry(&folder)),
+                    registry: Box::new(local::registry(&own)),
+                    charts: Box::new(local::chart_registry(&own)),
                     store: Box::new(local::store(&folder)),
                     cdn: None,
                     user,
@@ -92,14 +93,14 @@ impl Destination {
         Ok(Destination {
             target,
             chart,
-            first: workspace.first_version.clone(),
+            first: product.first_version.clone(),
             registry,
             charts,
             store,
             cdn,
             user,
-            root: workspace.root.clone(),
-            folder: workspace.chart.clone(),
+            root: product.root.clone(),
+            folder: product.chart.clone(),
             cosign: OnceCell::new(),
             seen: RefCell::default(),
             announced: RefCell::default(),
@@ -113,7 +114,7 @@ impl Destination {
     /// The folder's port is in use by something else.
     pub fn serve(&self) -> Result<Option<LocalServer>> {
         let config::Location::Folder(folder) = &self.target.location else { return Ok(None) };
-        LocalServer::reach(&self.root.join(folder), &self.target).map(Some)
+        LocalServer::reach(&self.root.join(folder), std::slice::from_ref(&self.target)).map(Some)
     }
 
     /// The folder of the workspace.
@@ -203,6 +204,16 @@ impl Destination {
     /// The registry cannot be read, or does not have it.
     pub fn facts(&self, digest: &Digest) -> Result<ImageFacts> {
         Ok(ImageFacts::of(digest.clone(), &self.registry.platforms(digest)?))
+    }
+}
+
+/// One name leads to a product's git tags, its chart and its image.
+fn check_name(product: &Product, chart: &str) -> Result<()> {
+    match product.name.as_deref().filter(|name| *name != chart) {
+        None => Ok(()),
+        Some(name) => Err(Error::new(Exit::Workspace, format!("the product `{name}` has a chart called `{chart}`"))
+            .because(format!("{}/Chart.yaml says so, and one name leads to git tags, chart and image", product.chart))
+            .remedy(format!("[workspace.metadata.release.products.{chart}], or another name in Chart.yaml"))),
     }
 }
 

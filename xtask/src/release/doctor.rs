@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::chart::repository;
 use crate::chart::store::Store;
-use crate::config::{Builder, Scan, Target, Workspace};
+use crate::config::{Builder, Product, Scan, Target};
 use crate::connector::Connector;
 use crate::error::{Error, Exit, Result};
 use crate::git::{Repository, Worktree};
@@ -58,18 +58,18 @@ pub fn conclude(findings: &[Finding], target: &Target) -> Result<()> {
 ///
 /// # Errors
 /// It is not known what to look for: the workspace names no chart.
-pub fn look(workspace: &Workspace, target: &Target, connector: Option<&Connector>) -> Result<Vec<Finding>> {
+pub fn look(product: &Product, target: &Target, connector: Option<&Connector>) -> Result<Vec<Finding>> {
     let mut findings = vec![
         checked("git", Call::new("git").args(["--version"]).read()),
         checked(
             "sources",
-            Repository::at(&workspace.root)
+            Repository::at(&product.root)
                 .and_then(|git| Worktree::read(&git))
                 .map(|worktree| format!("revision {}", worktree.revision())),
         ),
         checked("cargo", tools::cargo().args(["--version"]).read()),
     ];
-    let toolchains = compile::toolchains(workspace)?;
+    let toolchains = compile::toolchains(product)?;
     let nothing = toolchains.found.is_empty();
     for (platform, toolchain) in &toolchains.found {
         let detail = format!("{} at {}, linked by {}", toolchain.version, toolchain.rustc.display(), toolchain.linker);
@@ -83,10 +83,10 @@ pub fn look(workspace: &Workspace, target: &Target, connector: Option<&Connector
     }
     findings.extend(builder(target));
     findings.extend(scanner(target));
-    let destination = Destination::named(workspace, &target.name, connector)?;
-    match workspace.directory(target) {
+    let destination = Destination::named(product, &target.name, connector)?;
+    match product.directory(target) {
         Some(folder) => {
-            let reached = LocalServer::reach(&folder, target);
+            let reached = LocalServer::reach(&folder, std::slice::from_ref(target));
             findings.push(checked("port", reached.map(|_| format!("{} can be served", target.repository))));
         }
         None => {
@@ -94,13 +94,13 @@ pub fn look(workspace: &Workspace, target: &Target, connector: Option<&Connector
             findings.push(checked("registry", tags.map(|tags| format!("{} has {} tags", target.image, tags.len()))));
         }
     }
-    if target.is_remote() && target.signs(&workspace.package.version) {
+    if target.is_remote() && target.signs(&product.package.version) {
         findings.push(checked("signer", destination.who_signs()));
     }
     findings.push(index(&*destination.store));
     if target.is_remote() {
-        let home = &workspace.package.about.repository;
-        let guards = protection::look(&workspace.root, home, &destination.user, &|name| std::env::var(name).ok())?;
+        let home = &product.package.about.repository;
+        let guards = protection::look(&product.root, home, &destination.user, &|name| std::env::var(name).ok())?;
         findings.extend(guards.into_iter().map(guarded));
     }
     Ok(findings)

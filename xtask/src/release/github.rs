@@ -8,11 +8,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use semver::Version;
 use serde::Deserialize;
 
 use crate::error::{Context, Error, Exit, Result};
-use crate::git::name_of_tag;
+use crate::git::Tag;
 use crate::sys::files;
 use crate::sys::http::{Anonymous, Answer};
 use crate::sys::retry::{Failure, retry};
@@ -33,21 +32,21 @@ pub struct Facts {
 ///
 /// # Errors
 /// Everything that does not agree, at once; GitHub cannot be asked.
-pub fn check(version: &Version, user: &Anonymous, variables: Variables) -> Result<()> {
-    facts(version, user, variables)?.map_or(Ok(()), |facts| judge(version, &facts))
+pub fn check(tag: &Tag, user: &Anonymous, variables: Variables) -> Result<()> {
+    facts(tag, user, variables)?.map_or(Ok(()), |facts| judge(tag, &facts))
 }
 
 /// Decides.
 ///
 /// # Errors
 /// Everything that does not agree, at once.
-pub fn judge(version: &Version, facts: &Facts) -> Result<()> {
-    let tag = name_of_tag(version);
+pub fn judge(tag: &Tag, facts: &Facts) -> Result<()> {
+    let (version, title, tag) = (tag.version(), tag.title(), tag.name());
     let mut problems = Vec::new();
     if let Some(other) = facts.tag.as_ref().filter(|ordered| **ordered != tag) {
         problems.push((
             format!("the tag is {other}, and the tree's version {version}"),
-            format!("tag the commit whose Cargo.toml says {}, or set {tag} there", other.trim_start_matches('v')),
+            format!("tag the commit whose files say {}, or set {tag} there", said_by(other)),
         ));
     }
     let is_prerelease = !version.pre.is_empty();
@@ -63,21 +62,25 @@ pub fn judge(version: &Version, facts: &Facts) -> Result<()> {
     if whys.is_empty() {
         return Ok(());
     }
-    let error = Error::new(Exit::Workspace, format!("{version} is not what GitHub ordered")).because(whys.join("\n"));
+    let error = Error::new(Exit::Workspace, format!("{title} is not what GitHub ordered")).because(whys.join("\n"));
     Err(remedies.into_iter().fold(error, Error::remedy))
+}
+
+/// The version that a tag names.
+fn said_by(tag: &str) -> &str {
+    tag.rsplit('/').next().unwrap_or(tag).trim_start_matches('v')
 }
 
 /// Asks the environment, and GitHub. Nothing outside of GitHub Actions.
 ///
 /// # Errors
 /// GitHub does not answer, or not as documented.
-pub fn facts(version: &Version, user: &Anonymous, variables: Variables) -> Result<Option<Facts>> {
+pub fn facts(tag: &Tag, user: &Anonymous, variables: Variables) -> Result<Option<Facts>> {
     let set = |name: &str| variables(name).filter(|value| !value.is_empty());
     let (Some("true"), Some(repository)) = (set("GITHUB_ACTIONS").as_deref(), set("GITHUB_REPOSITORY")) else {
         return Ok(None);
     };
-    let tag = ordered_tag(variables);
-    let name = name_of_tag(version);
+    let (name, tag) = (tag.name(), ordered_tag(variables));
     let api = set("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".into());
     let url = format!("{api}/repos/{repository}/releases/tags/{name}");
     let prerelease = match ask(user, &url, set("GITHUB_TOKEN").as_deref())? {
@@ -95,8 +98,8 @@ pub fn ordered_tag(variables: Variables) -> Option<String> {
 }
 
 /// Whether a run was started by the version's own tag, or by the release of that tag.
-pub fn is_ordered_by_tag(variables: Variables, version: &Version) -> bool {
-    ordered_tag(variables) == Some(name_of_tag(version))
+pub fn is_ordered_by_tag(variables: Variables, tag: &Tag) -> bool {
+    ordered_tag(variables) == Some(tag.name())
 }
 
 #[derive(Deserialize)]
@@ -155,9 +158,10 @@ fn ticked_in_event(path: Option<&str>) -> Result<Option<bool>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use semver::Version;
 
     fn judged(version: &str, tag: Option<&str>, prerelease: Option<bool>) -> Result<()> {
-        judge(&version.parse().unwrap(), &Facts { tag: tag.map(str::to_owned), prerelease })
+        judge(&Tag::of(None, &version.parse().unwrap()), &Facts { tag: tag.map(str::to_owned), prerelease })
     }
 
     #[test]
@@ -200,7 +204,7 @@ mod tests {
     fn outside_of_actions_nobody_is_asked() {
         let nothing = |name: &str| (name == "GITHUB_REPOSITORY").then(|| "a/b".to_owned());
         let user = Anonymous::new(Duration::from_secs(1));
-        assert_eq!(facts(&"3.0.0".parse().unwrap(), &user, &nothing).unwrap(), None);
+        assert_eq!(facts(&Tag::of(None, &Version::new(3, 0, 0)), &user, &nothing).unwrap(), None);
     }
 
     #[test]
@@ -211,12 +215,12 @@ mod tests {
                 "GITHUB_REF" => Some(reference.to_owned()),
                 _ => None,
             };
-            is_ordered_by_tag(&variable, &Version::new(3, 1, 0))
+            is_ordered_by_tag(&variable, &Tag::of(None, &Version::new(3, 1, 0)))
         };
         assert!(ordered("true", "refs/tags/v3.1.0"));
         assert!(!ordered("true", "refs/tags/v3.1.0-rc.1"));
         assert!(!ordered("true", "refs/heads/v3.1.0"));
         assert!(!ordered("", "refs/tags/v3.1.0"));
-        assert!(!is_ordered_by_tag(&|_| None, &Version::new(3, 1, 0)));
+        assert!(!is_ordered_by_tag(&|_| None, &Tag::of(None, &Version::new(3, 1, 0))));
     }
 }

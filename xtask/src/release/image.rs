@@ -66,6 +66,14 @@ impl Pipeline {
         }
     }
 
+    /// The digest of the layout that `build` left here.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn built_digest(&self) -> Result<Digest> {
+        Ok(self.built(None)?.digest)
+    }
+
     /// Stores the blobs of the layout that `build` made: exactly the bytes that have a verdict.
     ///
     /// # Errors
@@ -180,15 +188,15 @@ impl Pipeline {
         let toolchains = self.usable_toolchains()?;
         compile::tell_missing(toolchains);
         let source = self.stage()?;
-        let name = &self.workspace.package.name;
-        let binaries = compile::compile(&self.workspace, &source, &self.work("build"), toolchains, auditable())?;
+        let name = &self.product.package.name;
+        let binaries = compile::compile(&self.product, &source, &self.work("build"), toolchains, auditable())?;
         Ok(binaries.into_iter().map(|(platform, binary)| (format!("{platform}/{name}"), binary)).collect())
     }
 
     /// Makes the image's layout of those binaries, and keeps it on disk.
     pub(super) fn assemble(&self, context: &BuildContext) -> Result<Layout> {
         let toolchains = self.toolchains()?;
-        let dockerfile = format!("{}/Dockerfile", self.workspace.package.folder);
+        let dockerfile = format!("{}/Dockerfile", self.product.package.folder);
         let dockerfile = self.worktree.text(&dockerfile)?.ok_or_else(|| {
             Error::new(Exit::Workspace, format!("{dockerfile} is missing")).because("it says what is in the image")
         })?;
@@ -246,7 +254,7 @@ impl Pipeline {
 
     /// The labels of I8, and what else can be read from the image: the compilers, and whether it can be scanned.
     fn labels(&self, toolchains: &Toolchains, auditable: bool) -> Result<Annotations> {
-        let package = &self.workspace.package;
+        let package = &self.product.package;
         let about = &package.about;
         let mut labels = Annotations::new();
         let fields = [
@@ -272,7 +280,7 @@ impl Pipeline {
 
     /// The waivers that hold for this release: an option may name those of a later commit.
     pub(super) fn read_waivers(&self) -> Result<Waivers> {
-        Waivers::read(&self.workspace.root, self.options.waivers.as_deref())
+        Waivers::read(&self.product.root, self.options.waivers.as_deref())
     }
 
     pub(super) fn scan_layout(&self, layout: &Layout, waivers: &Waivers) -> Result<Verdict> {
@@ -281,14 +289,14 @@ impl Pipeline {
         let verdict = match self.scanner(auditable)? {
             Ok(scanner) => {
                 ui::status("Scanning", format_args!("{} with {}", layout.digest, scanner.label));
-                scanner.scan(layout, &self.workspace.package.name, waivers, &self.work("scan"))?
+                scanner.scan(layout, &self.product.package.name, waivers, &self.work("scan"))?
             }
             Err(reason) => {
                 ui::note("Not scanned", &reason);
                 Verdict::skipped(layout.digest.clone(), reason)
             }
         };
-        files::replace(&verdict_file(&self.workspace.root, &layout.digest), &oci::json(&verdict)?)?;
+        files::replace(&verdict_file(&self.product.root, &layout.digest), &oci::json(&verdict)?)?;
         Ok(verdict)
     }
 
@@ -309,7 +317,7 @@ impl Pipeline {
 
     /// What was found out about an image, where that is enough for the target: one that insists on a scan takes no excuse.
     pub(super) fn verdict(&self, digest: &Digest) -> Result<Option<Verdict>> {
-        let verdict = kept_verdict(&self.workspace.root, digest)?;
+        let verdict = kept_verdict(&self.product.root, digest)?;
         let excuse_allowed = self.target().scan == Scan::IfInstalled;
         let enough = |verdict: &Verdict| verdict.scanner.is_some() || excuse_allowed;
         Ok(verdict.filter(|verdict| verdict.digest == *digest && enough(verdict) && !verdict.is_over()))

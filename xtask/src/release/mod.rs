@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use semver::Version;
 
 use crate::connector::Connector;
+use crate::git::Tag;
 
 pub mod apply;
 pub mod attestations;
@@ -42,6 +43,8 @@ use version::Bump;
 pub struct Options {
     /// The version, relative to the tree's [default: the tree's own].
     pub bump: Option<Bump>,
+    /// The product, where there are several.
+    pub product: Option<String>,
     /// The target's name.
     pub target: String,
     /// Treat what is published as production does: it never changes.
@@ -65,6 +68,8 @@ pub struct Options {
 pub struct Release {
     /// The version.
     pub version: Version,
+    /// Its git tag.
+    pub tag: Tag,
     /// The source state: a commit, or a commit and the tree made of it.
     pub revision: String,
     /// The commit's time, in seconds since 1970.

@@ -11,7 +11,7 @@ use semver::Version;
 use serde_json::{Value, json};
 
 use crate::chart::archive;
-use crate::config::Workspace;
+use crate::config::Product;
 use crate::error::{Error, Exit, Result};
 use crate::image::labels::ImageFacts;
 use crate::image::scan::Verdict;
@@ -24,7 +24,6 @@ use crate::sys::{files, time};
 use crate::trust::statement::predicate;
 use crate::trust::verify::Findings;
 
-const CHANGELOG: &str = "CHANGELOG.md";
 /// The name of the release record among the assets.
 pub const RECORD: &str = "release.json";
 
@@ -32,8 +31,9 @@ pub const RECORD: &str = "release.json";
 ///
 /// # Errors
 /// There is no changelog, or it says nothing of that version.
-pub fn notes(workspace: &Workspace, version: &Version) -> Result<String> {
-    let text = files::read(&workspace.root.join(CHANGELOG))?.unwrap_or_default();
+pub fn notes(product: &Product, version: &Version) -> Result<String> {
+    let changelog = product.changelog();
+    let text = files::read(&product.root.join(&changelog))?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     changes::section(&text, &version.to_string()).ok_or_else(|| {
         let mut known: Vec<Version> =
@@ -41,7 +41,7 @@ pub fn notes(workspace: &Workspace, version: &Version) -> Result<String> {
         known.sort();
         let known = known.iter().rev().map(Version::to_string).collect::<Vec<_>>().join(", ");
         let known = if known.is_empty() { "no version".to_owned() } else { known };
-        Error::new(Exit::Workspace, format!("{CHANGELOG} says nothing of {version}"))
+        Error::new(Exit::Workspace, format!("{changelog} says nothing of {version}"))
             .because(format!("it has sections of {known}"))
             .remedy(format!("add a section `## [{version}] - YYYY-MM-DD`; a release that bumps the version makes it of `## [Unreleased]`"))
     })

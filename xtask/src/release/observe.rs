@@ -104,7 +104,7 @@ impl Pipeline {
         Ok(Listing {
             entry: entry.map(|entry| entry.sha256().map(str::to_owned)),
             yanked: index.yanked(&self.chart.name, &version)?.map(|yanked| yanked.reason),
-            listed: Listed::of(index, &self.chart.name, &self.workspace.first_version),
+            listed: Listed::of(index, &self.chart.name, &self.product.first_version),
         })
     }
 
@@ -113,7 +113,7 @@ impl Pipeline {
         let version = &self.release.version;
         let listed: Vec<_> = listing.listed.versions.iter().chain([version]).cloned().collect();
         let own = version::version_tags(version);
-        promote::pointers(registry, &listed, &self.workspace.first_version, &own)
+        promote::pointers(registry, &listed, &self.product.first_version, &own)
     }
 
     /// A version that the index does not list yet is not looked for in what caches have of it.

@@ -8,9 +8,9 @@ use chart_text::changes::{Changes, of_changelog};
 
 use crate::chart::archive::{self, ChartFiles};
 use crate::chart::manifest::ChartManifest;
-use crate::config::{self, Target, Workspace};
+use crate::config::{self, Product, Target, Workspace};
 use crate::error::{Error, Exit, Result};
-use crate::git::{Publishable, Purpose, Repository, Tagged, Worktree};
+use crate::git::{Publishable, Purpose, Repository, Tag, Tagged, Worktree};
 use crate::image::buildx::Buildx;
 use crate::image::compile::{self, Toolchains};
 use crate::image::labels::ImageFacts;
@@ -30,7 +30,7 @@ pub struct Pipeline {
     /// Where it goes.
     pub destination: Destination,
     pub(super) options: Options,
-    pub(super) workspace: Workspace,
+    pub(super) product: Product,
     pub(super) worktree: Worktree,
     repository: Repository,
     pub(super) chart: ChartManifest,
@@ -52,17 +52,17 @@ impl Pipeline {
     /// # Errors
     /// A file of the workspace is malformed, files disagree, or the version can never be released.
     pub fn open(root: &Path, options: &Options) -> Result<Self> {
-        let workspace = Workspace::find(root)?;
-        let target = workspace.target(&options.target)?;
-        let repository = Repository::at(&workspace.root)?;
+        let product = Workspace::find(root)?.product(options.product.as_deref())?.clone();
+        let target = product.target(&options.target)?;
+        let repository = Repository::at(&product.root)?;
         let worktree = Worktree::read(&repository)?;
         check_ignored(&worktree, &target)?;
-        let chart = archive::manifest(&chart_files(&workspace, &worktree)?)?;
-        bump::check_agreement(&workspace, &chart)?;
+        let chart = archive::manifest(&chart_files(&product, &worktree)?)?;
+        bump::check_agreement(&product, &chart)?;
         let connector =
             options.connector.map(|connector| if options.public { connector.as_everybody() } else { connector });
-        let destination = Destination::open(&workspace, target, chart.name, connector.as_ref())?;
-        let current = &workspace.package.version;
+        let destination = Destination::open(&product, target, chart.name, connector.as_ref())?;
+        let current = &product.package.version;
         let version = match &options.bump {
             bump if destination.target.is_remote() => {
                 let listed = |version: &semver::Version| Ok(destination.listed(version));
@@ -74,12 +74,13 @@ impl Pipeline {
             Some(bump) => version::next(current, bump),
             None => current.clone(),
         };
-        version::check(&version, &workspace.first_version)?;
-        let edits = bump::edits(&workspace, &worktree, &version)?;
-        let release = Release { version, revision: worktree.revision(), time: worktree.commit_time };
+        version::check(&version, &product.first_version)?;
+        let edits = bump::edits(&product, &worktree, &version)?;
+        let tag = Tag::of(product.name.as_deref(), &version);
+        let release = Release { version, tag, revision: worktree.revision(), time: worktree.commit_time };
         let worktree = worktree.with_edits(edits.clone());
-        let files = chart_files(&workspace, &worktree)?;
-        let changelog = worktree.text("CHANGELOG.md")?.unwrap_or_default();
+        let files = chart_files(&product, &worktree)?;
+        let changelog = worktree.text(&product.changelog())?.unwrap_or_default();
         Ok(Pipeline {
             chart: archive::manifest(&files)?,
             changes: of_changelog(&changelog).remove(&release.version.to_string()),
@@ -91,7 +92,7 @@ impl Pipeline {
             scanner: OnceCell::new(),
             buildx: OnceCell::new(),
             release,
-            workspace,
+            product,
             worktree,
             repository,
             files,
@@ -106,7 +107,8 @@ impl Pipeline {
         if !self.target().is_remote() {
             return Ok(());
         }
-        github::check(&self.workspace.package.version, &self.destination.user, &|name| std::env::var(name).ok())
+        let tag = Tag::of(self.product.name.as_deref(), &self.product.package.version);
+        github::check(&tag, &self.destination.user, &|name| std::env::var(name).ok())
     }
 
     /// For a target beyond this machine: commits the version where the tree does not say it yet, and makes sure that others can have
@@ -124,13 +126,13 @@ impl Pipeline {
         let pipeline = if self.edits.is_empty() {
             self
         } else {
-            let version = &self.release.version;
-            self.repository.preflight(version, Purpose::Bump)?;
-            let commit = self.repository.commit_bump(&self.edits, version)?;
-            ui::status("Committed", format_args!("{version} as {}", &commit[..12]));
-            Pipeline::open(&self.workspace.root, &self.options)?
+            let tag = &self.release.tag;
+            self.repository.preflight(tag, Purpose::Bump)?;
+            let commit = self.repository.commit_bump(&self.edits, tag)?;
+            ui::status("Committed", format_args!("{} as {}", tag.title(), &commit[..12]));
+            Pipeline::open(&self.product.root, &self.options)?
         };
-        let standing = pipeline.repository.publishable(&pipeline.release.version, pipeline.options.push)?;
+        let standing = pipeline.repository.publishable(&pipeline.release.tag, pipeline.options.push)?;
         ui::note("Publishing", format_args!("{} of {}/{}", &standing.commit[..12], standing.remote, standing.branch));
         Ok(Pipeline { standing: Some(standing), ..pipeline })
     }
@@ -145,7 +147,7 @@ impl Pipeline {
         }
         self.check_order()?;
         let purpose = if self.edits.is_empty() { Purpose::Publish } else { Purpose::Bump };
-        self.repository.preflight(&self.release.version, purpose).map(Some)
+        self.repository.preflight(&self.release.tag, purpose).map(Some)
     }
 
     /// Names the commit of what is published by the tag of its version. True where that was left to do.
@@ -154,12 +156,12 @@ impl Pipeline {
     /// The tag names another commit, or the remote refuses it.
     pub(super) fn tag_commit(&self) -> Result<bool> {
         let Some(Publishable { remote, .. }) = &self.standing else { return Ok(false) };
-        let Release { version, revision, .. } = &self.release;
+        let Release { tag, revision, .. } = &self.release;
         // The tag that ordered the run is not ours to make.
-        let tagged = !github::is_ordered_by_tag(&|name| std::env::var(name).ok(), version)
-            && self.repository.tag(version, revision, remote)? == Tagged::Now;
+        let tagged = !github::is_ordered_by_tag(&|name| std::env::var(name).ok(), tag)
+            && self.repository.tag(tag, revision, remote)? == Tagged::Now;
         if tagged {
-            ui::status("Tagged", format_args!("{} as v{version} on {remote}", &revision[..12]));
+            ui::status("Tagged", format_args!("{} as {} on {remote}", &revision[..12], tag.name()));
         }
         Ok(tagged)
     }
@@ -176,12 +178,13 @@ impl Pipeline {
 
     /// Asks a question of the plan, with all that it may want to know of this machine and of the release.
     pub(super) fn with_wanted<T>(&self, decide: impl FnOnce(&Wanted<'_>) -> T) -> T {
-        let platforms: Vec<Platform> = self.workspace.platforms.keys().cloned().collect();
-        let Release { version, revision, .. } = &self.release;
+        let platforms: Vec<Platform> = self.product.platforms.keys().cloned().collect();
+        let Release { version, tag, revision, .. } = &self.release;
         decide(&Wanted {
             version,
-            tree: &self.workspace.package.version,
-            first: &self.workspace.first_version,
+            tag,
+            tree: &self.product.package.version,
+            first: &self.product.first_version,
             revision,
             platforms: &platforms,
             archive: &self.chart.archive_name(),
@@ -191,7 +194,7 @@ impl Pipeline {
             signed: self.is_signed(),
             remote: self.target().is_remote(),
             push: self.options.push,
-            ordered_by_tag: github::is_ordered_by_tag(&|name| std::env::var(name).ok(), version),
+            ordered_by_tag: github::is_ordered_by_tag(&|name| std::env::var(name).ok(), tag),
             auditable: auditable(),
             compilers: &|| self.compilers(),
             scanner: &|auditable| Ok(self.scanner(auditable)?.map(|scanner| scanner.label)),
@@ -254,18 +257,18 @@ impl Pipeline {
         if let Some(known) = self.toolchains.get() {
             return Ok(known);
         }
-        let found = compile::toolchains(&self.workspace)?;
+        let found = compile::toolchains(&self.product)?;
         Ok(self.toolchains.get_or_init(|| found))
     }
 
     /// The platforms that an image lacks.
     pub(super) fn missing_platforms(&self, there: &[Platform]) -> Vec<Platform> {
-        self.workspace.platforms.keys().filter(|platform| !there.contains(platform)).cloned().collect()
+        self.product.platforms.keys().filter(|platform| !there.contains(platform)).cloned().collect()
     }
 
     /// A folder for what is made on the way.
     pub(super) fn work(&self, name: &str) -> PathBuf {
-        self.workspace.root.join("target/xtask").join(name)
+        self.product.work(name)
     }
 }
 
@@ -280,10 +283,10 @@ fn check_ignored(worktree: &Worktree, target: &Target) -> Result<()> {
         .remedy(format!("add a line `/{}/` to .gitignore", folder.display())))
 }
 
-fn chart_files(workspace: &Workspace, worktree: &Worktree) -> Result<ChartFiles> {
-    let items = worktree.below(&workspace.chart)?;
+fn chart_files(product: &Product, worktree: &Worktree) -> Result<ChartFiles> {
+    let items = worktree.below(&product.chart)?;
     if items.is_empty() {
-        return Err(Error::new(Exit::Workspace, format!("there is no chart in {}", workspace.chart))
+        return Err(Error::new(Exit::Workspace, format!("there is no chart in {}", product.chart))
             .because("[workspace.metadata.release] names that folder as `chart`"));
     }
     archive::collect(&items)

@@ -9,7 +9,7 @@ use semver::Version;
 
 use crate::chart::index::{self, FILE};
 use crate::error::{Error, Exit, Result};
-use crate::git::Publishable;
+use crate::git::{Publishable, Tag};
 use crate::image::labels::ImageFacts;
 use crate::oci::{self, Digest, Platform, sha256_hex};
 use crate::release::promote::{self, Listed};
@@ -76,6 +76,8 @@ pub struct Listing {
 pub struct Wanted<'a> {
     /// The version.
     pub version: &'a Version,
+    /// Its git tag.
+    pub tag: &'a Tag,
     /// The version that the tree says.
     pub tree: &'a Version,
     /// The first version that floating tags may lead to.
@@ -343,7 +345,7 @@ impl Planner<'_> {
                     format!("{tree} becomes {version}, and is committed; without --push, pushing that is left to you")
                 }
             }),
-            Some(standing) if !standing.pushed && !push => State::Conflict(standing.not_pushed(version)),
+            Some(standing) if !standing.pushed && !push => State::Conflict(standing.not_pushed(self.wanted.tag)),
             Some(Publishable { remote, branch, pushed: false, .. }) => {
                 State::ToDo(format!("its commit is pushed to {remote}/{branch}"))
             }
@@ -515,7 +517,7 @@ impl Planner<'_> {
     }
 
     fn git_tag(&self) -> State {
-        let [name, _] = version::version_tags(self.wanted.version);
+        let name = self.wanted.tag.name();
         match &self.world.commit {
             _ if self.wanted.ordered_by_tag => State::Done(format!("this run was ordered by {name}")),
             Ok(Some(standing)) if standing.tagged => State::Done(format!("{name} names this commit")),

@@ -5,7 +5,7 @@
 use std::process::Command;
 
 use serde_json::Value;
-use xtask::config::Workspace;
+use xtask::config::{self, Workspace};
 use xtask::image::compile;
 use xtask::image::waivers::Waiver;
 use xtask::oci::Platform;
@@ -64,11 +64,11 @@ fn known() -> Checksums {
 }
 
 /// The bill of the product for every platform that this machine can compile for.
-fn bills(workspace: &Workspace) -> Vec<(Platform, Vec<u8>)> {
-    let toolchains = compile::toolchains(workspace).unwrap();
+fn bills(released: &config::Product) -> Vec<(Platform, Vec<u8>)> {
+    let toolchains = compile::toolchains(released).unwrap();
     let of = |(platform, toolchain): (&Platform, &compile::Toolchain)| {
         let metadata = metadata(&toolchain.triple);
-        let mut crates = metadata.crates(&workspace.package.name, &known());
+        let mut crates = metadata.crates(&released.package.name, &known());
         native::add_bundled(&mut crates, &metadata).unwrap();
         let (linked, distribution) = native::linked(&[toolchain]).unwrap().remove(0);
         let product =
@@ -85,7 +85,7 @@ fn bills(workspace: &Workspace) -> Vec<(Platform, Vec<u8>)> {
 fn i9_planted_findings_in_libc_sqlite_and_a_crate_are_found_in_the_bill_of_every_platform() {
     let Some(laboratory) = Laboratory::new() else { return };
     let workspace = Workspace::find(&root()).unwrap();
-    let bills = bills(&workspace);
+    let bills = bills(workspace.product(None).unwrap());
     assert!(!bills.is_empty());
     let release = || {
         let text = std::fs::read_to_string("/etc/os-release").ok()?;
@@ -117,7 +117,7 @@ fn i9_planted_findings_in_libc_sqlite_and_a_crate_are_found_in_the_bill_of_every
         assert!(crates.clone().count() > 20 && crates.clone().all(|part| part["hashes"][0]["alg"] == "SHA-256"));
         assert!(part("proptest").is_none(), "tests are not in the image");
     }
-    assert_eq!(bills, self::bills(&workspace), "the same bytes again");
+    assert_eq!(bills, self::bills(workspace.product(None).unwrap()), "the same bytes again");
 }
 
 #[test]

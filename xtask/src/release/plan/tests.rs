@@ -38,6 +38,7 @@ impl Machine<'_> {
     fn decide<T>(self, decide: impl FnOnce(&Wanted<'_>) -> T) -> T {
         decide(&Wanted {
             version: &version(1),
+            tag: &Tag::of(None, &version(1)),
             tree: &version(1),
             first: &version(0),
             revision: COMMIT,
