@@ -213,7 +213,7 @@ fn i7_a_build_that_fails_says_why_and_leaves_no_image() {
     let fails = |code: i32, text: &str, builder: &str| {
         let stopped = kitchen.run(&["release", "--to", "kit", "--builder", builder]).fails(code, text);
         let left = files(&kitchen.demo.root().join("target/xtask"));
-        let results = ["image/", "buildx/layout/", "buildx/metadata.json", "verdicts/"];
+        let results = ["image/", "buildx/layouts/", "verdicts/"];
         let results = left.keys().filter(|name| results.iter().any(|result| name.starts_with(result)));
         assert_eq!(results.collect::<Vec<_>>(), [""; 0]);
         assert!(!kitchen.demo.root().join("target/kit").exists());
@@ -255,4 +255,31 @@ fn a_builder_is_refused_by_a_target_that_has_none() {
     let mut command = demo.command(&["release", "--builder", "one"]);
     command.env_remove("CARGO").env("PATH", programs.path());
     Run::of(command).fails(2, "--builder names a builder of buildx");
+}
+
+pub mod nightly {
+    use super::*;
+
+    /// As with BuildKit's Kubernetes driver, or a machine for each architecture: no one daemon makes all of the image.
+    #[test]
+    fn i2_i15_a_builder_of_two_daemons_makes_the_very_image_that_one_daemon_makes() {
+        let Some(kitchen) = Kitchen::new() else { return };
+        let (_one, amd, arm) = (kitchen.oven("one"), kitchen.oven("amd"), kitchen.oven("arm"));
+        for (daemon, platform, append) in [(&amd, "linux/amd64", &[][..]), (&arm, "linux/arm64", &["--append"][..])] {
+            let mut create = Command::new(kitchen.programs.path().join("buildx"));
+            create.args(["create", "--name", "pair", "--driver", "remote", "--platform", platform]).args(append);
+            create.arg(&daemon.address).env("HOME", kitchen.home.path());
+            Run::of(create).ok();
+        }
+        let build = ["release", "build", "--to", "kit", "--json", "--builder"];
+        let one = kitchen.run(&[&build[..], &["one"]].concat()).ok().json();
+        let pair = kitchen.run(&[&build[..], &["pair"]].concat()).ok().json();
+        assert_eq!(pair, one);
+        // Each daemon does the platform that it is there for: without one of them there is no image.
+        drop(arm);
+        kitchen.demo.write("operator/src/main.rs", "// another binary\nfn main() {}\n");
+        kitchen.demo.commit("another binary");
+        kitchen.run(&["release", "build", "--to", "kit", "--builder", "amd"]).ok();
+        assert_ne!(kitchen.run(&[&build[..], &["pair"]].concat()).code, Some(0));
+    }
 }

@@ -5,14 +5,16 @@
 //! them. Attestations are left out because they carry times, and the digest must follow from the sources alone (I15).
 
 use std::ffi::OsString;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::embedded::{BuildContext, Stamp};
-use crate::oci::{Digest, Layout, Platform};
+use crate::oci::{self, Digest, Layout, Platform};
 use crate::sys::children::{self, Call};
 use crate::sys::files;
 use crate::sys::tools;
@@ -22,8 +24,7 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 const DOCKERFILE: &str = "Dockerfile";
 const CONTEXT: &str = "context";
-const LAYOUT: &str = "layout";
-const METADATA: &str = "metadata.json";
+const LAYOUTS: &str = "layouts";
 
 /// A buildx that can be called, and how.
 #[derive(Clone, Debug)]
@@ -45,11 +46,11 @@ impl Buildx {
         Ok(Buildx { command: tools::buildx()?, builder, folder })
     }
 
-    fn call(&self, platforms: &[Platform], stamp: &Stamp) -> Call {
+    fn call(&self, platform: &Platform, stamp: &Stamp) -> Call {
         let mut words = self.command.iter();
         Call::new(words.next().cloned().unwrap_or_default())
             .args(words)
-            .args(arguments(platforms, stamp, self.builder.as_deref()))
+            .args(arguments(platform, stamp, self.builder.as_deref()))
             .args([CONTEXT])
             .current_dir(&self.folder)
             .env("SOURCE_DATE_EPOCH", stamp.time.to_string())
@@ -67,7 +68,8 @@ fn may_see(variable: &str) -> bool {
     children::is_harmless(variable) || BUILDERS.contains(&variable) || (is_buildxs && !children::is_secret(variable))
 }
 
-/// Builds the image for some platforms, as a Dockerfile says.
+/// Builds the image for some platforms, as a Dockerfile says: each by a call of its own, all at once. A builder may be several machines, one
+/// for each platform, and then writes no layout of more than one. The digest is the same, whatever the builder is.
 ///
 /// # Errors
 /// BuildKit cannot be reached or refuses the build, whose last words are then the reason; or what it made is not the image
@@ -81,33 +83,43 @@ pub fn assemble(
 ) -> Result<Layout> {
     let folder = &buildx.folder;
     write_input(folder, dockerfile, context)?;
-    let built = buildx
-        .call(platforms, stamp)
-        .run_silently(LIMIT)
-        .map_err(|error| {
-            error.remedy("a builder that writes layouts: docker buildx create --driver docker-container --use")
-        })
-        .and_then(|()| result(folder, platforms));
-    match built {
+    files::create_folder(&folder.join(LAYOUTS))?;
+    let built = thread::scope(|scope| {
+        let calls: Vec<_> = platforms.iter().map(|one| scope.spawn(move || for_platform(one, stamp, buildx))).collect();
+        let built = calls.into_iter().map(|call| call.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        built.collect::<Result<Vec<Layout>>>()
+    });
+    match built.and_then(|parts| Layout::of_platforms(&parts)) {
         Ok(layout) => files::remove(folder).map(|()| layout),
         Err(error) => {
-            files::remove(&folder.join(LAYOUT))?;
-            files::remove(&folder.join(METADATA))?;
+            files::remove(&folder.join(LAYOUTS))?;
             Err(error)
         }
     }
 }
 
-fn arguments(platforms: &[Platform], stamp: &Stamp, builder: Option<&str>) -> Vec<String> {
-    let platforms: Vec<String> = platforms.iter().map(Platform::to_string).collect();
+fn for_platform(platform: &Platform, stamp: &Stamp, buildx: &Buildx) -> Result<Layout> {
+    buildx.call(platform, stamp).run_silently(LIMIT).map_err(|error| {
+        error.remedy("a builder that writes layouts: docker buildx create --driver docker-container --use")
+    })?;
+    result(&buildx.folder, platform)
+}
+
+/// Where the layout of a platform is written, relative to the folder.
+fn layout_of(platform: &Platform) -> String {
+    format!("{LAYOUTS}/{}", platform.to_string().replace('/', "-"))
+}
+
+fn arguments(platform: &Platform, stamp: &Stamp, builder: Option<&str>) -> Vec<String> {
+    let layout = layout_of(platform);
     let mut arguments: Vec<String> =
         ["build", "--progress=plain", "--provenance=false", "--sbom=false"].map(Into::into).into();
-    arguments.extend([format!("--platform={}", platforms.join(",")), format!("--file={DOCKERFILE}")]);
+    arguments.extend([format!("--platform={platform}"), format!("--file={DOCKERFILE}")]);
     // An index around one platform, too: there are no two shapes of image.
     arguments.push("--build-arg=BUILDKIT_MULTI_PLATFORM=1".into());
     // Names relative to the folder: the option is a comma-separated list, and nobody's folder may break it.
-    arguments.push(format!("--output=type=oci,dest={LAYOUT},tar=false,rewrite-timestamp=true"));
-    arguments.push(format!("--metadata-file={METADATA}"));
+    arguments.push(format!("--output=type=oci,dest={layout},tar=false,rewrite-timestamp=true"));
+    arguments.push(format!("--metadata-file={layout}.json"));
     arguments.extend(builder.map(|name| format!("--builder={name}")));
     for (name, value) in &stamp.labels {
         arguments.push(format!("--label={name}={value}"));
@@ -128,10 +140,11 @@ fn write_input(folder: &Path, dockerfile: &str, context: &BuildContext) -> Resul
 }
 
 /// The layout that buildx wrote, if it is the image that was asked for.
-fn result(folder: &Path, platforms: &[Platform]) -> Result<Layout> {
-    let metadata = files::read(&folder.join(METADATA))?.unwrap_or_default();
-    let layout = Layout::read(&folder.join(LAYOUT)).map_err(|error| wrong(error.to_string()))?;
-    check(&layout, &announced(&metadata)?, platforms)?;
+fn result(folder: &Path, platform: &Platform) -> Result<Layout> {
+    let place = layout_of(platform);
+    let metadata = files::read(&folder.join(format!("{place}.json")))?.unwrap_or_default();
+    let layout = Layout::read(&folder.join(place)).map_err(|error| wrong(error.to_string()))?;
+    check(&layout, &announced(&metadata)?, platform)?;
     Ok(layout)
 }
 
@@ -146,14 +159,13 @@ fn announced(metadata: &[u8]) -> Result<Digest> {
     Ok(metadata.digest)
 }
 
-fn check(layout: &Layout, announced: &Digest, platforms: &[Platform]) -> Result<()> {
+fn check(layout: &Layout, announced: &Digest, platform: &Platform) -> Result<()> {
     if layout.digest != *announced {
         return Err(wrong(format!("buildx says {announced}, and the layout holds {}", layout.digest)));
     }
     let built: Vec<Platform> = layout.platforms()?.into_iter().map(|image| image.platform).collect();
-    if built != platforms {
-        let shown = |list: &[Platform]| list.iter().map(Platform::to_string).collect::<Vec<_>>().join(", ");
-        return Err(wrong(format!("asked for {}, got {}", shown(platforms), shown(&built))));
+    if built != [platform.clone()] {
+        return Err(wrong(format!("asked for {platform}, got {}", oci::platform_names(&built))));
     }
     Ok(())
 }
@@ -181,13 +193,10 @@ mod tests {
 
     #[test]
     fn i8_labels_are_annotations_of_the_index_and_of_each_manifest_too() {
-        let arguments = arguments(&[platform("linux/amd64"), platform("linux/arm64")], &stamp(), Some("cluster"));
-        for expected in [
-            "--platform=linux/amd64,linux/arm64",
-            "--label=a=b, c=d",
-            "--annotation=index,manifest:a=b, c=d",
-            "--builder=cluster",
-        ] {
+        let arguments = arguments(&platform("linux/arm64"), &stamp(), Some("cluster"));
+        for expected in
+            ["--platform=linux/arm64", "--label=a=b, c=d", "--annotation=index,manifest:a=b, c=d", "--builder=cluster"]
+        {
             assert!(arguments.iter().any(|argument| argument == expected), "{expected} {arguments:?}");
         }
     }
@@ -204,14 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_is_not_the_announced_one_or_lacks_a_platform_is_refused() {
+    fn an_image_that_is_not_the_announced_one_or_of_another_platform_is_refused() {
         let dockerfile = Dockerfile::parse("FROM scratch\nCOPY demo /demo\n").unwrap();
         let context = BuildContext::from([("demo".into(), b"x".to_vec())]);
-        let both = [platform("linux/amd64"), platform("linux/arm64")];
-        let layout = embedded::assemble(&dockerfile, &both, &context, &stamp()).unwrap();
-        assert!(check(&layout, &layout.digest, &both).is_ok());
-        assert!(check(&layout, &Digest::of(b"other"), &both).is_err());
-        assert!(check(&layout, &layout.digest, &both[..1]).is_err());
+        let [amd, arm] = [platform("linux/amd64"), platform("linux/arm64")];
+        let layout = embedded::assemble(&dockerfile, std::slice::from_ref(&amd), &context, &stamp()).unwrap();
+        assert!(check(&layout, &layout.digest, &amd).is_ok());
+        assert!(check(&layout, &Digest::of(b"other"), &amd).is_err());
+        assert!(check(&layout, &layout.digest, &arm).is_err());
         let metadata = format!("{{\"containerimage.digest\":\"{}\",\"more\":1}}", layout.digest);
         assert_eq!(announced(metadata.as_bytes()).unwrap(), layout.digest);
         assert!(announced(b"").is_err());

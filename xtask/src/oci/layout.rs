@@ -57,6 +57,27 @@ impl Layout {
         collect(&descriptor.digest, &|_, digest| read_blob(folder, digest))
     }
 
+    /// One image of several that each have platforms of their own, in that order.
+    ///
+    /// # Errors
+    /// One is not an image index.
+    pub fn of_platforms(parts: &[Layout]) -> Result<Self> {
+        let (mut blobs, mut whole) = (BTreeMap::new(), ImageIndex::new(Vec::new()));
+        for part in parts {
+            let index: ImageIndex = serde_json::from_slice(part.blob(&part.digest)?)
+                .context(Exit::Repository, || format!("{} is not an image index", part.digest))?;
+            blobs.extend(
+                part.blobs.iter().filter(|(digest, _)| **digest != part.digest).map(|(d, b)| (d.clone(), b.clone())),
+            );
+            whole.manifests.extend(index.manifests);
+            whole.annotations.extend(index.annotations);
+        }
+        let bytes = json(&whole)?;
+        let digest = Digest::of(&bytes);
+        blobs.insert(digest.clone(), bytes);
+        Ok(Layout { digest, blobs })
+    }
+
     /// Makes `folder` hold this image and nothing else.
     ///
     /// # Errors

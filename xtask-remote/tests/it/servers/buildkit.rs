@@ -12,6 +12,8 @@ use crate::support::{Run, is_root, skipped, tool, wait_until};
 
 /// A running buildkitd.
 pub struct Buildkit {
+    /// Where it is asked.
+    pub address: String,
     daemon: Child,
     _folder: TempDir,
 }
@@ -34,7 +36,7 @@ impl Buildkit {
         daemon.args(["--addr", &address, "--root"]).arg(folder.path().join("root"));
         daemon.args(["--oci-worker=true", "--containerd-worker=false", "--oci-worker-snapshotter=native"]);
         let daemon = daemon.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let server = Buildkit { daemon, _folder: folder };
+        let server = Buildkit { address: address.clone(), daemon, _folder: folder };
         assert!(wait_until(Duration::from_secs(60), || socket.exists()), "buildkitd did not start");
         let mut create = Command::new(buildx);
         create.args(["create", "--name", name, "--driver", "remote", &address]).env("HOME", home);
