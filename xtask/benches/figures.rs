@@ -150,10 +150,9 @@ fn chart_row(figures: &mut Figures, root: &Path) {
     let source = Worktree::read(&Repository::at(root).unwrap()).unwrap();
     let items = source.below(&format!("charts/{CHART}")).unwrap();
     let platform = Platform::try_from("linux/amd64".to_owned()).unwrap();
-    let image = format!("ghcr.io/alto9/{CHART}:3.0.0@sha256:{}", sha256_hex(b""));
+    let reference = format!("ghcr.io/alto9/{CHART}:3.0.0@sha256:{}", sha256_hex(b""));
     let stamp = archive::Stamp {
-        image,
-        platforms: vec![platform],
+        of: archive::Origin::Image { reference, platforms: vec![platform] },
         repository: "https://charts.kube9.io".into(),
         changes: None,
     };

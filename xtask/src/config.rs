@@ -38,15 +38,15 @@ pub struct Workspace {
     pub products: Vec<Product>,
 }
 
-/// What is released under one version: a crate, its image, and the chart that installs it.
+/// What is released under one version: a crate, its image, and the chart that installs it; or a chart alone.
 #[derive(Clone, Debug)]
 pub struct Product {
     /// Its name, where it is one of several: that of its chart, and what its git tags begin with.
     pub name: Option<String>,
     /// The folder of the root Cargo.toml.
     pub root: PathBuf,
-    /// The crate that is released, as its manifest says.
-    pub package: Package,
+    /// The crate that its image is made of, as its manifest says; nothing where it is a chart alone.
+    pub package: Option<Package>,
     /// No version below this one is ever released.
     pub first_version: Version,
     /// The chart's folder, relative to the root.
@@ -311,18 +311,30 @@ impl Product {
         folder.join(name)
     }
 
+    /// The crate that its image is made of.
+    ///
+    /// # Errors
+    /// It is a chart alone.
+    pub fn package(&self) -> Result<&Package> {
+        self.package.as_ref().ok_or_else(|| self.without_image())
+    }
+
+    /// The error of whatever takes an image.
+    pub fn without_image(&self) -> Error {
+        Error::new(Exit::Usage, format!("there is no image of {}", self.chart))
+            .because("the product is a chart alone: [workspace.metadata.release] names no `package` for it")
+    }
+
     /// The changelog, relative to the root: one of several products has its own, in its folder.
     pub fn changelog(&self) -> String {
-        match self.name {
-            Some(_) => format!("{}/CHANGELOG.md", self.package.folder),
-            None => "CHANGELOG.md".into(),
-        }
+        let folder = self.package.as_ref().map_or(&self.chart, |package| &package.folder);
+        self.name.as_ref().map_or_else(|| "CHANGELOG.md".into(), |_| format!("{folder}/CHANGELOG.md"))
     }
 
     /// What is wrong with it as one of several, but what it takes two to get wrong.
     fn complaints(&self) -> Vec<Error> {
-        let (package, manifest) = (&self.package, format!("{}/Cargo.toml", self.package.folder));
-        let mut complaints = Vec::new();
+        let Some(package) = &self.package else { return Vec::new() };
+        let (manifest, mut complaints) = (format!("{}/Cargo.toml", package.folder), Vec::new());
         if self.name.is_some() && package.inherits_version {
             complaints.push(
                 Error::new(Exit::Workspace, format!("{manifest} takes its version from the workspace"))
@@ -374,7 +386,7 @@ impl ReleaseTable {
             }
         }
         complaints.extend(products.iter().flat_map(Product::complaints));
-        complaints.extend(shared(&products, "package", |product| Some(&product.package.name)));
+        complaints.extend(shared(&products, "package", |product| Some(&product.package.as_ref()?.name)));
         complaints.extend(shared(&products, "chart", |product| Some(&product.chart)));
         if complaints.is_empty() {
             return Ok(products);
@@ -416,20 +428,15 @@ impl ProductTable {
         if self.chart.is_none() {
             missing("chart");
         }
-        let package = match self.package {
-            Some(name) => members.package(&name).map_err(|error| complaints.push(error)).ok(),
-            None => {
-                missing("package");
-                None
-            }
-        };
-        let (Some(package), Some(first_version), Some(chart)) = (package, self.first_version, self.chart) else {
+        let package = self.package.map(|name| members.package(&name)).transpose();
+        let (Ok(package), Some(first_version), Some(chart)) = (&package, self.first_version, self.chart) else {
+            complaints.extend(package.err());
             return Err(complaints);
         };
         Ok(Product {
             name,
             root: root.to_owned(),
-            package,
+            package: package.clone(),
             first_version,
             chart: chart.trim_end_matches('/').to_owned(),
             platforms: if self.platforms.is_empty() { platforms.clone() } else { self.platforms },

@@ -218,18 +218,18 @@ fn x4_i3_no_tag_leads_to_a_version_that_caches_do_not_show_yet() {
 }
 
 /// A release from a clone, with compilers that are pretended: real ones would keep the machine busy, and the publishers apart.
-fn pretended(production: &Production, clone: &Demo, programs: &Path, words: &[&str]) -> Command {
+pub fn pretended(production: &Production, clone: &Demo, programs: &Path, words: &[&str]) -> Command {
     let mut command = production.equip(clone.command(words));
     command.env("PATH", programs).env("CARGO", programs.join("cargo"));
     command
 }
 
-fn start(mut command: Command) -> std::process::Child {
+pub fn start(mut command: Command) -> std::process::Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Runs all of them at the same time.
-fn at_once(commands: impl IntoIterator<Item = Command>) -> Vec<Run> {
+pub fn at_once(commands: impl IntoIterator<Item = Command>) -> Vec<Run> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = commands.into_iter().map(|command| scope.spawn(|| Run::of(command))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use xtask::chart::archive::{self, ChartFiles, Stamp};
+use xtask::chart::archive::{self, ChartFiles, Origin, Stamp};
 use xtask::git::Item;
 
 use crate::support::{Demo, Helm, files_below, write_items, yaml_documents};
@@ -297,8 +297,10 @@ fn bad() -> Vec<(&'static str, Items, &'static str)> {
 
 fn stamp() -> Stamp {
     Stamp {
-        image: format!("localhost:8879/demo:1.0.0@sha256:{}", "0".repeat(64)),
-        platforms: vec!["linux/amd64".to_owned().try_into().unwrap()],
+        of: Origin::Image {
+            reference: format!("localhost:8879/demo:1.0.0@sha256:{}", "0".repeat(64)),
+            platforms: vec!["linux/amd64".to_owned().try_into().unwrap()],
+        },
         repository: "http://localhost:8879".into(),
         changes: None,
     }

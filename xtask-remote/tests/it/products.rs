@@ -1,16 +1,21 @@
 //! Several products of one workspace: each has its versions and its git tags; targets, repository and index are everybody's.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
 use xtask::local;
 use xtask::oci::registry::Registry;
 
+use crate::crowd;
 use crate::production::Production;
-use crate::support::{Demo, git};
+use crate::servers::{Fault, Gate, When};
+use crate::support::{Demo, Run, git, pretended_programs, wait_until};
 
 const WORKSPACE: i32 = 3;
 const NAMES: [&str; 2] = ["web", "worker"];
+/// How the fixture describes its one product.
+const ONE: &str = "package = \"demo\"\nfirst-version = \"1.0.0\"\nchart = \"chart\"\n";
 
 #[test]
 fn h2_each_of_several_products_is_released_on_its_own_into_one_repository() {
@@ -88,7 +93,7 @@ fn what_several_products_cannot_share_is_refused() {
 #[test]
 fn x1_the_tag_and_the_commit_of_a_release_name_its_product() {
     let Some(production) = Production::new() else { return };
-    split(&production.demo, &NAMES);
+    split(&production.demo, &NAMES, &[]);
     production.demo.git(&["push", "--quiet"]);
     let report = production.release(&["web", "1.1.0", "--push", "--json"]).ok().json();
     let said = |arguments: &[&str]| git(production.origin.path(), arguments);
@@ -108,48 +113,206 @@ fn x1_the_tag_and_the_commit_of_a_release_name_its_product() {
     assert_eq!(names, NAMES.iter().collect::<Vec<_>>());
 }
 
+#[test]
+fn h2_a_chart_without_an_image_is_a_product_too() {
+    let demo = Demo::new().that_signs();
+    demo.edit("Cargo.toml", "package = \"demo\"\n", "");
+    demo.edit("chart/Chart.yaml", "appVersion: \"1.0.0\"", "appVersion: \"8.6.2\"");
+    let commit = demo.commit("a chart alone");
+    let steps = demo.xtask(&["release", "--plan", "--json"]).ok().json();
+    let steps: Vec<&str> = steps.as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["bump", "sign", "package", "publish", "promote", "verify"]);
+    let report = demo.xtask(&["release", "--json"]).ok().json();
+    assert_eq!((&report["version"], &report["digest"]), (&"1.0.0".into(), &Value::Null));
+    assert_eq!(report["proof"]["image"], Value::Null);
+    assert!(report["proof"]["signers"][0].as_str().unwrap().contains("own key"));
+    let chart = report["proof"]["registry_chart"].as_str().unwrap();
+    assert!(chart.contains("/team/charts/demo:1.0.0@sha256:"), "{chart}");
+    let entry = &demo.index()["entries"]["demo"][0];
+    assert_eq!(entry["annotations"], serde_json::json!({"release/revision": commit}));
+    assert_eq!(entry["appVersion"], "8.6.2");
+    let before = demo.snapshot();
+    assert_eq!(demo.xtask(&["release", "--json"]).ok().json()["changed"], false);
+    assert!(demo.snapshot() == before, "a byte changed");
+    demo.xtask(&["release", "minor"]).ok();
+    let entry = &demo.index()["entries"]["demo"][0];
+    assert_eq!((&entry["version"], &entry["appVersion"]), (&"1.1.0".into(), &"8.6.2".into()));
+    demo.xtask(&["release", "yank", "1.1.0", "--reason", "wrong"]).ok();
+    demo.xtask(&["release", "unyank", "1.1.0"]).ok();
+    let _serve = demo.serve();
+    demo.xtask(&["verify", "1.1.0"]).ok();
+    demo.xtask(&["scan"]).fails(2, "there is no image of chart");
+    demo.xtask(&["doctor"]).ok();
+    demo.xtask(&["doctor", "--repair"]).fails(2, "there is no image of chart");
+}
+
+#[test]
+fn x1_a_chart_without_an_image_belongs_to_the_commit_that_it_names() {
+    let Some(production) = Production::new() else { return };
+    let demo = &production.demo;
+    let manifest = demo.read("Cargo.toml").replace("package = \"demo\"\n", "");
+    demo.write("Cargo.toml", manifest);
+    let commit = demo.commit("a chart alone");
+    demo.git(&["push", "--quiet"]);
+    production.release(&[]).ok();
+    let written = production.store.versions("index.yaml");
+    assert_eq!(production.release(&["--json"]).ok().json()["changed"], false);
+    assert_eq!(production.store.versions("index.yaml"), written);
+    demo.write("more.txt", "more");
+    demo.commit("another");
+    demo.git(&["push", "--quiet"]);
+    production.release(&[]).fails(5, &format!("git checkout {}", &commit[..12]));
+    production.release(&["patch", "--push"]).ok();
+    assert_eq!(production.versions(1), ["1.0.1", "1.0.0"]);
+}
+
+/// One clone, so that they meet in its tree as well.
+#[test]
+fn x5_h6_releases_of_several_products_from_one_tree_lose_nothing() {
+    let Some(production) = Production::new() else { return };
+    let programs = pretended_programs();
+    let charts = ["db", "cache", "queue", "mesh"];
+    split(&production.demo, &["web"], &charts);
+    production.demo.git(&["push", "--quiet"]);
+    let order = |name: &str| {
+        let words = ["release", name, "1.1.0", "--push", "--to", "production", "--json"];
+        crowd::pretended(&production, &production.demo, programs.path(), &words)
+    };
+    let names = [&charts[..], &["web"]].concat();
+    for run in crowd::at_once(names.iter().map(|name| order(name))) {
+        assert_eq!(run.ok().json()["version"], "1.1.0");
+    }
+    let index = production.index(1);
+    for name in &names {
+        assert_eq!(index["entries"][name][0]["version"], "1.1.0", "{name}");
+    }
+    assert_eq!(production.store.versions("index.yaml").len(), names.len() + 1, "each release writes the index once");
+    let tags = git(production.origin.path(), &["tag", "--list"]);
+    assert_eq!(
+        tags.lines().collect::<Vec<_>>(),
+        ["cache", "db", "mesh", "queue", "web"].map(|name| format!("{name}/v1.1.0"))
+    );
+}
+
+#[test]
+fn x5_a_release_waits_for_no_other_product_once_its_commit_is_pushed() {
+    let Some(production) = Production::new() else { return };
+    split(&production.demo, &[], &["db", "cache"]);
+    production.demo.git(&["push", "--quiet"]);
+    let gate = Gate::new();
+    production.s3.inject(When::asked("PUT", "/db-1.1.0.tgz").first(1), Fault::Hold(gate.clone()));
+    let order = |name: &str| production.command(&["release", name, "1.1.0", "--push", "--to", "production"]);
+    let slow = crowd::start(order("db"));
+    gate.wait_for(1);
+    let mut fast = crowd::start(order("cache"));
+    let is_done = wait_until(Duration::from_secs(60), || fast.try_wait().unwrap().is_some());
+    let before = production.index(1);
+    gate.open();
+    assert!(is_done, "it waited for the other product");
+    Run::from(fast.wait_with_output().unwrap()).ok();
+    assert!(before["entries"]["db"].is_null(), "the other one is not done yet");
+    Run::from(slow.wait_with_output().unwrap()).ok();
+    assert_eq!(production.index(1)["entries"]["db"][0]["version"], "1.1.0");
+}
+
+pub mod nightly {
+    use super::*;
+
+    /// Forty products, twenty-four of them in two versions, each from a clone of its own.
+    #[test]
+    fn x5_h6_sixty_four_releases_of_forty_products_at_once_lose_nothing() {
+        let Some(production) = Production::new() else { return };
+        let programs = pretended_programs();
+        let names: Vec<String> = (0..40).map(|number| format!("chart-{number:02}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (images, charts) = names.split_at(4);
+        split(&production.demo, images, charts);
+        production.demo.git(&["push", "--quiet"]);
+        let first = names.iter().map(|name| (*name, "1.0.1"));
+        let orders: Vec<(&str, &str)> = first.chain(names[..24].iter().map(|name| (*name, "1.1.0"))).collect();
+        let clones: Vec<Demo> = orders
+            .iter()
+            .map(|(name, version)| {
+                let branch = format!("release/{name}-{version}");
+                production.demo.cloned(production.origin.path(), &branch)
+            })
+            .collect();
+        let release = |number: usize| {
+            let (name, version) = orders[number];
+            let words = ["release", name, version, "--push", "--to", "production", "--json"];
+            crowd::pretended(&production, &clones[number], programs.path(), &words)
+        };
+        let started = std::time::Instant::now();
+        for (run, (name, version)) in crowd::at_once((0..orders.len()).map(release)).into_iter().zip(&orders) {
+            let report = run.ok().json();
+            assert_eq!((&report["version"], &report["changed"]), (&(*version).into(), &true.into()), "{name}");
+        }
+        println!("{} releases of {} products: {:.1} s", orders.len(), names.len(), started.elapsed().as_secs_f64());
+        let index = production.index(1);
+        for (number, name) in names.iter().enumerate() {
+            let versions =
+                index["entries"][name].as_array().unwrap().iter().map(|entry| entry["version"].as_str().unwrap());
+            let expected: &[&str] = if number < 24 { &["1.1.0", "1.0.1"] } else { &["1.0.1"] };
+            assert_eq!(versions.collect::<Vec<_>>(), expected, "{name}");
+        }
+        assert_eq!(
+            production.store.versions("index.yaml").len(),
+            orders.len() + 1,
+            "each release writes the index once"
+        );
+        let tags = git(production.origin.path(), &["tag", "--list"]);
+        assert_eq!(tags.lines().count(), orders.len());
+    }
+}
+
 /// A workspace of these products.
 fn several(names: &[&str]) -> Demo {
     let demo = Demo::new();
-    split(&demo, names);
+    split(&demo, names, &[]);
     demo
 }
 
-/// Makes several products of a workspace's one, each with a crate, a chart and a changelog of its own, and commits that.
-pub fn split(demo: &Demo, names: &[&str]) {
-    let lock = "version = 4\n".to_owned();
+/// Makes several products of a workspace's one, each with a changelog of its own, and commits that: some have a crate and a chart, others
+/// a chart alone.
+fn split(demo: &Demo, names: &[&str], charts: &[&str]) {
     let mut manifest = demo.read("Cargo.toml");
     for (from, to) in [
-        ("package = \"demo\"\nfirst-version = \"1.0.0\"\nchart = \"chart\"\n", "".to_owned()),
+        (ONE, String::new()),
         ("members = [\"operator\"]", format!("members = {names:?}")),
         ("/team/demo\"", "/team/{product}\"".to_owned()),
     ] {
         assert!(manifest.contains(from), "{from}");
         manifest = manifest.replace(from, &to);
     }
-    let mut packages = String::new();
+    let mut lock = "version = 4\n".to_owned();
     for name in names {
         for path in ["Cargo.toml", "Dockerfile", "src/main.rs"] {
             demo.write(&format!("{name}/{path}"), demo.read(&format!("operator/{path}")).replace("demo", name));
         }
         demo.write(&format!("{name}/CHANGELOG.md"), demo.read("CHANGELOG.md"));
+        lock += &format!("\n[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\n");
+        manifest += &format!("\n[workspace.metadata.release.products.{name}]\npackage = \"{name}\"\n{}", table(name));
+    }
+    for name in names.iter().chain(charts) {
         for path in ["Chart.yaml", "values.yaml", "templates/pod.yaml"] {
-            demo.write(
-                &format!("charts/{name}/{path}"),
-                demo.read(&format!("chart/{path}")).replace("name: demo", &format!("name: {name}")),
-            );
+            let text = demo.read(&format!("chart/{path}")).replace("name: demo", &format!("name: {name}"));
+            demo.write(&format!("charts/{name}/{path}"), text);
         }
-        packages += &format!("\n[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\n");
-        manifest += &format!(
-            "\n[workspace.metadata.release.products.{name}]\npackage = \"{name}\"\nfirst-version = \"1.0.0\"\nchart = \"charts/{name}\"\n"
-        );
+    }
+    for name in charts {
+        demo.write(&format!("charts/{name}/CHANGELOG.md"), demo.read("CHANGELOG.md"));
+        manifest += &format!("\n[workspace.metadata.release.products.{name}]\n{}", table(name));
     }
     for gone in ["operator", "chart"] {
         demo.git(&["rm", "-r", "--quiet", gone]);
     }
-    demo.write("Cargo.lock", lock + &packages);
+    demo.write("Cargo.lock", lock);
     demo.write("Cargo.toml", manifest);
     demo.commit("several products");
+}
+
+fn table(name: &str) -> String {
+    format!("first-version = \"1.0.0\"\nchart = \"charts/{name}\"\n")
 }
 
 /// The versions that the index lists, by chart.

@@ -25,20 +25,35 @@ pub type ChartFiles = BTreeMap<String, Vec<u8>>;
 /// user's values name no image of their own.
 pub const RELEASED_IMAGE: &str = "release/image";
 
+/// The annotation of a released chart without an image: the source state that it was made of.
+pub const RELEASED_REVISION: &str = "release/revision";
+
 /// No chart is larger than this, unpacked; Helm itself refuses one of 100 MiB.
 const SIZE_MAX: u64 = 100 << 20;
 
 /// What a release writes into the chart.
 #[derive(Clone, Debug)]
 pub struct Stamp {
-    /// The image by tag and digest: `repository:tag@sha256:…`.
-    pub image: String,
-    /// The platforms it is for.
-    pub platforms: Vec<Platform>,
+    /// What leads from the chart to its sources.
+    pub of: Origin,
     /// The URL of the chart repository.
     pub repository: String,
     /// What changed in the version, where that is known.
     pub changes: Option<Changes>,
+}
+
+/// What leads from a chart to its sources.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// Its image, which says what it was made of.
+    Image {
+        /// By tag and digest: `repository:tag@sha256:…`.
+        reference: String,
+        /// The platforms it is for.
+        platforms: Vec<Platform>,
+    },
+    /// The source state itself, where there is no image.
+    Revision(String),
 }
 
 /// The files that belong to the chart in a folder, as Helm would read it.
@@ -85,7 +100,11 @@ pub fn stage(mut files: ChartFiles, stamp: &Stamp) -> Result<(ChartFiles, ChartM
     if !manifest.sources.contains(&stamp.repository) {
         manifest.sources.push(stamp.repository.clone());
     }
-    manifest.annotations.insert(RELEASED_IMAGE.into(), stamp.image.clone());
+    let (name, value) = match &stamp.of {
+        Origin::Image { reference, .. } => (RELEASED_IMAGE, reference),
+        Origin::Revision(revision) => (RELEASED_REVISION, revision),
+    };
+    manifest.annotations.insert(name.into(), value.clone());
     hub::annotate(&mut manifest, stamp)?;
     files.insert("Chart.yaml".into(), manifest_text(&manifest)?.into_bytes());
     Ok((files, manifest))
@@ -313,7 +332,8 @@ mod tests {
     fn stamp() -> Stamp {
         let platforms = vec![Platform::try_from("linux/amd64".to_owned()).unwrap()];
         let repository = "https://charts.example.com".into();
-        Stamp { image: "host/demo:1.0.0@sha256:00".into(), platforms, repository, changes: None }
+        let of = Origin::Image { reference: "host/demo:1.0.0@sha256:00".into(), platforms };
+        Stamp { of, repository, changes: None }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use chart_text::changes::{Changes, Point};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::chart::archive::Stamp;
+use crate::chart::archive::{Origin, Stamp};
 use crate::chart::manifest::ChartManifest;
 use crate::error::{Context, Error, Exit, Result};
 use crate::oci::Platform;
@@ -29,7 +29,9 @@ const KINDS: [&str; 6] = ["added", "changed", "deprecated", "removed", "fixed", 
 pub(super) fn annotate(manifest: &mut ChartManifest, stamp: &Stamp) -> Result<()> {
     let version = semver::Version::parse(&manifest.version).context(Exit::Workspace, || "Chart.yaml".into())?;
     let annotations = &mut manifest.annotations;
-    annotations.insert(IMAGES.into(), images(&manifest.name, stamp)?);
+    if let Origin::Image { reference, platforms } = &stamp.of {
+        annotations.insert(IMAGES.into(), images(&manifest.name, reference, platforms)?);
+    }
     if !version.pre.is_empty() {
         annotations.insert(PRERELEASE.into(), "true".into());
     }
@@ -101,9 +103,9 @@ pub(super) fn check(path: &str, bytes: &[u8]) -> Result<()> {
     }
 }
 
-fn images(name: &str, stamp: &Stamp) -> Result<String> {
-    let platforms: Vec<String> = stamp.platforms.iter().map(Platform::to_string).collect();
-    yaml(&[json!({"name": name, "image": stamp.image, "platforms": platforms})])
+fn images(name: &str, image: &str, platforms: &[Platform]) -> Result<String> {
+    let platforms: Vec<String> = platforms.iter().map(Platform::to_string).collect();
+    yaml(&[json!({"name": name, "image": image, "platforms": platforms})])
 }
 
 fn change(point: &Point) -> Value {
@@ -136,9 +138,8 @@ mod tests {
         let mut manifest = ChartManifest { name: "demo".into(), version: version.into(), ..ChartManifest::default() };
         let platforms = vec![Platform::try_from("linux/amd64".to_owned()).unwrap()];
         let changes = of_changelog(&format!("\n## [{version}]\n{section}\n")).remove(version);
-        let image = "host/demo:1.0.0@sha256:00".into();
-        annotate(&mut manifest, &Stamp { image, platforms, repository: "https://charts.example.com".into(), changes })
-            .unwrap();
+        let of = Origin::Image { reference: "host/demo:1.0.0@sha256:00".into(), platforms };
+        annotate(&mut manifest, &Stamp { of, repository: "https://charts.example.com".into(), changes }).unwrap();
         manifest
     }
 
@@ -179,7 +180,7 @@ mod tests {
         let mut manifest = annotated("1.0.0", "");
         manifest.annotations.insert(CHANGES.into(), "- mine".into());
         let changes = of_changelog("\n## [1.0.0]\n- other\n").remove("1.0.0");
-        let stamp = Stamp { image: String::new(), platforms: Vec::new(), repository: String::new(), changes };
+        let stamp = Stamp { of: Origin::Revision(String::new()), repository: String::new(), changes };
         annotate(&mut manifest, &stamp).unwrap();
         assert_eq!(manifest.annotations[CHANGES], "- mine");
     }

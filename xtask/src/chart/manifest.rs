@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::chart::yaml;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Context, Error, Exit, Result};
 use crate::sys::files;
 
 /// The name of the chart in a folder, whatever else is wrong there.
@@ -21,6 +22,17 @@ pub fn name_in(folder: &Path) -> Result<String> {
     ChartManifest::parse(&String::from_utf8_lossy(&bytes))
         .map_err(|error| unnamed().because(error))
         .map(|chart| chart.name)
+}
+
+/// The version of the chart in a folder.
+///
+/// # Errors
+/// There is no `Chart.yaml` that gives one.
+pub fn version_in(folder: &Path) -> Result<Version> {
+    let path = folder.join("Chart.yaml");
+    let text = files::read(&path)?.unwrap_or_default();
+    let manifest = ChartManifest::parse(&String::from_utf8_lossy(&text))?;
+    Version::parse(&manifest.version).context(Exit::Workspace, || format!("{}: the version", path.display()))
 }
 
 /// A chart's own description. Fields that Helm does not know are dropped, as Helm drops them.
@@ -139,7 +151,7 @@ impl ChartManifest {
         if manifest.name.is_empty() || !plain(&manifest.name) {
             return Err(wrong(format!("the name is `{}`: say letters, digits, `.`, `_` and `-`", manifest.name)));
         }
-        semver::Version::parse(&manifest.version)
+        Version::parse(&manifest.version)
             .map_err(|error| wrong(format!("the version `{}` is not semver ({error})", manifest.version)))?;
         if !matches!(manifest.kind.as_deref(), None | Some("application" | "library")) {
             return Err(wrong("the type is neither `application` nor `library`".into()));

@@ -51,6 +51,7 @@ impl Doctor {
 
     fn repair(self, session: &Session, product: &Product) -> Result<()> {
         let _turn = turn::take(&product.root)?;
+        product.package()?;
         let destination = Destination::named(product, &self.target, session.connector.as_ref())?;
         let _served = destination.serve()?;
         let found = look(&destination);

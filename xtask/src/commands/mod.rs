@@ -3,6 +3,7 @@
 //! Two programs share it. `xtask` is what people start, and reaches nothing beyond this machine; where a command's target is there, cargo
 //! runs `xtask-remote` in its place with the same arguments. So a newcomer's first command compiles no AWS SDK, no registry client and no TLS.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -69,6 +70,8 @@ enum Command {
 struct Session {
     here: PathBuf,
     connector: Option<Connector>,
+    /// The one of several products that it is for, once that is known.
+    product: OnceCell<String>,
 }
 
 /// What commands for one target take.
@@ -97,8 +100,12 @@ pub struct WaiversArgs {
 pub fn main(connector: Option<Connector>) -> ExitCode {
     let Cli { command } = Cli::parse();
     let here = std::env::current_dir().context(Exit::Environment, || "there is no current folder".into());
-    let session = here.map(|here| Session { here, connector });
-    match session.and_then(|session| command.hand_over(&session).and_then(|()| command.run(&session))) {
+    let session = here.map(|here| Session { here, connector, product: OnceCell::new() });
+    let run = |session: Session| {
+        let ran = command.hand_over(&session).and_then(|()| command.run(&session));
+        ran.map_err(|error| naming(error, session.product.get().map(String::as_str)))
+    };
+    match session.and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             ui::error(&error);
@@ -153,11 +160,12 @@ impl Session {
         Workspace::find(&self.here)
     }
 
-    /// The product that words name, which nobody has to where there is only one, and what the words after it say.
+    /// The product that words name, which nobody has to where there is only one, and what the words after it say. A git tag is both.
     fn named<T>(&self, words: &[String], read: impl Fn(&str) -> Result<T, String>) -> Result<(Product, Vec<T>)> {
         let workspace = self.workspace()?;
-        let is_product = |word: &&String| workspace.product(Some(word)).is_ok();
-        let name = words.first().filter(is_product);
+        let words: Vec<&str> = words.iter().flat_map(|word| word.splitn(2, '/')).collect();
+        let is_product = |word: &&str| workspace.product(Some(word)).is_ok();
+        let name = words.first().copied().filter(is_product);
         let rest = &words[name.iter().len()..];
         let said = rest.iter().map(|word| {
             read(word).map_err(|why| match workspace.product(Some(word)) {
@@ -166,7 +174,11 @@ impl Session {
             })
         });
         let said = said.collect::<Result<Vec<T>>>()?;
-        Ok((workspace.product(name.map(String::as_str))?.clone(), said))
+        let product = workspace.product(name)?.clone();
+        if let Some(name) = &product.name {
+            self.product.get_or_init(|| name.clone());
+        }
+        Ok((product, said))
     }
 
     /// The same where at most one word follows.
@@ -178,6 +190,21 @@ impl Session {
                 .because("there is one version for one product")),
         }
     }
+}
+
+/// The same error, whose remedies name the product where they name one of its versions: `cargo xtask release 1.2.3`.
+fn naming(mut error: Error, product: Option<&str>) -> Error {
+    const COMMANDS: [&str; 2] = ["cargo xtask release ", "cargo xtask release unyank "];
+    let Some(product) = product else { return error };
+    for remedy in &mut error.remedies {
+        for command in COMMANDS {
+            let version = remedy.split_once(command).map(|(_, rest)| rest.to_owned());
+            if let Some(version) = version.filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit())) {
+                *remedy = remedy.replace(&format!("{command}{version}"), &format!("{command}{product} {version}"));
+            }
+        }
+    }
+    error
 }
 
 /// Has cargo run another package's program in the place of this one, with all of its arguments but the first `skipped`. Returns only on
@@ -193,4 +220,34 @@ fn print_json(wanted: bool, value: &impl Serialize) -> Result<()> {
         ui::result(text.context(Exit::Failure, || "cannot write JSON".into())?);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::RESERVED;
+
+    #[test]
+    fn no_product_can_be_called_what_release_takes_for_something_else() {
+        let command = Cli::command();
+        let stages = command.find_subcommand("release").unwrap().get_subcommands();
+        let stages =
+            stages.map(|stage| stage.get_name().to_owned()).chain(["patch", "minor", "major"].map(str::to_owned));
+        let missing: Vec<String> = stages.filter(|name| !RESERVED.contains(&name.as_str())).collect();
+        assert_eq!(missing, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_remedy_names_the_product_before_its_version_and_nowhere_else() {
+        let said =
+            |remedy: &str| naming(Error::new(Exit::Conflict, "x").remedy(remedy), Some("web")).remedies.remove(0);
+        assert_eq!(
+            said("or take the next: cargo xtask release 1.0.1"),
+            "or take the next: cargo xtask release web 1.0.1"
+        );
+        assert_eq!(said("cargo xtask release unyank 1.0.1"), "cargo xtask release unyank web 1.0.1");
+        assert_eq!(said("cargo xtask release scan"), "cargo xtask release scan");
+    }
 }

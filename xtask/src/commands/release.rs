@@ -281,18 +281,17 @@ impl Stage {
             Stage::Chart { step, digest } => {
                 let pipeline = bumped(step)?;
                 let _served = pipeline.destination.serve()?;
-                let digest = digest.map_or_else(|| pipeline.tagged(), Ok)?;
-                told(pipeline.publish_only(&digest)?, json)
+                told(pipeline.publish_only(digest)?, json)
             }
             Stage::Notes { words } => {
                 let (product, version) = session.named_one(&words, version::parse)?;
-                let version = version.unwrap_or_else(|| product.package.version.clone());
+                let version = version.map_or_else(|| release::version_in_tree(&product), Ok)?;
                 ui::result(notes::notes(&product, &version)?);
                 Ok(())
             }
             Stage::Assets { words, to } => {
                 let (product, version) = session.named_one(&words, version::parse)?;
-                let version = version.unwrap_or_else(|| product.package.version.clone());
+                let version = version.map_or_else(|| release::version_in_tree(&product), Ok)?;
                 gather(&product, &destination(&product, &to)?, &version, json)
             }
             Stage::Promote(StepArgs { words, to }) => {

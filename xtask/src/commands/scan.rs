@@ -31,7 +31,7 @@ impl Scan {
         let destination = Destination::named(&product, &self.to.target, session.connector.as_ref())?;
         let scans = Scans {
             destination: &destination,
-            package: &product.package.name,
+            package: &product.package()?.name,
             waivers: Waivers::read(&product.root, self.waivers.waivers.as_deref())?,
             scanner: Scanner::find()?,
             folder: product.work("scan"),

@@ -8,7 +8,7 @@ use semver::Version;
 use super::{Session, TargetArgs, print_json};
 use crate::error::{Error, Exit, Result};
 use crate::release::destination::Destination;
-use crate::release::{verify, version};
+use crate::release::{self, verify, version};
 use crate::ui;
 
 /// `verify`.
@@ -36,7 +36,7 @@ impl Verify {
         match version {
             Some(_) if self.all => Err(Error::new(Exit::Usage, "--all is for all versions, and one is named")),
             None if self.all => self.run_all(&destination),
-            version => self.run_one(&destination, &version.unwrap_or(product.package.version)),
+            version => self.run_one(&destination, &version.map_or_else(|| release::version_in_tree(&product), Ok)?),
         }
     }
 

@@ -112,6 +112,12 @@ impl Worktree {
         self
     }
 
+    /// The same state, of which that folder holds a copy: the work tree may change from now on.
+    #[must_use]
+    pub fn at(self, folder: PathBuf) -> Self {
+        Worktree { root: folder, ..self }
+    }
+
     /// Makes `folder` hold exactly this state. Files that are right already are left alone, so that cargo does not build
     /// what has not changed.
     ///

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use semver::Version;
 
-use crate::config::Product;
+use crate::config::{Package, Product};
 use crate::error::{Error, Exit, Result};
 use crate::oci::{self, Platform};
 use crate::sys::children::{self, Begun, Call};
@@ -135,6 +135,7 @@ pub fn compile(
     auditable: bool,
 ) -> Result<BTreeMap<Platform, Vec<u8>>> {
     const LIMIT: Duration = Duration::from_secs(60 * 60);
+    let package = product.package()?;
     let mut groups: BTreeMap<&Path, Vec<(&Platform, &Toolchain)>> = BTreeMap::new();
     for (platform, toolchain) in &toolchains.found {
         groups.entry(&toolchain.rustc).or_default().push((platform, toolchain));
@@ -143,10 +144,10 @@ pub fn compile(
     let mut running = Vec::new();
     for (number, group) in groups.into_values().enumerate() {
         let platforms: Vec<Platform> = group.iter().map(|(platform, _)| (*platform).clone()).collect();
-        let (name, version) = (&product.package.name, &group[0].1.version);
+        let (name, version) = (&package.name, &group[0].1.version);
         ui::status("Compiling", format_args!("{name} for {} with {version}", oci::platform_names(&platforms)));
         let target_folder = build_folder.join(number.to_string());
-        let mut call = cargo_call(product, source, &target_folder, &group, auditable);
+        let mut call = cargo_call(&package.name, source, &target_folder, &group, auditable);
         if !alone {
             // Two progress bars on one terminal would overwrite each other.
             call = call.env("CARGO_TERM_PROGRESS_WHEN", "never");
@@ -158,20 +159,19 @@ pub fn compile(
         let what = || format!("the sources that were built: {}", source.display());
         call.finish(LIMIT).map_err(|error| error.remedy(what()))?;
         for (platform, toolchain) in group {
-            binaries.insert(platform.clone(), binary(product, &target_folder, &toolchain.triple)?);
+            binaries.insert(platform.clone(), binary(package, &target_folder, &toolchain.triple)?);
         }
     }
     Ok(binaries)
 }
 
 fn cargo_call(
-    product: &Product,
+    package: &str,
     source: &Path,
     target_folder: &Path,
     group: &[(&Platform, &Toolchain)],
     auditable: bool,
 ) -> Call {
-    let package = &product.package.name;
     let verb: &[&str] = if auditable { &["auditable", "build"] } else { &["build"] };
     let mut call = tools::cargo()
         .args(verb)
@@ -218,8 +218,7 @@ pub fn may_see(variable: &str) -> bool {
     is_wanted && !children::is_secret(variable) && !changes_the_binary(variable)
 }
 
-fn binary(product: &Product, target_folder: &Path, triple: &str) -> Result<Vec<u8>> {
-    let package = &product.package;
+fn binary(package: &Package, target_folder: &Path, triple: &str) -> Result<Vec<u8>> {
     let path = target_folder.join(triple).join("release").join(&package.name);
     files::read(&path)?.ok_or_else(|| {
         Error::new(Exit::Failure, format!("cargo built no binary `{}`", package.name))
@@ -288,7 +287,7 @@ fn best_first(mut compilers: Vec<Compiler>, triples: &[&str]) -> Vec<Compiler> {
 /// The compilers of this machine that are new enough, in the order in which a shell would find them. Where the first one can build for all
 /// platforms, as on most machines, it is the only one that is asked: a compiler takes longer to start than to answer.
 fn compilers(product: &Product, triples: &[&str]) -> Result<Vec<Compiler>> {
-    let oldest = product.package.rust_version.as_deref();
+    let oldest = product.package()?.rust_version.as_deref();
     let mut paths = paths_in_environment();
     let first = match paths.first() {
         Some(path) => Question::ask(path.clone())?.answer(oldest)?,

@@ -12,7 +12,7 @@ use crate::error::{Error, Exit, Result};
 use crate::image::embedded::BuildContext;
 use crate::image::labels::ImageFacts;
 use crate::image::waivers::Waivers;
-use crate::local::turn;
+use crate::local::turn::Turn;
 use crate::oci::{self, Digest, Layout};
 use crate::release::Options;
 use crate::release::destination::Destination;
@@ -30,14 +30,15 @@ use crate::ui;
 /// Everything that stops a step, and all that is known to be in the way before the first one at once.
 pub fn run(root: &Path, options: &Options) -> Result<Report> {
     const PLANS: usize = 10;
-    let _turn = turn::take(root)?;
+    let product = Workspace::find(root)?.product(options.product.as_deref())?.clone();
+    let mut turn = Turn::of(&product)?;
     if options.init {
-        let workspace = Workspace::find(root)?;
-        let product = workspace.product(options.product.as_deref())?;
-        let destination = Destination::named(product, &options.target, options.connector.as_ref())?;
+        let destination = Destination::named(&product, &options.target, options.connector.as_ref())?;
         repository::put_first(&*destination.store)?;
     }
     let pipeline = Pipeline::open(root, options)?.bump()?;
+    // A rehearsal is served on a port that all products share.
+    let pipeline = if pipeline.target().is_remote() { pipeline.leave_tree(&mut turn)? } else { pipeline };
     let _served = pipeline.destination.serve()?;
     let target = &pipeline.target().name;
     ui::status("Releasing", format_args!("{} {} to `{target}`", pipeline.chart.name, pipeline.release.version));
@@ -144,7 +145,7 @@ impl<'p> Run<'p> {
                 let image = self.known_image()?;
                 let listed = pipeline.list(image)?;
                 // A slower run of the same release may have moved the tags meanwhile: whoever comes last puts them right.
-                self.changed |= listed | pipeline.set_tags(&image.digest)?;
+                self.changed |= listed | image.map_or(Ok(false), |image| pipeline.set_tags(&image.digest))?;
             }
             Step::Page => self.changed |= pipeline.show_page(),
             Step::Invalidate => self.patience = pipeline.announce()?,
@@ -175,7 +176,7 @@ impl<'p> Run<'p> {
         let waivers = self.waivers.take().map_or_else(|| self.pipeline.read_waivers(), Ok)?;
         match &self.built {
             Some(layout) => self.pipeline.scan_layout(layout, &waivers).map(drop),
-            None => self.pipeline.scan_adopted(&self.known_image()?.digest, &waivers),
+            None => self.pipeline.scan_adopted(&self.adopted()?.digest, &waivers),
         }
     }
 
@@ -187,7 +188,7 @@ impl<'p> Run<'p> {
     }
 
     fn tag(&mut self) -> Result<Applied> {
-        let digest = self.known_image()?.digest.clone();
+        let digest = self.adopted()?.digest.clone();
         if self.built.take().is_some() {
             // Building takes minutes: the same release, made with another compiler, may have been faster.
             match self.pipeline.image_plan(&self.pipeline.images()) {
@@ -200,13 +201,18 @@ impl<'p> Run<'p> {
         Ok(Applied::Yes)
     }
 
-    fn known_image(&self) -> Result<&ImageFacts> {
+    /// The image of the release, where its product has one.
+    fn known_image(&self) -> Result<Option<&ImageFacts>> {
+        self.pipeline.product.package.as_ref().map(|_| self.adopted()).transpose()
+    }
+
+    fn adopted(&self) -> Result<&ImageFacts> {
         self.image.as_ref().ok_or_else(|| out_of_order(Step::Package))
     }
 
     fn conclude(self) -> Result<Report> {
-        let (Some(image), Some(proof)) = (self.image, self.proof) else { return Err(out_of_order(Step::Verify)) };
-        let report = Report::of(self.pipeline, image, proof, self.changed);
+        let Some(proof) = self.proof else { return Err(out_of_order(Step::Verify)) };
+        let report = Report::of(self.pipeline, self.image, proof, self.changed);
         report.tell(self.pipeline);
         Ok(report)
     }

@@ -67,7 +67,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// Nothing here can sign, or it is nobody whom the target accepts; the registry cannot be read or written to.
-    pub(super) fn attest(&self, image: &ImageFacts, second: Option<&Digest>) -> Result<bool> {
+    pub(super) fn attest(&self, image: Option<&ImageFacts>, second: Option<&Digest>) -> Result<bool> {
         if !self.is_signed() {
             return Ok(false);
         }
@@ -83,7 +83,8 @@ impl Pipeline {
         let bundles = signer.sign(&statements)?;
         self.check_accepted(&signer, &subjects, &drafts, &bundles)?;
         self.attach(chart, &subjects, &drafts, &bundles)?;
-        ui::status("Signed", format_args!("{} and its chart, with {signer}", image.digest));
+        let image = image.map(|image| format!("{} and its chart", image.digest));
+        ui::status("Signed", format_args!("{}, with {signer}", image.as_deref().unwrap_or("the chart")));
         Ok(true)
     }
 
@@ -110,7 +111,7 @@ impl Pipeline {
     }
 
     /// What nobody who is accepted has said yet of an image and its chart: a line for each subject, for people.
-    pub(super) fn unsaid(&self, image: &ImageFacts) -> Result<Vec<String>> {
+    pub(super) fn unsaid(&self, image: Option<&ImageFacts>) -> Result<Vec<String>> {
         if !self.is_signed() {
             return Ok(Vec::new());
         }
@@ -120,12 +121,12 @@ impl Pipeline {
     }
 
     /// Whether the chart's tag in the registry leads to the chart for an image.
-    pub(super) fn is_chart_tagged(&self, image: &ImageFacts) -> Result<bool> {
+    pub(super) fn is_chart_tagged(&self, image: Option<&ImageFacts>) -> Result<bool> {
         Ok(self.untagged_chart(image)?.is_none())
     }
 
     /// Points the chart's tag in the registry at the chart for an image, once users see the version listed. True where that was left to do.
-    pub(super) fn tag_chart(&self, image: &ImageFacts) -> Result<bool> {
+    pub(super) fn tag_chart(&self, image: Option<&ImageFacts>) -> Result<bool> {
         let Some(lead) = self.untagged_chart(image)? else { return Ok(false) };
         self.destination.charts.tag(&[lead])?;
         ui::status("Tagged", self.destination.chart_reference(&self.release.version));
@@ -133,7 +134,7 @@ impl Pipeline {
     }
 
     /// The chart's tag in the registry and the digest that it should lead to, where it does not yet.
-    fn untagged_chart(&self, image: &ImageFacts) -> Result<Option<(String, Digest)>> {
+    fn untagged_chart(&self, image: Option<&ImageFacts>) -> Result<Option<(String, Digest)>> {
         if !self.is_signed() {
             return Ok(None);
         }
@@ -172,20 +173,22 @@ impl Pipeline {
     }
 
     /// The chart for an image, as it lies in the registry.
-    pub(super) fn chart_artifact(&self, image: &ImageFacts) -> Result<Artifact> {
+    pub(super) fn chart_artifact(&self, image: Option<&ImageFacts>) -> Result<Artifact> {
         chart::oci::artifact(&self.pack(image)?.1, self.release.time)
     }
 
-    fn subjects(&self, image: &ImageFacts, chart: &Artifact) -> Result<Vec<Subject>> {
-        let destination = &self.destination;
-        let index = destination.registry.fetch(Part::Manifest, &image.digest)?;
-        let mut of_image = OF_IMAGE.to_vec();
-        if self.exceptions(image)?.is_some() {
-            of_image.push(predicate::VEX);
-        }
-        let mut all = vec![(Kind::Image, Descriptor::of(oci::INDEX, &index), of_image)];
-        for part in destination.registry.platforms(&image.digest)? {
-            all.push((Kind::Platform(part.platform), part.descriptor, OF_PLATFORM.to_vec()));
+    fn subjects(&self, image: Option<&ImageFacts>, chart: &Artifact) -> Result<Vec<Subject>> {
+        let (destination, mut all) = (&self.destination, Vec::new());
+        if let Some(image) = image {
+            let index = destination.registry.fetch(Part::Manifest, &image.digest)?;
+            let mut of_image = OF_IMAGE.to_vec();
+            if self.exceptions(image)?.is_some() {
+                of_image.push(predicate::VEX);
+            }
+            all.push((Kind::Image, Descriptor::of(oci::INDEX, &index), of_image));
+            for part in destination.registry.platforms(&image.digest)? {
+                all.push((Kind::Platform(part.platform), part.descriptor, OF_PLATFORM.to_vec()));
+            }
         }
         all.push((Kind::Chart, chart.descriptor.clone(), OF_CHART.to_vec()));
         let subject = |(kind, descriptor, wanted): (Kind, Descriptor, Vec<&'static str>)| {
@@ -196,7 +199,7 @@ impl Pipeline {
         all.into_iter().map(subject).collect()
     }
 
-    fn drafts(&self, image: &ImageFacts, subjects: &[Subject], second: Option<&Digest>) -> Result<Vec<Draft>> {
+    fn drafts(&self, image: Option<&ImageFacts>, subjects: &[Subject], second: Option<&Digest>) -> Result<Vec<Draft>> {
         let Destination { target, chart, .. } = &self.destination;
         let chart = target.of_chart(chart).image;
         let draft = |predicate_type: &'static str, predicate: Value, is_about: &dyn Fn(&Kind) -> bool| {
@@ -213,13 +216,13 @@ impl Pipeline {
         ];
         let platforms = subjects.iter().filter(|one| one.lacking.contains(&predicate::SBOM));
         let platforms: Vec<&Kind> = platforms.map(|one| &one.kind).collect();
-        if !platforms.is_empty() {
+        if let Some(image) = image.filter(|_| !platforms.is_empty()) {
             let bills = self.bills(image)?;
             for (platform, bill) in bills {
                 drafts.push(draft(predicate::SBOM, bill, &|kind| *kind == Kind::Platform(platform.clone())));
             }
         }
-        if let Some(document) = self.exceptions(image)? {
+        if let Some(document) = image.map_or(Ok(None), |image| self.exceptions(image))? {
             drafts.push(draft(predicate::VEX, document, &|_| true));
         }
         drafts.retain(|draft| !draft.subjects.is_empty());
@@ -227,16 +230,16 @@ impl Pipeline {
     }
 
     /// What is known of how an image was built, its labels included: they are part of what its digest names.
-    fn build_of(&self, image: &ImageFacts, second: Option<&Digest>) -> Result<Build> {
+    fn build_of(&self, image: Option<&ImageFacts>, second: Option<&Digest>) -> Result<Build> {
         let Release { version, revision, time, .. } = &self.release;
-        let parts = self.destination.registry.platforms(&image.digest)?;
+        let parts = image.map_or(Ok(Vec::new()), |image| self.destination.registry.platforms(&image.digest))?;
         let compiler = |label: &String| (!label.is_empty()).then(|| label.clone());
         let compilers = parts.iter().filter_map(|part| {
             let label = part.config.config.labels.get("rustc").and_then(compiler)?;
             Some((part.platform.clone(), label))
         });
         Ok(Build {
-            repository: self.product.package.about.repository.clone(),
+            repository: self.home(),
             commit: revision.split("-dirty-").next().unwrap_or(revision).to_owned(),
             revision: revision.clone(),
             version: version.to_string(),
@@ -256,18 +259,18 @@ impl Pipeline {
     fn exceptions(&self, image: &ImageFacts) -> Result<Option<Value>> {
         let Some(verdict) = self.verdict(&image.digest)? else { return Ok(None) };
         let Some(platform) = image.platforms.first() else { return Ok(None) };
-        let about = &self.product.package.about;
+        let about = &self.product.package()?.about;
         let waived: Vec<_> = verdict.waived.iter().map(|waiver| (waiver, Vec::new())).collect();
-        let purl = self.component(&self.release.version.to_string(), platform).purl();
+        let purl = self.component(&self.release.version.to_string(), platform)?.purl();
         let about =
             About { product: &purl, author: &about.vendor, repository: &about.repository, time: self.release.time };
         vex::document(&waived, &about)
     }
 
     /// One platform's image, as bills of materials name it.
-    pub(super) fn component<'p>(&'p self, version: &'p str, platform: &'p Platform) -> Component<'p> {
-        let (name, image) = (&self.product.package.name, &self.target().image);
-        Component { name, version, image, platform, time: self.release.time }
+    pub(super) fn component<'p>(&'p self, version: &'p str, platform: &'p Platform) -> Result<Component<'p>> {
+        let (name, image) = (&self.product.package()?.name, &self.target().image);
+        Ok(Component { name, version, image, platform, time: self.release.time })
     }
 
     /// Refuses a signer before what it signed is attached: it would lie there and count for nothing. One bundle shows that as well as all.

@@ -54,7 +54,7 @@ impl Pipeline {
         context: &BuildContext,
         asked: Vec<(&Platform, &Toolchain, Begun)>,
     ) -> Result<()> {
-        let name = &self.product.package.name;
+        let name = &self.product.package()?.name;
         let toolchains: Vec<&Toolchain> = asked.iter().map(|(_, toolchain, _)| *toolchain).collect();
         let linked = native::linked(&toolchains)?;
         let mut bills = BTreeMap::new();
@@ -96,7 +96,8 @@ impl Pipeline {
         let known: Checksums = crates::checksums(&lock).context(Exit::Workspace, damaged)?;
         let embedded = binary.map(|binary| crates::embedded(binary, &known)).transpose();
         let embedded = embedded.context(Exit::Failure, damaged)?.flatten();
-        let mut found = embedded.unwrap_or_else(|| metadata.crates(&self.product.package.name, &known));
+        let package = self.product.package()?;
+        let mut found = embedded.unwrap_or_else(|| metadata.crates(&package.name, &known));
         native::add_bundled(&mut found, metadata)?;
         let (linked, distribution) = linked.unwrap_or_else(|| {
             let why = "only the machine that linked it knows which version that was";
@@ -106,7 +107,7 @@ impl Pipeline {
         found.direct.extend(linked.iter().map(Part::reference));
         found.parts.extend(linked);
         let version = self.release.version.to_string();
-        sbom::document(&self.component(&version, platform), &found.parts, &found.direct, distribution.as_ref())
+        sbom::document(&self.component(&version, platform)?, &found.parts, &found.direct, distribution.as_ref())
     }
 
     fn bills_file(&self) -> PathBuf {

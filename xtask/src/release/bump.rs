@@ -13,24 +13,33 @@ use crate::error::{Context, Error, Exit, Result};
 use crate::git::Worktree;
 use crate::sys::time;
 
-/// The files that a bump to `version` changes, with their new contents; empty where the tree says that version already.
+/// The files that a bump from `tree` to `version` changes, with their new contents; empty where the tree says that version already.
 ///
 /// # Errors
 /// A file is missing or malformed.
-pub fn edits(product: &Product, worktree: &Worktree, version: &Version) -> Result<BTreeMap<String, Vec<u8>>> {
+pub fn edits(
+    product: &Product,
+    worktree: &Worktree,
+    tree: &Version,
+    version: &Version,
+) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut edits = BTreeMap::new();
-    if product.package.version == *version {
+    if *tree == *version {
         return Ok(edits);
     }
-    let member = format!("{}/Cargo.toml", product.package.folder);
-    let inherited = inherits_version(&required(worktree, &member)?)?;
-    let manifest = if inherited { "Cargo.toml".to_owned() } else { member };
+    if let Some(package) = &product.package {
+        let member = format!("{}/Cargo.toml", package.folder);
+        let inherited = inherits_version(&required(worktree, &member)?)?;
+        let manifest = if inherited { "Cargo.toml".to_owned() } else { member };
+        let text = cargo_manifest(&required(worktree, &manifest)?, inherited, version)?;
+        edits.insert(manifest, text.into_bytes());
+        let lock = cargo_lock(&required(worktree, "Cargo.lock")?, &package.name, version)?;
+        edits.insert("Cargo.lock".into(), lock.into_bytes());
+    }
     let chart = format!("{}/Chart.yaml", product.chart);
-    let text = cargo_manifest(&required(worktree, &manifest)?, inherited, version)?;
-    edits.insert(manifest, text.into_bytes());
-    let lock = cargo_lock(&required(worktree, "Cargo.lock")?, &product.package.name, version)?;
-    edits.insert("Cargo.lock".into(), lock.into_bytes());
-    edits.insert(chart.clone(), chart_manifest(&required(worktree, &chart)?, version)?.into_bytes());
+    // What a chart without an image installs has versions of its own.
+    let keys: &[&str] = if product.package.is_some() { &["version", "appVersion"] } else { &["version"] };
+    edits.insert(chart.clone(), chart_manifest(&required(worktree, &chart)?, keys, version)?.into_bytes());
     let path = product.changelog();
     if let Some(text) = worktree.text(&path)? {
         let text = changelog(&path, &text, version, worktree.commit_time)?;
@@ -39,12 +48,25 @@ pub fn edits(product: &Product, worktree: &Worktree, version: &Version) -> Resul
     Ok(edits)
 }
 
+/// The version that the tree says: the crate's or, where there is none, the chart's.
+///
+/// # Errors
+/// It is not semver.
+pub fn version_in(product: &Product, chart: &ChartManifest) -> Result<Version> {
+    match &product.package {
+        Some(package) => Ok(package.version.clone()),
+        None => Version::parse(&chart.version)
+            .context(Exit::Workspace, || format!("{}/Chart.yaml: the version is not semver", product.chart)),
+    }
+}
+
 /// The versions that the tree's files say, where they differ from the package's.
 ///
 /// # Errors
 /// They differ, or a file is malformed; every difference is listed.
 pub fn check_agreement(product: &Product, chart: &ChartManifest) -> Result<()> {
-    let version = product.package.version.to_string();
+    let Some(package) = &product.package else { return Ok(()) };
+    let version = package.version.to_string();
     let says = [("version", Some(&chart.version)), ("appVersion", chart.app_version.as_ref())];
     let differing = says.iter().filter(|(_, said)| *said != Some(&version)).map(|(key, said)| {
         let said = said.map_or("missing", |text| text.as_str());
@@ -112,10 +134,10 @@ fn set_string(item: &mut Item, version: &Version) {
     }
 }
 
-/// Replaces the two scalars on their own lines: everything else of the file, quotes and comments included, stays.
-fn chart_manifest(text: &str, version: &Version) -> Result<String> {
+/// Replaces the scalars of these keys on their own lines: everything else of the file, quotes and comments included, stays.
+fn chart_manifest(text: &str, keys: &[&str], version: &Version) -> Result<String> {
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
-    for key in ["version", "appVersion"] {
+    for key in keys {
         let prefix = format!("{key}:");
         let mut matching: Vec<&mut String> = lines.iter_mut().filter(|line| line.starts_with(&prefix)).collect();
         let [line] = matching.as_mut_slice() else {
@@ -128,7 +150,8 @@ fn chart_manifest(text: &str, version: &Version) -> Result<String> {
     }
     let edited: String = lines.concat();
     let read = ChartManifest::parse(&edited)?;
-    if read.version != version.to_string() || read.app_version != Some(version.to_string()) {
+    let said = [("version", Some(read.version)), ("appVersion", read.app_version)];
+    if said.iter().any(|(key, said)| keys.contains(key) && *said != Some(version.to_string())) {
         return Err(Error::new(Exit::Workspace, "Chart.yaml cannot be bumped")
             .because("`version` and `appVersion` are not plain or quoted text on one line"));
     }
@@ -195,12 +218,17 @@ mod tests {
     #[test]
     fn a_bump_keeps_quotes_and_comments_of_chart_yaml() {
         let text = "apiVersion: v2\nname: a\nversion: 1.0.0 # chart\nappVersion:  \"1.0.0\"\ndependencies: []\n";
-        assert_eq!(chart_manifest(text, &version("1.1.0-rc.1")).unwrap(), text.replace("1.0.0", "1.1.0-rc.1"));
+        let keys = ["version", "appVersion"];
+        assert_eq!(chart_manifest(text, &keys, &version("1.1.0-rc.1")).unwrap(), text.replace("1.0.0", "1.1.0-rc.1"));
+        let alone = text.replace("version: 1.0.0", "version: 1.1.0");
+        assert_eq!(chart_manifest(text, &["version"], &version("1.1.0")).unwrap(), alone);
     }
 
     #[test]
     fn a_chart_yaml_without_an_app_version_is_refused() {
-        assert!(chart_manifest("apiVersion: v2\nname: a\nversion: 1.0.0\n", &version("1.1.0")).is_err());
+        assert!(
+            chart_manifest("apiVersion: v2\nname: a\nversion: 1.0.0\n", &["appVersion"], &version("1.1.0")).is_err()
+        );
     }
 
     #[test]

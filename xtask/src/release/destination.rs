@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use semver::Version;
 
+use crate::chart::archive::RELEASED_REVISION;
 use crate::chart::cdn::Cdn;
 use crate::chart::index::{FILE, Index};
 use crate::chart::manifest;
@@ -36,6 +37,8 @@ pub struct Destination {
     pub target: Target,
     /// The chart's name.
     pub chart: String,
+    /// Whether the chart installs an image that is released with it.
+    pub has_image: bool,
     /// The first version that floating tags may lead to.
     pub first: Version,
     /// The image's repository.
@@ -93,6 +96,7 @@ impl Destination {
         Ok(Destination {
             target,
             chart,
+            has_image: product.package.is_some(),
             first: product.first_version.clone(),
             registry,
             charts,
@@ -183,10 +187,19 @@ impl Destination {
             Err(_) => Listed::Unknown,
             Ok((_, Some(yanked))) => Listed::Yanked(yanked.reason),
             Ok((false, None)) => Listed::Not,
+            Ok((true, None)) if !self.has_image => Listed::From(self.listed_revision(&text)),
             Ok((true, None)) => self
                 .tagged(version)
                 .map_or(Listed::Unknown, |facts| Listed::From(facts.and_then(|facts| facts.revision))),
         }
+    }
+
+    /// The source state that the entry of a chart without an image names.
+    fn listed_revision(&self, version: &str) -> Option<String> {
+        let snapshot = self.seen().ok()?;
+        let entry = snapshot.index().ok()?.find(&self.chart, version)?;
+        let fields: serde_json::Value = serde_json::from_str(entry.json()).ok()?;
+        fields["annotations"][RELEASED_REVISION].as_str().map(str::to_owned)
     }
 
     /// The image that a version's tag points at.

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 use serde::Serialize;
 
-use crate::chart::repository;
 use crate::chart::store::Store;
+use crate::chart::{manifest, repository};
 use crate::config::{Builder, Product, Scan, Target};
 use crate::connector::Connector;
 use crate::error::{Error, Exit, Result};
@@ -69,7 +69,36 @@ pub fn look(product: &Product, target: &Target, connector: Option<&Connector>) -
         ),
         checked("cargo", tools::cargo().args(["--version"]).read()),
     ];
-    let toolchains = compile::toolchains(product)?;
+    if product.package.is_some() {
+        findings.extend(image(product, target)?);
+    }
+    let destination = Destination::named(product, &target.name, connector)?;
+    match product.directory(target) {
+        Some(folder) => {
+            let reached = LocalServer::reach(&folder, std::slice::from_ref(target));
+            findings.push(checked("port", reached.map(|_| format!("{} can be served", target.repository))));
+        }
+        None => {
+            let tags = destination.registry.tags();
+            findings.push(checked("registry", tags.map(|tags| format!("{} has {} tags", target.image, tags.len()))));
+        }
+    }
+    let version = manifest::version_in(&product.root.join(&product.chart));
+    if target.is_remote() && version.is_ok_and(|version| target.signs(&version)) {
+        findings.push(checked("signer", destination.who_signs()));
+    }
+    findings.push(index(&*destination.store));
+    if target.is_remote() {
+        let home = product.package.as_ref().map(|package| package.about.repository.as_str()).unwrap_or_default();
+        let guards = protection::look(&product.root, home, &destination.user, &|name| std::env::var(name).ok())?;
+        findings.extend(guards.into_iter().map(guarded));
+    }
+    Ok(findings)
+}
+
+/// What an image takes.
+fn image(product: &Product, target: &Target) -> Result<Vec<Finding>> {
+    let (toolchains, mut findings) = (compile::toolchains(product)?, Vec::new());
     let nothing = toolchains.found.is_empty();
     for (platform, toolchain) in &toolchains.found {
         let detail = format!("{} at {}, linked by {}", toolchain.version, toolchain.rustc.display(), toolchain.linker);
@@ -83,26 +112,6 @@ pub fn look(product: &Product, target: &Target, connector: Option<&Connector>) -
     }
     findings.extend(builder(target));
     findings.extend(scanner(target));
-    let destination = Destination::named(product, &target.name, connector)?;
-    match product.directory(target) {
-        Some(folder) => {
-            let reached = LocalServer::reach(&folder, std::slice::from_ref(target));
-            findings.push(checked("port", reached.map(|_| format!("{} can be served", target.repository))));
-        }
-        None => {
-            let tags = destination.registry.tags();
-            findings.push(checked("registry", tags.map(|tags| format!("{} has {} tags", target.image, tags.len()))));
-        }
-    }
-    if target.is_remote() && target.signs(&product.package.version) {
-        findings.push(checked("signer", destination.who_signs()));
-    }
-    findings.push(index(&*destination.store));
-    if target.is_remote() {
-        let home = &product.package.about.repository;
-        let guards = protection::look(&product.root, home, &destination.user, &|name| std::env::var(name).ok())?;
-        findings.extend(guards.into_iter().map(guarded));
-    }
     Ok(findings)
 }
 

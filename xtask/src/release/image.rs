@@ -31,6 +31,7 @@ impl Pipeline {
     pub fn build(&self) -> Result<Digest> {
         self.refuse_yanked()?;
         let layout = match self.image_plan(&self.images()) {
+            ImagePlan::Without => return Err(self.product.without_image()),
             ImagePlan::Conflict(error) | ImagePlan::Unknown(error) => return Err(error),
             ImagePlan::Adopt(facts) => {
                 ui::note("Adopted", format_args!("image {}", facts.digest));
@@ -110,12 +111,15 @@ impl Pipeline {
     /// # Errors
     /// The image is not there, has no verdict, or is of another release; the second build gave another digest; nothing here can sign.
     pub fn sign(&self, wanted: Option<&Digest>, second: Option<&Digest>) -> Result<bool> {
+        if self.product.package.is_none() {
+            return self.attest(None, None);
+        }
         let digest = self.built(wanted)?.digest;
         check_second(&digest, second)?;
         self.check_scanned(&digest)?;
         let facts = self.destination.facts(&digest)?;
         self.check_ours(&facts)?;
-        self.attest(&facts, second)
+        self.attest(Some(&facts), second)
     }
 
     /// Points the version's tags at a pushed image. True where one moved.
@@ -188,15 +192,17 @@ impl Pipeline {
         let toolchains = self.usable_toolchains()?;
         compile::tell_missing(toolchains);
         let source = self.stage()?;
-        let name = &self.product.package.name;
-        let binaries = compile::compile(&self.product, &source, &self.work("build"), toolchains, auditable())?;
+        // What several products are made of is compiled once; cargo lets one of its calls at a time into that folder.
+        let build = self.product.root.join("target/xtask/build");
+        let name = &self.product.package()?.name;
+        let binaries = compile::compile(&self.product, &source, &build, toolchains, auditable())?;
         Ok(binaries.into_iter().map(|(platform, binary)| (format!("{platform}/{name}"), binary)).collect())
     }
 
     /// Makes the image's layout of those binaries, and keeps it on disk.
     pub(super) fn assemble(&self, context: &BuildContext) -> Result<Layout> {
         let toolchains = self.toolchains()?;
-        let dockerfile = format!("{}/Dockerfile", self.product.package.folder);
+        let dockerfile = format!("{}/Dockerfile", self.product.package()?.folder);
         let dockerfile = self.worktree.text(&dockerfile)?.ok_or_else(|| {
             Error::new(Exit::Workspace, format!("{dockerfile} is missing")).because("it says what is in the image")
         })?;
@@ -254,7 +260,7 @@ impl Pipeline {
 
     /// The labels of I8, and what else can be read from the image: the compilers, and whether it can be scanned.
     fn labels(&self, toolchains: &Toolchains, auditable: bool) -> Result<Annotations> {
-        let package = &self.product.package;
+        let package = self.product.package()?;
         let about = &package.about;
         let mut labels = Annotations::new();
         let fields = [
@@ -289,7 +295,7 @@ impl Pipeline {
         let verdict = match self.scanner(auditable)? {
             Ok(scanner) => {
                 ui::status("Scanning", format_args!("{} with {}", layout.digest, scanner.label));
-                scanner.scan(layout, &self.product.package.name, waivers, &self.work("scan"))?
+                scanner.scan(layout, &self.product.package()?.name, waivers, &self.work("scan"))?
             }
             Err(reason) => {
                 ui::note("Not scanned", &reason);

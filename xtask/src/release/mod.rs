@@ -8,7 +8,10 @@ use std::path::PathBuf;
 
 use semver::Version;
 
+use crate::chart::manifest;
+use crate::config::Product;
 use crate::connector::Connector;
+use crate::error::Result;
 use crate::git::Tag;
 
 pub mod apply;
@@ -37,6 +40,17 @@ pub mod verify;
 pub mod version;
 
 use version::Bump;
+
+/// The version that the tree says of a product: the crate's or, where there is none, the chart's.
+///
+/// # Errors
+/// There is neither.
+pub fn version_in_tree(product: &Product) -> Result<Version> {
+    match &product.package {
+        Some(package) => Ok(package.version.clone()),
+        None => manifest::version_in(&product.root.join(&product.chart)),
+    }
+}
 
 /// What a run is asked for.
 #[derive(Clone, Debug, Default)]

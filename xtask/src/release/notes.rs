@@ -16,7 +16,7 @@ use crate::error::{Error, Exit, Result};
 use crate::image::labels::ImageFacts;
 use crate::image::scan::Verdict;
 use crate::oci::pull::Puller;
-use crate::oci::{self, Digest, PlatformImage};
+use crate::oci::{self, Digest, Layout, PlatformImage};
 use crate::release::attestations::{OF_IMAGE, OF_PLATFORM};
 use crate::release::destination::Destination;
 use crate::release::verify::{self, Proof};
@@ -59,12 +59,13 @@ pub fn assets(
 ) -> Result<BTreeMap<String, Vec<u8>>> {
     let proof = destination.verify(version, Duration::ZERO)?;
     let archive = fetch(destination, &proof)?;
-    let image = verify::pull(destination, version)?;
-    let parts = image.platforms()?;
+    let image = destination.has_image.then(|| verify::pull(destination, version)).transpose()?;
+    let parts = image.as_ref().map_or(Ok(Vec::new()), Layout::platforms)?;
     let mut assets = BTreeMap::new();
     let mut provenance = Vec::new();
-    if destination.target.signs(version) {
-        provenance = predicates(&stated(destination, &image.digest, version, &OF_IMAGE)?, predicate::PROVENANCE);
+    let digest = image.map(|image| image.digest);
+    if let Some(digest) = digest.as_ref().filter(|_| destination.target.signs(version)) {
+        provenance = predicates(&stated(destination, digest, version, &OF_IMAGE)?, predicate::PROVENANCE);
         for part in &parts {
             let stated = stated(destination, &part.descriptor.digest, version, &OF_PLATFORM)?;
             if let Some(bill) = predicates(&stated, predicate::SBOM).pop() {
@@ -73,8 +74,11 @@ pub fn assets(
             }
         }
     }
-    let verdict = verdict(&image.digest)?;
-    let commit = ImageFacts::of(image.digest, &parts).revision;
+    let verdict = digest.as_ref().map_or(Ok(None), verdict)?;
+    let commit = match digest {
+        Some(digest) => ImageFacts::of(digest, &parts).revision,
+        None => archive::manifest_of(&archive)?.annotations.remove(archive::RELEASED_REVISION),
+    };
     let facts = Facts { proof: &proof, parts: &parts, commit, provenance, verdict };
     assets.insert(RECORD.into(), oci::json(&record(destination, version, &facts, &archive)?)?);
     let name = proof.chart.rsplit('/').next().unwrap_or_default().to_owned();

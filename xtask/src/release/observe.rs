@@ -34,7 +34,8 @@ impl Pipeline {
             Err(error) => (Err(error.clone()), Err(error.clone())),
         };
         let (unsaid, chart_tagged) = match self.image_plan(&images) {
-            ImagePlan::Adopt(facts) => (self.unsaid(&facts), self.is_chart_tagged(&facts)),
+            ImagePlan::Adopt(facts) => (self.unsaid(Some(&facts)), self.is_chart_tagged(Some(&facts))),
+            ImagePlan::Without => (self.unsaid(None), self.is_chart_tagged(None)),
             _ => (Ok(Vec::new()), Ok(!self.is_signed())),
         };
         World {
@@ -61,7 +62,10 @@ impl Pipeline {
     }
 
     fn images_and(&self, archive: Result<Option<Archive>>) -> Images {
-        let tagged = self.destination.tagged(&self.release.version);
+        let tagged = match &self.product.package {
+            Some(_) => self.destination.tagged(&self.release.version),
+            None => Ok(None),
+        };
         let tagged = if self.options.public { seen(tagged) } else { tagged };
         let named = archive.as_ref().ok().and_then(|archive| archive.as_ref()?.image.as_ref());
         let candidates: BTreeSet<&Digest> =
@@ -109,6 +113,9 @@ impl Pipeline {
     }
 
     fn tags(&self, listing: &Listing) -> Result<BTreeMap<String, Digest>> {
+        if self.product.package.is_none() {
+            return Ok(BTreeMap::new());
+        }
         let registry = &*self.destination.registry;
         let version = &self.release.version;
         let listed: Vec<_> = listing.listed.versions.iter().chain([version]).cloned().collect();

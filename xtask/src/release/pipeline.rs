@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chart_text::changes::{Changes, of_changelog};
+use semver::Version;
 
 use crate::chart::archive::{self, ChartFiles};
 use crate::chart::manifest::ChartManifest;
@@ -15,6 +16,7 @@ use crate::image::buildx::Buildx;
 use crate::image::compile::{self, Toolchains};
 use crate::image::labels::ImageFacts;
 use crate::image::scan::Scanner;
+use crate::local::turn::Turn;
 use crate::oci::Platform;
 use crate::release::decision::{self, Decision};
 use crate::release::destination::Destination;
@@ -37,6 +39,8 @@ pub struct Pipeline {
     files: ChartFiles,
     /// What changed in the version.
     changes: Option<Changes>,
+    /// The version that the tree says.
+    tree: Version,
     /// What the version changes in the tree.
     edits: BTreeMap<String, Vec<u8>>,
     /// Where the commit stands, once it is known to be where others can have it.
@@ -61,11 +65,11 @@ impl Pipeline {
         bump::check_agreement(&product, &chart)?;
         let connector =
             options.connector.map(|connector| if options.public { connector.as_everybody() } else { connector });
-        let destination = Destination::open(&product, target, chart.name, connector.as_ref())?;
-        let current = &product.package.version;
+        let destination = Destination::open(&product, target, chart.name.clone(), connector.as_ref())?;
+        let current = &bump::version_in(&product, &chart)?;
         let version = match &options.bump {
             bump if destination.target.is_remote() => {
-                let listed = |version: &semver::Version| Ok(destination.listed(version));
+                let listed = |version: &Version| Ok(destination.listed(version));
                 match decision::decide(bump.as_ref(), current, &listed, &worktree.revision())? {
                     Decision::AsIs | Decision::Unknown(None) => current.clone(),
                     Decision::Bump(version) | Decision::Unknown(Some(version)) => version,
@@ -75,7 +79,8 @@ impl Pipeline {
             None => current.clone(),
         };
         version::check(&version, &product.first_version)?;
-        let edits = bump::edits(&product, &worktree, &version)?;
+        let tree = current.clone();
+        let edits = bump::edits(&product, &worktree, &tree, &version)?;
         let tag = Tag::of(product.name.as_deref(), &version);
         let release = Release { version, tag, revision: worktree.revision(), time: worktree.commit_time };
         let worktree = worktree.with_edits(edits.clone());
@@ -85,6 +90,7 @@ impl Pipeline {
             chart: archive::manifest(&files)?,
             changes: of_changelog(&changelog).remove(&release.version.to_string()),
             destination,
+            tree,
             edits,
             options: options.clone(),
             standing: None,
@@ -107,7 +113,7 @@ impl Pipeline {
         if !self.target().is_remote() {
             return Ok(());
         }
-        let tag = Tag::of(self.product.name.as_deref(), &self.product.package.version);
+        let tag = Tag::of(self.product.name.as_deref(), &self.tree);
         github::check(&tag, &self.destination.user, &|name| std::env::var(name).ok())
     }
 
@@ -135,6 +141,19 @@ impl Pipeline {
         let standing = pipeline.repository.publishable(&pipeline.release.tag, pipeline.options.push)?;
         ui::note("Publishing", format_args!("{} of {}/{}", &standing.commit[..12], standing.remote, standing.branch));
         Ok(Pipeline { standing: Some(standing), ..pipeline })
+    }
+
+    /// Goes on with a copy of the sources where other products' runs may work in the tree meanwhile.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn leave_tree(mut self, turn: &mut Turn) -> Result<Self> {
+        if self.product.name.is_some() {
+            let copy = self.stage()?;
+            self.worktree = self.worktree.at(copy);
+            turn.leave_tree();
+        }
+        Ok(self)
     }
 
     /// Where the checked-out commit stands; nothing for a folder, which anything may be released to. Changes nothing.
@@ -183,9 +202,10 @@ impl Pipeline {
         decide(&Wanted {
             version,
             tag,
-            tree: &self.product.package.version,
+            tree: &self.tree,
             first: &self.product.first_version,
             revision,
+            has_image: self.product.package.is_some(),
             platforms: &platforms,
             archive: &self.chart.archive_name(),
             repository: &self.target().repository,
@@ -228,15 +248,23 @@ impl Pipeline {
         }
     }
 
-    /// The chart as it is released with an image: its manifest and its archive.
-    pub(super) fn pack(&self, image: &ImageFacts) -> Result<(ChartManifest, Vec<u8>)> {
+    /// Where its sources are, as the crate or else the chart says.
+    pub(super) fn home(&self) -> String {
+        let said = self.product.package.as_ref().map(|package| &package.about.repository);
+        said.or(self.chart.sources.first()).cloned().unwrap_or_default()
+    }
+
+    /// The chart as it is released, with its image where it has one: its manifest and its archive.
+    pub(super) fn pack(&self, image: Option<&ImageFacts>) -> Result<(ChartManifest, Vec<u8>)> {
         let target = self.target();
-        let stamp = archive::Stamp {
-            image: format!("{}:{}@{}", target.image, self.release.version, image.digest),
-            platforms: image.platforms.clone(),
-            repository: target.repository.clone(),
-            changes: self.changes.clone(),
+        let of = match image {
+            Some(image) => archive::Origin::Image {
+                reference: format!("{}:{}@{}", target.image, self.release.version, image.digest),
+                platforms: image.platforms.clone(),
+            },
+            None => archive::Origin::Revision(self.release.revision.clone()),
         };
+        let stamp = archive::Stamp { of, repository: target.repository.clone(), changes: self.changes.clone() };
         let (files, manifest) = archive::stage(self.files.clone(), &stamp)?;
         Ok((manifest, archive::pack(&files, self.release.time)?))
     }

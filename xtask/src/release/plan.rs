@@ -84,6 +84,8 @@ pub struct Wanted<'a> {
     pub first: &'a Version,
     /// The source state.
     pub revision: &'a str,
+    /// Whether there is an image; a chart may be all.
+    pub has_image: bool,
     /// The platforms that the image is to have.
     pub platforms: &'a [Platform],
     /// The archive's file name.
@@ -110,8 +112,8 @@ pub struct Wanted<'a> {
     pub scanner: &'a dyn Fn(bool) -> Result<Result<String, String>>,
     /// Who signs here. Asked only where something is to be signed.
     pub signer: &'a dyn Fn() -> Result<String>,
-    /// The chart's archive, for that image.
-    pub pack: &'a dyn Fn(&ImageFacts) -> Result<Vec<u8>>,
+    /// The chart's archive, for that image, where there is one.
+    pub pack: &'a dyn Fn(Option<&ImageFacts>) -> Result<Vec<u8>>,
 }
 
 /// What a machine can compile for.
@@ -137,6 +139,8 @@ pub enum Trust {
 /// What is to be done about the image.
 #[derive(Clone, Debug)]
 pub enum ImagePlan {
+    /// The product has none.
+    Without,
     /// There is none.
     Build,
     /// This one is it.
@@ -164,7 +168,8 @@ pub struct Plan {
 pub fn plan(world: &World, wanted: &Wanted<'_>) -> Plan {
     let image = image(&world.images, wanted);
     let packed = match &image {
-        ImagePlan::Adopt(facts) => (wanted.pack)(facts).map(Some),
+        ImagePlan::Adopt(facts) => (wanted.pack)(Some(facts)).map(Some),
+        ImagePlan::Without => (wanted.pack)(None).map(Some),
         ImagePlan::Unknown(error) => Err(error.clone()),
         _ => Ok(None),
     };
@@ -190,6 +195,7 @@ pub fn plan(world: &World, wanted: &Wanted<'_>) -> Plan {
     let is_here = |step| match step {
         Step::Invalidate | Step::GitTag => wanted.remote,
         Step::Page => wanted.page,
+        Step::Compile | Step::Build | Step::Scan | Step::Push | Step::Tag => wanted.has_image,
         _ => true,
     };
     let here = steps.into_iter().filter(|(step, _)| is_here(*step));
@@ -213,6 +219,9 @@ pub fn check(steps: &[Planned]) -> Result<()> {
 
 /// Which image is the release's: what the published archive names, since archives never change, or else what the version's tag points at.
 pub fn image(images: &Images, wanted: &Wanted<'_>) -> ImagePlan {
+    if !wanted.has_image {
+        return ImagePlan::Without;
+    }
     let known = || -> Result<ImagePlan> {
         if let Ok(Some(archive)) = &images.archive
             && let Some(facts) = published(archive, wanted)?
@@ -271,7 +280,7 @@ pub fn published<'a>(archive: &'a Archive, wanted: &Wanted<'_>) -> Result<Option
     let Some(facts) = archive.image.as_ref().filter(|facts| trusted(facts, wanted) == Trust::Ours) else {
         return Ok(None);
     };
-    Ok(((wanted.pack)(facts)? == archive.bytes).then_some(facts))
+    Ok(((wanted.pack)(Some(facts))? == archive.bytes).then_some(facts))
 }
 
 /// What a published image is, by its labels, which anybody can write: only what accepted signers say makes it ours (`image`). Its digest
@@ -365,6 +374,7 @@ impl Planner<'_> {
                 };
                 return [done.clone(), done, scan];
             }
+            ImagePlan::Without => return [(); 3].map(|()| State::Done("there is no image".into())),
             ImagePlan::Conflict(error) => return [(); 3].map(|()| State::Conflict(error.clone())),
             ImagePlan::Replace(why) => format!(", again: {why}"),
             ImagePlan::Unsigned(facts, why) => format!(", again, and {} must come out: {why}", facts.digest),
@@ -395,6 +405,7 @@ impl Planner<'_> {
             ImagePlan::Conflict(error) => State::Conflict(error.clone()),
             ImagePlan::Unknown(error) => State::Unknown(error.clone()),
             ImagePlan::Adopt(facts) => State::Done(format!("{} is there", facts.digest)),
+            ImagePlan::Without => State::Done("there is no image".into()),
             ImagePlan::Build | ImagePlan::Replace(_) | ImagePlan::Unsigned(..) => {
                 State::ToDo("the image, by its digest".into())
             }
@@ -408,9 +419,10 @@ impl Planner<'_> {
             _ if !self.wanted.signed => State::Done(
                 "nothing: the target names no `signers`, or this version is older than its `signed-since`".into(),
             ),
-            (ImagePlan::Adopt(_), Err(error)) => State::Unknown(error.clone()),
+            (ImagePlan::Adopt(_) | ImagePlan::Without, Err(error)) => State::Unknown(error.clone()),
             (ImagePlan::Adopt(_), Ok(unsaid)) if unsaid.is_empty() => State::Done("image and chart".into()),
-            (ImagePlan::Adopt(_), Ok(unsaid)) => self.sign_with(&unsaid.join(", ")),
+            (ImagePlan::Without, Ok(unsaid)) if unsaid.is_empty() => State::Done("the chart".into()),
+            (ImagePlan::Adopt(_) | ImagePlan::Without, Ok(unsaid)) => self.sign_with(&unsaid.join(", ")),
             _ => self.sign_with("the image, that of each platform, and the chart"),
         }
     }
@@ -479,7 +491,10 @@ impl Planner<'_> {
     fn invalidate(&self) -> State {
         let followed = || {
             let tagged = matches!(&self.world.commit, Ok(Some(standing)) if standing.tagged);
-            (tagged && !self.wanted.ordered_by_tag) || self.led().is_some_and(|led| !led.is_empty())
+            let is_chart_tagged = self.wanted.signed && matches!(self.world.chart_tagged, Ok(true));
+            (tagged && !self.wanted.ordered_by_tag)
+                || (matches!(self.image, ImagePlan::Without) && is_chart_tagged)
+                || self.led().is_some_and(|led| !led.is_empty())
         };
         match &self.world.shown {
             Err(error) => State::Unknown(error.clone()),
@@ -502,7 +517,10 @@ impl Planner<'_> {
         }
         let after = self.tags_after(tags);
         let listed = self.listed_after(listing);
-        let moves = promote::moves(&after, &listed, self.wanted.first).set;
+        let moves = match &self.image {
+            ImagePlan::Without => Vec::new(),
+            _ => promote::moves(&after, &listed, self.wanted.first).set,
+        };
         let chart = match &self.world.chart_tagged {
             Err(error) => return State::Unknown(error.clone()),
             Ok(true) => None,
@@ -510,7 +528,7 @@ impl Planner<'_> {
         };
         let names = |names: Vec<String>| if names.is_empty() { "none".into() } else { names.join(" ") };
         if moves.is_empty() && chart.is_none() {
-            State::Done(names(self.leads(&listed.versions)))
+            State::Done(names(if self.wanted.has_image { self.leads(&listed.versions) } else { Vec::new() }))
         } else {
             State::ToDo(names(moves.into_iter().map(|(tag, _)| tag).chain(chart).collect()))
         }

@@ -84,6 +84,9 @@ impl Destination {
     /// # Errors
     /// The index or the registry cannot be read or written to; users do not see the index in time.
     pub fn promote(&self) -> Result<bool> {
+        if !self.has_image {
+            return Ok(false);
+        }
         promote::run(&*self.registry, &|| self.shown(), &self.first)
     }
 

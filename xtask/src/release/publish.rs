@@ -30,16 +30,21 @@ pub(super) enum Put {
 }
 
 impl Pipeline {
-    /// The chart alone, for an image that was chosen before. It is done when users see it listed. True where that was left to do.
+    /// The chart alone, for an image that was chosen before: of that digest, or what the version's tag points at. It is done when users see it listed. True where that was left to do.
     ///
     /// # Errors
     /// The image is of another release, or cannot be pulled; the version is published with other content, or was yanked; users do not
     /// see it in time.
-    pub fn publish_only(&self, digest: &Digest) -> Result<bool> {
-        let image = self.destination.facts(digest)?;
-        self.check_ours(&image)?;
-        self.check_signed(digest)?;
-        let put = match self.put(&image)? {
+    pub fn publish_only(&self, digest: Option<Digest>) -> Result<bool> {
+        let image = self.product.package.as_ref().map(|_| {
+            let image = self.destination.facts(&digest.map_or_else(|| self.tagged(), Ok)?)?;
+            self.check_ours(&image)?;
+            self.check_signed(&image.digest)?;
+            Ok(image)
+        });
+        let image = image.transpose()?;
+        let image = image.as_ref();
+        let put = match self.put(image)? {
             Put::Met(other) => {
                 return Err(Error::new(Exit::Conflict, "the chart is published for another image")
                     .because(format!("it names {other}, the same release of another compiler"))
@@ -50,10 +55,10 @@ impl Pipeline {
             Put::Before => false,
             Put::Now => true,
         };
-        let listed = self.list(&image)?;
+        let listed = self.list(image)?;
         let shown = self.show_page();
         self.announce()?;
-        Ok(put | listed | shown | self.tag_chart(&image)?)
+        Ok(put | listed | shown | self.tag_chart(image)?)
     }
 
     /// Tells caches, and waits until users see the version listed. Gives how long the outside may go on showing old copies.
@@ -62,11 +67,13 @@ impl Pipeline {
         self.destination.announce(Some(&archive), &[self.release.version.clone()].into())
     }
 
-    /// Packages the chart for an image that anybody can pull, and puts the archive.
-    pub(super) fn put(&self, image: &ImageFacts) -> Result<Put> {
-        let tag = &version::version_tags(&self.release.version)[0];
-        let parts = verify::image(&self.destination, tag, &image.digest)?;
-        self.check_ours(&ImageFacts::of(image.digest.clone(), &parts))?;
+    /// Packages the chart, for an image that anybody can pull where there is one, and puts the archive.
+    pub(super) fn put(&self, image: Option<&ImageFacts>) -> Result<Put> {
+        if let Some(image) = image {
+            let tag = &version::version_tags(&self.release.version)[0];
+            let parts = verify::image(&self.destination, tag, &image.digest)?;
+            self.check_ours(&ImageFacts::of(image.digest.clone(), &parts))?;
+        }
         let seen = self.destination.look()?;
         self.refuse_yanked()?;
         if !seen.is_there() {
@@ -76,8 +83,8 @@ impl Pipeline {
         self.put_archive(&manifest.archive_name(), &bytes)
     }
 
-    /// Lists the archive that names an image, once it is seen from outside. True where that was left to do.
-    pub(super) fn list(&self, image: &ImageFacts) -> Result<bool> {
+    /// Lists the archive, which names an image where there is one, once it is seen from outside. True where that was left to do.
+    pub(super) fn list(&self, image: Option<&ImageFacts>) -> Result<bool> {
         let destination = &self.destination;
         let (manifest, bytes) = self.pack(image)?;
         let sha256 = sha256_hex(&bytes);

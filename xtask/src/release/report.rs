@@ -19,8 +19,8 @@ pub struct Report {
     pub revision: String,
     /// The target's name.
     pub target: String,
-    /// The image.
-    pub digest: Digest,
+    /// The image, where the product has one.
+    pub digest: Option<Digest>,
     /// Whether anything was changed.
     pub changed: bool,
     /// Platforms that the image lacks, since this machine cannot build them.
@@ -32,14 +32,17 @@ pub struct Report {
 
 impl Report {
     /// Of a run that came to its end.
-    pub(super) fn of(pipeline: &Pipeline, image: ImageFacts, proof: Proof, changed: bool) -> Self {
+    pub(super) fn of(pipeline: &Pipeline, image: Option<ImageFacts>, proof: Proof, changed: bool) -> Self {
         let Release { version, revision, .. } = &pipeline.release;
         Report {
             version: version.to_string(),
             revision: revision.clone(),
             target: pipeline.target().name.clone(),
-            missing_platforms: pipeline.missing_platforms(&image.platforms),
-            digest: image.digest,
+            missing_platforms: image
+                .as_ref()
+                .map(|image| pipeline.missing_platforms(&image.platforms))
+                .unwrap_or_default(),
+            digest: image.map(|image| image.digest),
             changed,
             proof,
         }

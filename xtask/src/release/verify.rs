@@ -9,7 +9,7 @@ use semver::Version;
 use serde::Serialize;
 
 use crate::chart;
-use crate::chart::archive::{self, RELEASED_IMAGE};
+use crate::chart::archive::{self, RELEASED_IMAGE, RELEASED_REVISION};
 use crate::chart::index::{FILE, Index};
 use crate::chart::repository;
 use crate::config::Target;
@@ -34,8 +34,9 @@ pub struct Proof {
     pub chart: String,
     /// The archive's SHA-256.
     pub sha256: String,
-    /// The image that the chart installs.
-    pub image: String,
+    /// The image that the chart installs, where one is released with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The platforms that a node can pull.
     pub platforms: Vec<String>,
     /// Every tag that leads to this image.
@@ -125,9 +126,9 @@ pub fn image(destination: &Destination, tag: &str, digest: &Digest) -> Result<Ve
 /// The version is not listed, or its archive or a part of its image is not there for an anonymous user, or is something else.
 pub fn pull(destination: &Destination, wanted: &Version) -> Result<Layout> {
     let mut visit = Visit::new(destination);
-    match visit.listing(wanted)? {
-        Some(Listing { digest, .. }) => oci::collect(&digest, &|part, digest| visit.puller.part(part, digest)),
-        None => Err(visit.complaint(&format!("nobody can tell which image {} {wanted} installs", destination.chart))),
+    match visit.listing(wanted)?.and_then(|listing| listing.image) {
+        Some((_, digest)) => oci::collect(&digest, &|part, digest| visit.puller.part(part, digest)),
+        _ => Err(visit.complaint(&format!("nobody can tell which image {} {wanted} installs", destination.chart))),
     }
 }
 
@@ -201,9 +202,10 @@ struct Listing {
     url: String,
     sha256: String,
     archive: Vec<u8>,
-    /// The image, as the chart names it.
-    reference: String,
-    digest: Digest,
+    /// The image, as the chart names it, and its digest; nothing where the chart is all.
+    image: Option<(String, Digest)>,
+    /// The source state that a chart without an image names.
+    revision: String,
 }
 
 /// What an image has to be of.
@@ -224,22 +226,31 @@ impl Visit<'_> {
     fn all(&mut self, wanted: &Version) -> Result<Option<Proof>> {
         let Destination { chart, first, .. } = self.destination;
         let Some(listing) = self.listing(wanted)? else { return Ok(None) };
-        let Listing { index, url, sha256, archive, reference, digest } = listing;
-        let parts = self.pull(&version::version_tags(wanted)[0], &digest)?;
+        let Listing { index, url, sha256, archive, image, mut revision } = listing;
+        let mut parts = Vec::new();
+        if let Some((_, digest)) = &image {
+            parts = self.pull(&version::version_tags(wanted)[0], digest)?;
+            revision = ImageFacts::of(digest.clone(), &parts).revision.unwrap_or_default();
+        }
         let platforms = parts.iter().map(|part| part.platform.to_string()).collect();
         let registry_chart = if self.target.signs(wanted) {
-            let revision = ImageFacts::of(digest.clone(), &parts).revision.unwrap_or_default();
             let of = Origin { version: wanted, revision: &revision };
-            self.image_signatures(&digest, &parts, &of);
+            if let Some((_, digest)) = &image {
+                self.image_signatures(digest, &parts, &of);
+            }
             let time = index.find(chart, &wanted.to_string()).and_then(chart::oci::time);
             let artifact = time.map(|time| chart::oci::artifact(&archive, time)).transpose()?;
             artifact.map(|artifact| self.chart_signatures(&artifact, &of))
         } else {
             None
         };
-        let tags = self.tags(&digest, wanted, &index.versions(chart), first)?;
+        let tags = match &image {
+            Some((_, digest)) => self.tags(digest, wanted, &index.versions(chart), first)?,
+            None => Vec::new(),
+        };
+        let image = image.map(|(reference, _)| reference);
         let signers = std::mem::take(&mut self.signers).into_iter().collect();
-        Ok(Some(Proof { chart: url, sha256, image: reference, platforms, tags, registry_chart, signers }))
+        Ok(Some(Proof { chart: url, sha256, image, platforms, tags, registry_chart, signers }))
     }
 
     /// What leads to a version's image; nothing, and a complaint, where something on the way does not.
@@ -262,12 +273,20 @@ impl Visit<'_> {
         let sha256 = entry.sha256().unwrap_or_default().to_owned();
         let Some(archive) = self.archive(&url, &sha256)? else { return Ok(None) };
         let manifest = archive::manifest_of(&archive)?;
+        if !self.destination.has_image {
+            let Some(revision) = manifest.annotations.get(RELEASED_REVISION).cloned() else {
+                self.complaints.push(format!("the chart does not say what it was made of ({RELEASED_REVISION})"));
+                return Ok(None);
+            };
+            return Ok(Some(Listing { index, url, sha256, archive, image: None, revision }));
+        }
         let Some(reference) = manifest.annotations.get(RELEASED_IMAGE).cloned() else {
             self.complaints.push(format!("the chart names no image ({RELEASED_IMAGE})"));
             return Ok(None);
         };
         let digest = self.reference_digest(&reference, wanted);
-        Ok(digest.map(|digest| Listing { index, url, sha256, archive, reference, digest }))
+        let image = digest.map(|digest| (reference, digest));
+        Ok(image.map(|image| Listing { index, url, sha256, archive, image: Some(image), revision: String::new() }))
     }
 
     fn archive(&mut self, url: &str, sha256: &str) -> Result<Option<Vec<u8>>> {
@@ -489,13 +508,15 @@ fn is_bill_of(bill: &serde_json::Value, version: &Version) -> bool {
 /// A proof as people read it.
 pub fn shown(proof: &Proof) -> String {
     let platforms: Vec<_> = proof.platforms.iter().filter_map(|text| text.clone().try_into().ok()).collect();
+    let image = proof
+        .image
+        .as_ref()
+        .map(|image| format!(", {image} for {}, tags {}", oci::platform_names(&platforms), proof.tags.join(" ")));
     format!(
-        "{} (sha256 {}), {} for {}, tags {}{}",
+        "{} (sha256 {}){}{}",
         proof.chart,
         &proof.sha256[..12],
-        proof.image,
-        oci::platform_names(&platforms),
-        proof.tags.join(" "),
+        image.unwrap_or_default(),
         if proof.signers.is_empty() { String::new() } else { format!(", signed by {}", proof.signers.join(" and ")) }
     )
 }
@@ -505,11 +526,15 @@ pub fn page(title: &str, rows: &[(&str, String)], proof: &Proof) -> String {
     let proven = [
         ("chart", format!("`{}`", proof.chart)),
         ("sha256", format!("`{}`", proof.sha256)),
-        ("image", format!("`{}`", proof.image)),
+        ("image", proof.image.as_ref().map(|image| format!("`{image}`")).unwrap_or_default()),
         ("platforms", proof.platforms.join(", ")),
         ("tags", proof.tags.join(", ")),
         ("signed by", proof.signers.join(", ")),
     ];
-    let rows: String = rows.iter().chain(&proven).map(|(name, value)| format!("| {name} | {value} |\n")).collect();
+    let rows: String = rows
+        .iter()
+        .chain(proven.iter().filter(|(_, value)| !value.is_empty()))
+        .map(|(name, value)| format!("| {name} | {value} |\n"))
+        .collect();
     format!("### {title}\n\n| | |\n|---|---|\n{rows}")
 }

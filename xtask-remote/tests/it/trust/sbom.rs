@@ -68,7 +68,7 @@ fn bills(released: &config::Product) -> Vec<(Platform, Vec<u8>)> {
     let toolchains = compile::toolchains(released).unwrap();
     let of = |(platform, toolchain): (&Platform, &compile::Toolchain)| {
         let metadata = metadata(&toolchain.triple);
-        let mut crates = metadata.crates(&released.package.name, &known());
+        let mut crates = metadata.crates(&released.package().unwrap().name, &known());
         native::add_bundled(&mut crates, &metadata).unwrap();
         let (linked, distribution) = native::linked(&[toolchain]).unwrap().remove(0);
         let product =

@@ -42,6 +42,7 @@ impl Machine<'_> {
             tree: &version(1),
             first: &version(0),
             revision: COMMIT,
+            has_image: true,
             platforms: &platforms(&BOTH),
             archive: "demo-3.1.0.tgz",
             repository: "https://charts.example.com",
@@ -59,7 +60,7 @@ impl Machine<'_> {
             },
             scanner: &|_| Ok(Ok("Trivy".into())),
             signer: &|| Ok("a key".into()),
-            pack: &|facts| Ok(packed(facts)),
+            pack: &|facts| Ok(facts.map_or_else(|| b"chart alone".to_vec(), packed)),
         })
     }
 
