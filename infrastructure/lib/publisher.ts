@@ -32,21 +32,21 @@ export interface PublisherProps {
   readonly github?: GitHubRepository;
 }
 
-/** What one role is for: these workflow files, in the one environment that they run in, at that ref. */
+/** What one role is for: these workflow files, in the one environment that they run in, at these refs. */
 interface Work {
   readonly files: readonly string[];
   readonly environment: string;
-  readonly ref: string;
+  readonly refs: readonly string[];
 }
 
 const PUBLISH: Work = {
   // Those that the jobs are written in, not `release.yml` that calls them. An image is only pushed for a version that the index allows.
   files: ["release-image.yml", "release-chart.yml"],
   environment: "production",
-  // Not `main`: who may push there need not be who may set a version's tag.
-  ref: "refs/tags/v*",
+  // Not `main`: who may push there need not be who may set a version's tag. One of several products has its name before it.
+  refs: ["refs/tags/v*", "refs/tags/*/v*"],
 };
-const DEPLOY: Work = { files: ["deploy-infrastructure.yml"], environment: "infrastructure", ref: "refs/heads/main" };
+const DEPLOY: Work = { files: ["deploy-infrastructure.yml"], environment: "infrastructure", refs: ["refs/heads/main"] };
 const ISSUER = "token.actions.githubusercontent.com";
 
 /** The name of the role that may publish: fixed, so that a workflow needs to know no more than the account. */
@@ -266,9 +266,11 @@ function workflowPrincipal(work: Work, repository: GitHubRepository, provider: s
     },
     StringLike: {
       [`${ISSUER}:sub`]: subjects(repository, work.environment),
-      [`${ISSUER}:job_workflow_ref`]: work.files.map((file) => `${repository.name}/.github/workflows/${file}@${work.ref}`),
+      [`${ISSUER}:job_workflow_ref`]: work.files.flatMap((file) =>
+        work.refs.map((ref) => `${repository.name}/.github/workflows/${file}@${ref}`),
+      ),
       // The run's own ref: that of the workflow says where its file is from.
-      [`${ISSUER}:ref`]: [work.ref],
+      [`${ISSUER}:ref`]: [...work.refs],
     },
   });
 }
