@@ -275,6 +275,11 @@ pub mod nightly {
         let one = kitchen.run(&[&build[..], &["one"]].concat()).ok().json();
         let pair = kitchen.run(&[&build[..], &["pair"]].concat()).ok().json();
         assert_eq!(pair, one);
+        // The same of parts that two machines compiled.
+        let parts =
+            crate::parts::compiled(&|words| kitchen.run(&[words, &["--to", "kit"]].concat()), kitchen.demo.root());
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        assert_eq!(kitchen.run(&[&build[..], &["pair"], &parts].concat()).ok().json(), one);
         // Each daemon does the platform that it is there for: without one of them there is no image.
         drop(arm);
         kitchen.demo.write("operator/src/main.rs", "// another binary\nfn main() {}\n");

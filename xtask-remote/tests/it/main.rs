@@ -32,6 +32,7 @@ mod nightly {
 mod node;
 mod packaging;
 mod page;
+mod parts;
 mod pipeline;
 mod power_loss;
 mod product;

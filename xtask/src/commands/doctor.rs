@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Session, print_json};
 use crate::config::Product;
 use crate::error::Result;
-use crate::local::turn;
+use crate::local::turn::Turn;
 use crate::release::destination::Destination;
 use crate::release::doctor;
 use crate::release::repair::{self, Finding};
@@ -50,7 +50,7 @@ impl Doctor {
     }
 
     fn repair(self, session: &Session, product: &Product) -> Result<()> {
-        let _turn = turn::take(&product.root)?;
+        let _turn = Turn::of(product)?;
         product.package()?;
         let destination = Destination::named(product, &self.target, session.connector.as_ref())?;
         let _served = destination.serve()?;

@@ -9,11 +9,12 @@ use serde_json::json;
 use super::{Session, TargetArgs, WaiversArgs, print_json};
 use crate::config::Product;
 use crate::error::{Error, Exit, Result};
-use crate::local::turn;
-use crate::oci::Digest;
+use crate::local::turn::Turn;
+use crate::oci::{Digest, Platform};
 use crate::release::destination::Destination;
+use crate::release::parts::Part;
 use crate::release::pipeline::Pipeline;
-use crate::release::version::{self, Bump};
+use crate::release::version;
 use crate::release::{self, Options, image, notes, report};
 use crate::sys::files;
 use crate::ui;
@@ -90,6 +91,12 @@ enum Stage {
         /// Read what is published without credentials, over HTTPS: what compiles others' code should have none
         #[arg(long)]
         public: bool,
+        /// Compile for this platform alone, and leave a part in target/xtask/parts: other machines compile for the others
+        #[arg(long, value_parser = platform)]
+        platform: Option<Platform>,
+        /// A part that was brought to target/xtask/parts, by the digest that was printed; one for each platform
+        #[arg(long = "part", value_name = "PLATFORM=DIGEST", conflicts_with = "platform")]
+        parts: Vec<Part>,
     },
     /// Scan that layout, and keep the verdict for its digest
     Scan {
@@ -239,15 +246,33 @@ impl Stage {
         })
     }
 
+    fn words(&self) -> &[String] {
+        match self {
+            Stage::Bump(step)
+            | Stage::Build { step, .. }
+            | Stage::Scan { step, .. }
+            | Stage::Push { step, .. }
+            | Stage::Sign { step, .. }
+            | Stage::Tag { step, .. }
+            | Stage::Chart { step, .. }
+            | Stage::Promote(step) => &step.words,
+            Stage::Notes { words }
+            | Stage::Assets { words, .. }
+            | Stage::Yank { words, .. }
+            | Stage::Unyank { words, .. } => words,
+        }
+    }
+
     fn run(self, session: &Session, root: &Path, json: bool) -> Result<()> {
+        let (product, _) = session.named(self.words(), |_| Ok(()))?;
         // Whoever only reads the tree waits for nobody.
-        let _turn = (!matches!(self, Stage::Notes { .. })).then(|| turn::take(root)).transpose()?;
+        let _turn = (!matches!(self, Stage::Notes { .. })).then(|| Turn::of(&product)).transpose()?;
         // Whoever publishes needs a commit that others can have.
         let bumped = |step: StepArgs| Pipeline::open(root, &step.options(session)?)?.bump();
         let destination =
             |product: &Product, to: &TargetArgs| Destination::named(product, &to.target, session.connector.as_ref());
         let versioned = |words: &[String], to: &TargetArgs| {
-            let (product, version) = session.named_one(words, version::parse)?;
+            let version = session.named_one(words, version::parse)?.1;
             let version = version.ok_or_else(|| Error::new(Exit::Usage, "it is not said which version"))?;
             Ok((destination(&product, to)?, version))
         };
@@ -258,11 +283,14 @@ impl Stage {
                 ui::status("Staged", format_args!("{version} in {}", folder.display()));
                 print_json(json, &json!({"version": version, "folder": folder}))
             }
-            Stage::Build { step, builder, public } => {
+            Stage::Build { step, builder, public, platform, parts } => {
                 let options = Options { builder: builder.builder, public, ..step.options(session)? };
                 let pipeline = Pipeline::open(root, &options)?;
                 pipeline.check_order()?;
-                print_json(json, &json!({"digest": pipeline.build()?}))
+                match platform {
+                    Some(platform) => print_json(json, &json!({"part": pipeline.build_part(&platform)?})),
+                    None => print_json(json, &json!({"digest": pipeline.build(&parts)?})),
+                }
             }
             Stage::Scan { step, waivers, digest } => {
                 let options = Options { waivers: waivers.waivers, ..step.options(session)? };
@@ -284,20 +312,17 @@ impl Stage {
                 told(pipeline.publish_only(digest)?, json)
             }
             Stage::Notes { words } => {
-                let (product, version) = session.named_one(&words, version::parse)?;
+                let version = session.named_one(&words, version::parse)?.1;
                 let version = version.map_or_else(|| release::version_in_tree(&product), Ok)?;
                 ui::result(notes::notes(&product, &version)?);
                 Ok(())
             }
             Stage::Assets { words, to } => {
-                let (product, version) = session.named_one(&words, version::parse)?;
+                let version = session.named_one(&words, version::parse)?.1;
                 let version = version.map_or_else(|| release::version_in_tree(&product), Ok)?;
                 gather(&product, &destination(&product, &to)?, &version, json)
             }
-            Stage::Promote(StepArgs { words, to }) => {
-                let (product, _) = session.named_one::<Bump>(&words, str::parse)?;
-                told(destination(&product, &to)?.promote()?, json)
-            }
+            Stage::Promote(StepArgs { to, .. }) => told(destination(&product, &to)?.promote()?, json),
             Stage::Yank { words, reason, to } => {
                 let (destination, version) = versioned(&words, &to)?;
                 told(destination.yank(&version, &reason)?, json)
@@ -311,6 +336,10 @@ impl Stage {
             }
         }
     }
+}
+
+fn platform(text: &str) -> Result<Platform, String> {
+    text.to_owned().try_into()
 }
 
 /// Puts a version's assets where nothing else is.

@@ -112,11 +112,21 @@ impl Toolchains {
         }
     }
 
-    /// The compilers, as a label of the image says them.
-    pub fn label(&self) -> String {
-        let versions: Vec<String> =
-            self.found.iter().map(|(platform, toolchain)| format!("{platform}: {}", toolchain.version)).collect();
-        versions.join(", ")
+    /// Those for one platform.
+    ///
+    /// # Errors
+    /// This machine has none.
+    pub fn only(&self, platform: &Platform) -> Result<Self> {
+        let of = |platform: &Platform| platform.clone();
+        let found = self.found.get(platform).map(|toolchain| (of(platform), toolchain.clone())).into_iter().collect();
+        let missing = self.missing.get(platform).map(|missing| (of(platform), missing.clone())).into_iter().collect();
+        let only = Toolchains { found, missing };
+        only.require_all()?;
+        if only.found.is_empty() {
+            return Err(Error::new(Exit::Usage, format!("there is no image for {platform}"))
+                .because("it is not in [workspace.metadata.release.platforms]"));
+        }
+        Ok(only)
     }
 }
 

@@ -9,13 +9,13 @@ use std::time::Duration;
 use crate::chart::repository;
 use crate::config::Workspace;
 use crate::error::{Error, Exit, Result};
-use crate::image::embedded::BuildContext;
 use crate::image::labels::ImageFacts;
 use crate::image::waivers::Waivers;
 use crate::local::turn::Turn;
 use crate::oci::{self, Digest, Layout};
 use crate::release::Options;
 use crate::release::destination::Destination;
+use crate::release::image::Binaries;
 use crate::release::pipeline::Pipeline;
 use crate::release::plan::{self, ImagePlan, Plan};
 use crate::release::publish::Put;
@@ -65,7 +65,7 @@ struct Run<'p> {
     pipeline: &'p Pipeline,
     /// Whether this is not the first plan, which people are told then.
     replans: bool,
-    binaries: Option<BuildContext>,
+    binaries: Option<Binaries>,
     waivers: Option<Waivers>,
     /// The image that is there and that nobody who is accepted has signed, and why it does not count.
     unsigned: Option<(ImageFacts, String)>,
@@ -164,8 +164,8 @@ impl<'p> Run<'p> {
     fn build(&mut self) -> Result<()> {
         let binaries = self.binaries.take().ok_or_else(|| out_of_order(Step::Build))?;
         let layout = match &self.unsigned {
-            Some((there, why)) => self.pipeline.assemble_again(there, why, &binaries)?,
-            None => self.pipeline.assemble(&binaries)?,
+            Some((there, why)) => self.pipeline.assemble_again(there, why, binaries)?,
+            None => self.pipeline.assemble(binaries)?,
         };
         self.image = Some(ImageFacts::of(layout.digest.clone(), &layout.platforms()?));
         self.built = Some(layout);

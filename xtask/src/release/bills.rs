@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Context, Error, Exit, Result};
-use crate::image::compile::{self, Toolchain};
+use crate::image::compile::{self, Toolchain, Toolchains};
 use crate::image::embedded::BuildContext;
 use crate::image::labels::ImageFacts;
 use crate::oci::{self, Digest, Platform};
@@ -26,6 +26,9 @@ use crate::trust::sbom::{
 /// The file in the layout's folder.
 const FILE: &str = "bills.json";
 
+/// What cargo is asked for the bill of what a toolchain compiles for a platform.
+pub type Asked<'t> = (&'t Platform, &'t Toolchain, Begun);
+
 /// A bill for each platform.
 pub type Bills = BTreeMap<Platform, Value>;
 
@@ -38,22 +41,16 @@ struct Kept {
 
 impl Pipeline {
     /// Asks for what the bills of a build need, and goes on: it takes as long as putting the image together.
-    pub(super) fn ask_for_bills(&self) -> Result<Vec<(&Platform, &Toolchain, Begun)>> {
-        let found = self.toolchains()?.found.iter();
-        let asked = found.map(|(platform, toolchain)| {
+    pub(super) fn ask_for_bills<'t>(&self, toolchains: &'t Toolchains) -> Result<Vec<Asked<'t>>> {
+        let asked = toolchains.found.iter().map(|(platform, toolchain)| {
             let source = self.work("source");
             Ok((platform, toolchain, self.metadata(&source, &toolchain.triple, Some(&toolchain.rustc))?))
         });
         asked.collect()
     }
 
-    /// Makes the bills of what was just built, and keeps them beside its layout.
-    pub(super) fn keep_bills(
-        &self,
-        image: &Digest,
-        context: &BuildContext,
-        asked: Vec<(&Platform, &Toolchain, Begun)>,
-    ) -> Result<()> {
+    /// Makes the bills of what was just compiled.
+    pub(super) fn bills_of(&self, context: &BuildContext, asked: Vec<Asked<'_>>) -> Result<Bills> {
         let name = &self.product.package()?.name;
         let toolchains: Vec<&Toolchain> = asked.iter().map(|(_, toolchain, _)| *toolchain).collect();
         let linked = native::linked(&toolchains)?;
@@ -61,8 +58,14 @@ impl Pipeline {
         for ((platform, _, said), linked) in asked.into_iter().zip(linked) {
             let binary = context.get(&format!("{platform}/{name}")).map(Vec::as_slice);
             let bill = self.bill(&resolved(said)?, platform, binary, Some(linked))?;
-            bills.insert(platform.to_string(), bill);
+            bills.insert(platform.clone(), bill);
         }
+        Ok(bills)
+    }
+
+    /// Keeps the bills of an image beside its layout.
+    pub(super) fn keep_bills(&self, image: &Digest, bills: Bills) -> Result<()> {
+        let bills = bills.into_iter().map(|(platform, bill)| (platform.to_string(), bill)).collect();
         let kept = Kept { image: image.clone(), bills };
         files::replace(&self.bills_file(), &oci::json(&kept)?)
     }

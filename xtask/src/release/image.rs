@@ -1,6 +1,7 @@
 //! The image's steps: compile, assemble, scan, push, and tag by version.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Builder, Scan};
@@ -14,6 +15,8 @@ use crate::image::labels::{self, ImageFacts};
 use crate::image::scan::{Scanner, Verdict};
 use crate::image::waivers::Waivers;
 use crate::oci::{self, Annotations, Digest, Layout, Platform};
+use crate::release::bills::Bills;
+use crate::release::parts::Part;
 use crate::release::pipeline::{Pipeline, auditable};
 use crate::release::plan::{self, ImagePlan};
 use crate::release::version;
@@ -23,13 +26,27 @@ use crate::sys::time::rfc3339;
 use crate::sys::tools;
 use crate::ui;
 
+/// What was compiled for an image, here or on other machines.
+#[derive(Default)]
+pub(super) struct Binaries {
+    pub(super) context: BuildContext,
+    /// What compiled for each platform.
+    pub(super) compilers: BTreeMap<Platform, String>,
+    /// Whether they carry their dependency list.
+    pub(super) auditable: bool,
+    /// The bills that came with them.
+    pub(super) bills: Option<Bills>,
+}
+
 impl Pipeline {
-    /// Makes the image's layout, without publishing it: the one that is published already, or a new one. Gives its digest.
+    /// Makes the image's layout, without publishing it: the one that is published already, or a new one, of parts that other machines compiled
+    /// where there are any. Gives its digest.
     ///
     /// # Errors
     /// The image cannot be built, or the version's tag belongs to something else.
-    pub fn build(&self) -> Result<Digest> {
+    pub fn build(&self, parts: &[Part]) -> Result<Digest> {
         self.refuse_yanked()?;
+        let binaries = || if parts.is_empty() { self.compile() } else { self.read_parts(parts) };
         let layout = match self.image_plan(&self.images()) {
             ImagePlan::Without => return Err(self.product.without_image()),
             ImagePlan::Conflict(error) | ImagePlan::Unknown(error) => return Err(error),
@@ -39,8 +56,8 @@ impl Pipeline {
                 layout.write(&self.work("image"))?;
                 layout
             }
-            ImagePlan::Build | ImagePlan::Replace(_) => self.assemble(&self.compile()?)?,
-            ImagePlan::Unsigned(facts, why) => self.assemble_again(&facts, &why, &self.compile()?)?,
+            ImagePlan::Build | ImagePlan::Replace(_) => self.assemble(binaries()?)?,
+            ImagePlan::Unsigned(facts, why) => self.assemble_again(&facts, &why, binaries()?)?,
         };
         Ok(layout.digest)
     }
@@ -188,28 +205,39 @@ impl Pipeline {
     }
 
     /// Compiles a static binary for each platform that this machine can compile for.
-    pub(super) fn compile(&self) -> Result<BuildContext> {
+    pub(super) fn compile(&self) -> Result<Binaries> {
         let toolchains = self.usable_toolchains()?;
         compile::tell_missing(toolchains);
+        self.compile_for(toolchains)
+    }
+
+    pub(super) fn compile_for(&self, toolchains: &Toolchains) -> Result<Binaries> {
         let source = self.stage()?;
         // What several products are made of is compiled once; cargo lets one of its calls at a time into that folder.
         let build = self.product.root.join("target/xtask/build");
         let name = &self.product.package()?.name;
-        let binaries = compile::compile(&self.product, &source, &build, toolchains, auditable())?;
-        Ok(binaries.into_iter().map(|(platform, binary)| (format!("{platform}/{name}"), binary)).collect())
+        let auditable = auditable();
+        let binaries = compile::compile(&self.product, &source, &build, toolchains, auditable)?;
+        let context = binaries.into_iter().map(|(platform, binary)| (format!("{platform}/{name}"), binary)).collect();
+        let found = toolchains.found.iter();
+        let compilers = found.map(|(platform, toolchain)| (platform.clone(), toolchain.version.clone())).collect();
+        Ok(Binaries { context, compilers, auditable, bills: None })
     }
 
     /// Makes the image's layout of those binaries, and keeps it on disk.
-    pub(super) fn assemble(&self, context: &BuildContext) -> Result<Layout> {
-        let toolchains = self.toolchains()?;
+    pub(super) fn assemble(&self, binaries: Binaries) -> Result<Layout> {
+        let Binaries { context, compilers, auditable, bills } = &binaries;
         let dockerfile = format!("{}/Dockerfile", self.product.package()?.folder);
         let dockerfile = self.worktree.text(&dockerfile)?.ok_or_else(|| {
             Error::new(Exit::Workspace, format!("{dockerfile} is missing")).because("it says what is in the image")
         })?;
-        let platforms: Vec<Platform> = toolchains.found.keys().cloned().collect();
-        let stamp = Stamp { labels: self.labels(toolchains, auditable())?, time: self.release.time };
+        let platforms: Vec<Platform> = compilers.keys().cloned().collect();
+        let stamp = Stamp { labels: self.labels(compilers, *auditable)?, time: self.release.time };
         let parsed = Dockerfile::parse(&dockerfile);
-        let asked_for_bills = self.is_signed().then(|| self.ask_for_bills()).transpose()?;
+        let asked_for_bills = match bills {
+            None if self.is_signed() => Some(self.ask_for_bills(self.toolchains()?)?),
+            _ => None,
+        };
         let layout = match self.buildx()? {
             None => embedded::assemble(&parsed?, &platforms, context, &stamp)?,
             Some(buildx) => {
@@ -223,16 +251,18 @@ impl Pipeline {
             }
         };
         layout.write(&self.work("image"))?;
-        if let Some(asked) = asked_for_bills {
-            self.keep_bills(&layout.digest, context, asked)?;
+        match (asked_for_bills, binaries.bills) {
+            (Some(asked), _) => self.keep_bills(&layout.digest, self.bills_of(&binaries.context, asked)?)?,
+            (None, Some(bills)) => self.keep_bills(&layout.digest, bills)?,
+            (None, None) => {}
         }
         ui::status("Built", format_args!("image {} for {}", layout.digest, oci::platform_names(&platforms)));
         Ok(layout)
     }
 
     /// The same for an image that is there, and that nobody who is accepted has signed: only what comes out the same is signed.
-    pub(super) fn assemble_again(&self, there: &ImageFacts, why: &str, context: &BuildContext) -> Result<Layout> {
-        let layout = self.assemble(context)?;
+    pub(super) fn assemble_again(&self, there: &ImageFacts, why: &str, binaries: Binaries) -> Result<Layout> {
+        let layout = self.assemble(binaries)?;
         if layout.digest == there.digest {
             ui::note("The same", format_args!("image came out as is there, unsigned: {}", there.digest));
         } else if self.is_strict() {
@@ -259,7 +289,7 @@ impl Pipeline {
     }
 
     /// The labels of I8, and what else can be read from the image: the compilers, and whether it can be scanned.
-    fn labels(&self, toolchains: &Toolchains, auditable: bool) -> Result<Annotations> {
+    fn labels(&self, compilers: &BTreeMap<Platform, String>, auditable: bool) -> Result<Annotations> {
         let package = self.product.package()?;
         let about = &package.about;
         let mut labels = Annotations::new();
@@ -277,7 +307,8 @@ impl Pipeline {
         for (name, value) in fields {
             labels.insert(format!("org.opencontainers.image.{name}"), value);
         }
-        labels.insert("rustc".into(), toolchains.label());
+        let compilers = compilers.iter().map(|(platform, version)| format!("{platform}: {version}"));
+        labels.insert("rustc".into(), compilers.collect::<Vec<_>>().join(", "));
         if auditable {
             labels.insert(labels::AUDITABLE.into(), "true".into());
         }

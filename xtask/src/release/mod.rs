@@ -26,6 +26,7 @@ pub mod image;
 pub mod notes;
 pub mod observe;
 pub mod page;
+pub mod parts;
 pub mod pipeline;
 pub mod plan;
 pub mod pointers;
