@@ -38,7 +38,7 @@ pub struct Workspace {
     pub products: Vec<Product>,
 }
 
-/// What is released under one version: a crate, its image, and the chart that installs it; or a chart alone.
+/// What is released under one version: a crate, its image, and the chart that installs it; or one of the two alone.
 #[derive(Clone, Debug)]
 pub struct Product {
     /// Its name, where it is one of several: that of its chart, and what its git tags begin with.
@@ -49,8 +49,8 @@ pub struct Product {
     pub package: Option<Package>,
     /// No version below this one is ever released.
     pub first_version: Version,
-    /// The chart's folder, relative to the root.
-    pub chart: String,
+    /// The chart's folder, relative to the root; nothing where it is an image alone.
+    pub chart: Option<String>,
     /// The platforms of the image and the compiler target of each.
     pub platforms: BTreeMap<Platform, String>,
     targets: Arc<BTreeMap<String, TargetTable>>,
@@ -321,13 +321,26 @@ impl Product {
 
     /// The error of whatever takes an image.
     pub fn without_image(&self) -> Error {
-        Error::new(Exit::Usage, format!("there is no image of {}", self.chart))
+        Error::new(Exit::Usage, format!("there is no image of {}", self.chart.as_deref().unwrap_or_default()))
             .because("the product is a chart alone: [workspace.metadata.release] names no `package` for it")
+    }
+
+    /// The folder of its chart.
+    ///
+    /// # Errors
+    /// It is an image alone.
+    pub fn chart(&self) -> Result<&str> {
+        self.chart.as_deref().ok_or_else(|| {
+            let name = self.package.as_ref().map(|package| package.name.as_str()).unwrap_or_default();
+            Error::new(Exit::Usage, format!("there is no chart of {name}"))
+                .because("the product is an image alone: [workspace.metadata.release] names no `chart` for it")
+        })
     }
 
     /// The changelog, relative to the root: one of several products has its own, in its folder.
     pub fn changelog(&self) -> String {
-        let folder = self.package.as_ref().map_or(&self.chart, |package| &package.folder);
+        let folder = self.package.as_ref().map(|package| &package.folder).or(self.chart.as_ref());
+        let folder = folder.map(String::as_str).unwrap_or_default();
         self.name.as_ref().map_or_else(|| "CHANGELOG.md".into(), |_| format!("{folder}/CHANGELOG.md"))
     }
 
@@ -387,7 +400,7 @@ impl ReleaseTable {
         }
         complaints.extend(products.iter().flat_map(Product::complaints));
         complaints.extend(shared(&products, "package", |product| Some(&product.package.as_ref()?.name)));
-        complaints.extend(shared(&products, "chart", |product| Some(&product.chart)));
+        complaints.extend(shared(&products, "chart", |product| product.chart.as_ref()));
         if complaints.is_empty() {
             return Ok(products);
         }
@@ -425,11 +438,11 @@ impl ProductTable {
         if self.first_version.is_none() {
             missing("first-version");
         }
-        if self.chart.is_none() {
-            missing("chart");
+        if self.chart.is_none() && self.package.is_none() {
+            missing("package` or `chart");
         }
         let package = self.package.map(|name| members.package(&name)).transpose();
-        let (Ok(package), Some(first_version), Some(chart)) = (&package, self.first_version, self.chart) else {
+        let (true, Ok(package), Some(first_version)) = (complaints.is_empty(), &package, self.first_version) else {
             complaints.extend(package.err());
             return Err(complaints);
         };
@@ -438,7 +451,7 @@ impl ProductTable {
             root: root.to_owned(),
             package: package.clone(),
             first_version,
-            chart: chart.trim_end_matches('/').to_owned(),
+            chart: self.chart.map(|chart| chart.trim_end_matches('/').to_owned()),
             platforms: if self.platforms.is_empty() { platforms.clone() } else { self.platforms },
             targets: Arc::clone(targets),
         })

@@ -147,6 +147,61 @@ fn h2_a_chart_without_an_image_is_a_product_too() {
 }
 
 #[test]
+fn i3_an_image_without_a_chart_is_a_product_too() {
+    let demo = Demo::new().that_signs();
+    without_chart(&demo);
+    let steps = demo.xtask(&["release", "--plan", "--json"]).ok().json();
+    let steps: Vec<&str> = steps.as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["bump", "compile", "build", "scan", "push", "sign", "tag", "promote", "verify"]);
+    let report = demo.xtask(&["release", "--json"]).ok().json();
+    assert_eq!((&report["proof"]["chart"], &report["changed"]), (&Value::Null, &true.into()));
+    assert!(report["proof"]["signers"][0].as_str().unwrap().contains("own key"));
+    let before = demo.snapshot();
+    assert_eq!(demo.xtask(&["release", "--json"]).ok().json()["changed"], false);
+    assert!(demo.snapshot() == before, "a byte changed");
+    let newer = demo.xtask(&["release", "minor", "--json"]).ok().json();
+    let tags = demo.tags();
+    for tag in ["1", "1.1", "1.1.0", "latest", "v1.1.0"] {
+        assert_eq!(tags[tag], newer["digest"].as_str().unwrap(), "{tag}");
+    }
+    assert_eq!([&tags["1.0"], &tags["v1.0.0"]], [report["digest"].as_str().unwrap(); 2]);
+    assert!(!demo.published().join("index.yaml").exists());
+    // Nobody signed that as 9.0.0.
+    let forged = [("v9.0.0".to_owned(), tags["v1.0.0"].parse().unwrap())];
+    local::registry(&demo.published()).tag(&forged).unwrap();
+    demo.xtask(&["release", "promote"]).ok();
+    assert_eq!(demo.tags()["latest"], newer["digest"].as_str().unwrap());
+    demo.xtask(&["verify", "1.0.0"]).ok();
+    demo.xtask(&["verify", "1.2.0"]).fails(8, "answered with 404");
+    demo.xtask(&["doctor"]).ok();
+    demo.xtask(&["release", "yank", "1.1.0", "--reason", "x"]).fails(2, "there is no chart of demo");
+}
+
+#[test]
+fn x1_an_image_without_a_chart_belongs_to_the_commit_that_it_names() {
+    let Some(production) = Production::new() else { return };
+    let demo = &production.demo;
+    without_chart(demo);
+    demo.git(&["push", "--quiet"]);
+    production.release(&[]).ok();
+    assert_eq!(production.release(&["--json"]).ok().json()["changed"], false);
+    demo.write("more.txt", "more");
+    demo.commit("another");
+    demo.git(&["push", "--quiet"]);
+    production.release(&[]).fails(5, "already released from another commit");
+    let report = production.release(&["patch", "--push", "--json"]).ok().json();
+    assert_eq!(production.tags()["latest"], report["digest"].as_str().unwrap());
+    assert_eq!(production.objects().len(), 1, "the index alone is in the bucket, as it was");
+}
+
+fn without_chart(demo: &Demo) {
+    let manifest = demo.read("Cargo.toml").replace("chart = \"chart\"\n", "");
+    demo.write("Cargo.toml", manifest);
+    demo.git(&["rm", "-r", "--quiet", "chart"]);
+    demo.commit("an image alone");
+}
+
+#[test]
 fn x1_a_chart_without_an_image_belongs_to_the_commit_that_it_names() {
     let Some(production) = Production::new() else { return };
     let demo = &production.demo;

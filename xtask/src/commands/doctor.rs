@@ -52,6 +52,7 @@ impl Doctor {
     fn repair(self, session: &Session, product: &Product) -> Result<()> {
         let _turn = Turn::of(product)?;
         product.package()?;
+        product.chart()?;
         let destination = Destination::named(product, &self.target, session.connector.as_ref())?;
         let _served = destination.serve()?;
         let found = look(&destination);

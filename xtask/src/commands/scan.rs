@@ -28,6 +28,7 @@ pub struct Scan {
 impl Scan {
     pub(super) fn run(self, session: &Session) -> Result<()> {
         let (product, versions) = session.named(&self.words, version::parse)?;
+        product.chart()?;
         let destination = Destination::named(&product, &self.to.target, session.connector.as_ref())?;
         let scans = Scans {
             destination: &destination,

@@ -72,7 +72,7 @@ impl Pipeline {
             return Ok(false);
         }
         let chart = self.chart_artifact(image)?;
-        let mut subjects = self.subjects(image, &chart)?;
+        let mut subjects = self.subjects(image, chart.as_ref())?;
         subjects.retain(|subject| !subject.lacking.is_empty());
         if subjects.is_empty() {
             return Ok(false);
@@ -83,13 +83,21 @@ impl Pipeline {
         let bundles = signer.sign(&statements)?;
         self.check_accepted(&signer, &subjects, &drafts, &bundles)?;
         self.attach(chart, &subjects, &drafts, &bundles)?;
-        let image = image.map(|image| format!("{} and its chart", image.digest));
-        ui::status("Signed", format_args!("{}, with {signer}", image.as_deref().unwrap_or("the chart")));
+        let image = image.map(|image| image.digest.to_string());
+        let chart = self.destination.has_chart.then(|| "the chart".to_owned());
+        let signed: Vec<String> = image.into_iter().chain(chart).collect();
+        ui::status("Signed", format_args!("{}, with {signer}", signed.join(" and ")));
         Ok(true)
     }
 
     /// One call for each of the two repositories: where a registry keeps no lists of its own, each waits a moment for other writers.
-    fn attach(&self, chart: Artifact, subjects: &[Subject], drafts: &[Draft], bundles: &[Vec<u8>]) -> Result<()> {
+    fn attach(
+        &self,
+        chart: Option<Artifact>,
+        subjects: &[Subject],
+        drafts: &[Draft],
+        bundles: &[Vec<u8>],
+    ) -> Result<()> {
         let time = rfc3339(self.release.time)?;
         let (mut of_image, mut of_chart) = (Vec::new(), Vec::new());
         for (draft, bundle) in drafts.iter().zip(bundles) {
@@ -99,7 +107,7 @@ impl Pipeline {
             }
         }
         if !of_chart.is_empty() {
-            of_chart.insert(0, chart);
+            of_chart.splice(0..0, chart);
         }
         let Destination { registry, charts, .. } = &self.destination;
         for (registry, artifacts) in [(registry, of_image), (charts, of_chart)] {
@@ -115,7 +123,7 @@ impl Pipeline {
         if !self.is_signed() {
             return Ok(Vec::new());
         }
-        let subjects = self.subjects(image, &self.chart_artifact(image)?)?;
+        let subjects = self.subjects(image, self.chart_artifact(image)?.as_ref())?;
         let lacking = subjects.iter().filter(|subject| !subject.lacking.is_empty());
         Ok(lacking.map(|subject| format!("{} of the {}", names(&subject.lacking), subject.kind)).collect())
     }
@@ -138,9 +146,10 @@ impl Pipeline {
         if !self.is_signed() {
             return Ok(None);
         }
+        let Some(artifact) = self.chart_artifact(image)? else { return Ok(None) };
         let tag = chart::oci::tag(&self.release.version.to_string());
         let there = self.destination.charts.resolve(&tag)?;
-        let wanted = self.chart_artifact(image)?.descriptor.digest;
+        let wanted = artifact.descriptor.digest;
         Ok((there.as_ref() != Some(&wanted)).then_some((tag, wanted)))
     }
 
@@ -172,12 +181,13 @@ impl Pipeline {
         self.target().signs(&self.release.version)
     }
 
-    /// The chart for an image, as it lies in the registry.
-    pub(super) fn chart_artifact(&self, image: Option<&ImageFacts>) -> Result<Artifact> {
-        chart::oci::artifact(&self.pack(image)?.1, self.release.time)
+    /// The chart for an image, as it lies in the registry, where there is a chart.
+    pub(super) fn chart_artifact(&self, image: Option<&ImageFacts>) -> Result<Option<Artifact>> {
+        let packed = self.destination.has_chart.then(|| self.pack(image)).transpose()?;
+        packed.map(|(_, archive)| chart::oci::artifact(&archive, self.release.time)).transpose()
     }
 
-    fn subjects(&self, image: Option<&ImageFacts>, chart: &Artifact) -> Result<Vec<Subject>> {
+    fn subjects(&self, image: Option<&ImageFacts>, chart: Option<&Artifact>) -> Result<Vec<Subject>> {
         let (destination, mut all) = (&self.destination, Vec::new());
         if let Some(image) = image {
             let index = destination.registry.fetch(Part::Manifest, &image.digest)?;
@@ -190,7 +200,7 @@ impl Pipeline {
                 all.push((Kind::Platform(part.platform), part.descriptor, OF_PLATFORM.to_vec()));
             }
         }
-        all.push((Kind::Chart, chart.descriptor.clone(), OF_CHART.to_vec()));
+        all.extend(chart.map(|chart| (Kind::Chart, chart.descriptor.clone(), OF_CHART.to_vec())));
         let subject = |(kind, descriptor, wanted): (Kind, Descriptor, Vec<&'static str>)| {
             let registry = if kind == Kind::Chart { &destination.charts } else { &destination.registry };
             let findings = destination.findings(&**registry, &descriptor.digest, &self.release.version, &wanted)?;

@@ -36,10 +36,13 @@ pub fn edits(
         let lock = cargo_lock(&required(worktree, "Cargo.lock")?, &package.name, version)?;
         edits.insert("Cargo.lock".into(), lock.into_bytes());
     }
-    let chart = format!("{}/Chart.yaml", product.chart);
-    // What a chart without an image installs has versions of its own.
-    let keys: &[&str] = if product.package.is_some() { &["version", "appVersion"] } else { &["version"] };
-    edits.insert(chart.clone(), chart_manifest(&required(worktree, &chart)?, keys, version)?.into_bytes());
+    if let Some(folder) = &product.chart {
+        let chart = format!("{folder}/Chart.yaml");
+        // What a chart without an image installs has versions of its own.
+        let keys: &[&str] = if product.package.is_some() { &["version", "appVersion"] } else { &["version"] };
+        let text = chart_manifest(&required(worktree, &chart)?, keys, version)?;
+        edits.insert(chart, text.into_bytes());
+    }
     let path = product.changelog();
     if let Some(text) = worktree.text(&path)? {
         let text = changelog(&path, &text, version, worktree.commit_time)?;
@@ -55,8 +58,9 @@ pub fn edits(
 pub fn version_in(product: &Product, chart: &ChartManifest) -> Result<Version> {
     match &product.package {
         Some(package) => Ok(package.version.clone()),
-        None => Version::parse(&chart.version)
-            .context(Exit::Workspace, || format!("{}/Chart.yaml: the version is not semver", product.chart)),
+        None => {
+            Version::parse(&chart.version).context(Exit::Workspace, || "Chart.yaml: the version is not semver".into())
+        }
     }
 }
 
@@ -65,12 +69,12 @@ pub fn version_in(product: &Product, chart: &ChartManifest) -> Result<Version> {
 /// # Errors
 /// They differ, or a file is malformed; every difference is listed.
 pub fn check_agreement(product: &Product, chart: &ChartManifest) -> Result<()> {
-    let Some(package) = &product.package else { return Ok(()) };
+    let (Some(package), Some(folder)) = (&product.package, &product.chart) else { return Ok(()) };
     let version = package.version.to_string();
     let says = [("version", Some(&chart.version)), ("appVersion", chart.app_version.as_ref())];
     let differing = says.iter().filter(|(_, said)| *said != Some(&version)).map(|(key, said)| {
         let said = said.map_or("missing", |text| text.as_str());
-        format!("{}/Chart.yaml: {key} is {said}", product.chart)
+        format!("{folder}/Chart.yaml: {key} is {said}")
     });
     let differing: Vec<String> = differing.collect();
     if differing.is_empty() {

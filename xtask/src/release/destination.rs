@@ -5,6 +5,7 @@
 //! and no tree that is in order.
 
 use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,8 +27,9 @@ use crate::local;
 use crate::local::server::LocalServer;
 use crate::oci::Digest;
 use crate::oci::registry::Registry;
+use crate::release::attestations::OF_IMAGE;
 use crate::release::decision::Listed;
-use crate::release::version;
+use crate::release::{promote, version};
 use crate::sys::http::Anonymous;
 use crate::trust::cosign::Cosign;
 
@@ -35,8 +37,10 @@ use crate::trust::cosign::Cosign;
 pub struct Destination {
     /// The target.
     pub target: Target,
-    /// The chart's name.
+    /// The chart's name; the crate's, where there is no chart.
     pub chart: String,
+    /// Whether there is a chart; what is published is then what the index lists, and otherwise what the image's tags say.
+    pub has_chart: bool,
     /// Whether the chart installs an image that is released with it.
     pub has_image: bool,
     /// The first version that floating tags may lead to.
@@ -68,8 +72,12 @@ impl Destination {
     /// # Errors
     /// There is no such target, or no chart; the machine cannot start what is needed to ask.
     pub fn named(product: &Product, target: &str, connector: Option<&Connector>) -> Result<Self> {
-        let target = product.target(target)?;
-        Self::open(product, target, manifest::name_in(&product.root.join(&product.chart))?, connector)
+        let (target, chart) = (product.target(target)?, product.chart.as_ref());
+        let name = match chart {
+            Some(chart) => manifest::name_in(&product.root.join(chart))?,
+            None => product.package()?.name.clone(),
+        };
+        Self::open(product, target, name, connector)
     }
 
     /// A target, for the chart of that name.
@@ -96,6 +104,7 @@ impl Destination {
         Ok(Destination {
             target,
             chart,
+            has_chart: product.chart.is_some(),
             has_image: product.package.is_some(),
             first: product.first_version.clone(),
             registry,
@@ -104,7 +113,7 @@ impl Destination {
             cdn,
             user,
             root: product.root.clone(),
-            folder: product.chart.clone(),
+            folder: product.chart.clone().unwrap_or_default(),
             cosign: OnceCell::new(),
             seen: RefCell::default(),
             announced: RefCell::default(),
@@ -178,6 +187,13 @@ impl Destination {
 
     /// What the index says of a version. An index that cannot be read is told from one without it.
     pub fn listed(&self, version: &Version) -> Listed {
+        if !self.has_chart {
+            return match self.tagged(version) {
+                Err(_) => Listed::Unknown,
+                Ok(None) => Listed::Not,
+                Ok(Some(facts)) => Listed::From(facts.revision),
+            };
+        }
         let text = version.to_string();
         let read = self.seen().and_then(|snapshot| {
             let index = snapshot.index()?;
@@ -192,6 +208,38 @@ impl Destination {
                 .tagged(version)
                 .map_or(Listed::Unknown, |facts| Listed::From(facts.and_then(|facts| facts.revision))),
         }
+    }
+
+    /// The versions that the image's tags say are there, and what those that lead lead to. Anybody who may push can make a tag: where versions
+    /// are signed, one that accepted signers do not vouch for leads nothing.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub(super) fn tagged_versions(&self) -> Result<promote::Listed> {
+        let names = self.registry.tags()?;
+        let named = names.iter().filter_map(|name| Version::parse(name.strip_prefix('v')?).ok());
+        let mut versions: Vec<Version> = named.filter(|version| version::check(version, &self.first).is_ok()).collect();
+        loop {
+            let leaders: BTreeSet<Version> = version::floating_tags(&versions, &self.first).into_values().collect();
+            let known = leaders.iter().map(|leader| Ok((leader.clone(), self.vouched(leader)?)));
+            let known = known.collect::<Result<BTreeMap<_, _>>>()?;
+            if known.values().all(Option::is_some) {
+                let images = known.into_iter().filter_map(|(leader, digest)| Some((leader, digest?))).collect();
+                return Ok(promote::Listed { versions, images });
+            }
+            versions.retain(|version| !matches!(known.get(version), Some(None)));
+        }
+    }
+
+    /// The image that a version's tag leads to, where it counts.
+    fn vouched(&self, version: &Version) -> Result<Option<Digest>> {
+        let Some(facts) = self.tagged(version)? else { return Ok(None) };
+        if self.target.signs(version) {
+            let findings = self.findings(&*self.registry, &facts.digest, version, &OF_IMAGE)?;
+            let revision = facts.revision.unwrap_or_default();
+            return Ok(findings.origin(&version.to_string(), &revision).is_ok().then_some(facts.digest));
+        }
+        Ok(Some(facts.digest))
     }
 
     /// The source state that the entry of a chart without an image names.
@@ -222,11 +270,14 @@ impl Destination {
 
 /// One name leads to a product's git tags, its chart and its image.
 fn check_name(product: &Product, chart: &str) -> Result<()> {
-    match product.name.as_deref().filter(|name| *name != chart) {
+    let named = product.name.as_deref().filter(|name| *name != chart);
+    match named.zip(product.chart.as_ref()) {
         None => Ok(()),
-        Some(name) => Err(Error::new(Exit::Workspace, format!("the product `{name}` has a chart called `{chart}`"))
-            .because(format!("{}/Chart.yaml says so, and one name leads to git tags, chart and image", product.chart))
-            .remedy(format!("[workspace.metadata.release.products.{chart}], or another name in Chart.yaml"))),
+        Some((name, folder)) => {
+            Err(Error::new(Exit::Workspace, format!("the product `{name}` has a chart called `{chart}`"))
+                .because(format!("{folder}/Chart.yaml says so, and one name leads to git tags, chart and image"))
+                .remedy(format!("[workspace.metadata.release.products.{chart}], or another name in Chart.yaml")))
+        }
     }
 }
 

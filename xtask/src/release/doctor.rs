@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 use serde::Serialize;
 
+use crate::chart::repository;
 use crate::chart::store::Store;
-use crate::chart::{manifest, repository};
 use crate::config::{Builder, Product, Scan, Target};
 use crate::connector::Connector;
 use crate::error::{Error, Exit, Result};
@@ -13,6 +13,7 @@ use crate::git::{Repository, Worktree};
 use crate::image::compile;
 use crate::image::scan::Scanner;
 use crate::local::server::LocalServer;
+use crate::release;
 use crate::release::destination::Destination;
 use crate::release::protection::{self, Guard, Standing};
 use crate::sys::children::Call;
@@ -83,11 +84,13 @@ pub fn look(product: &Product, target: &Target, connector: Option<&Connector>) -
             findings.push(checked("registry", tags.map(|tags| format!("{} has {} tags", target.image, tags.len()))));
         }
     }
-    let version = manifest::version_in(&product.root.join(&product.chart));
+    let version = release::version_in_tree(product);
     if target.is_remote() && version.is_ok_and(|version| target.signs(&version)) {
         findings.push(checked("signer", destination.who_signs()));
     }
-    findings.push(index(&*destination.store));
+    if destination.has_chart {
+        findings.push(index(&*destination.store));
+    }
     if target.is_remote() {
         let home = product.package.as_ref().map(|package| package.about.repository.as_str()).unwrap_or_default();
         let guards = protection::look(&product.root, home, &destination.user, &|name| std::env::var(name).ok())?;

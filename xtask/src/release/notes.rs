@@ -57,8 +57,9 @@ pub fn assets(
     version: &Version,
     verdict: &dyn Fn(&Digest) -> Result<Option<Verdict>>,
 ) -> Result<BTreeMap<String, Vec<u8>>> {
+    destination.require_chart()?;
     let proof = destination.verify(version, Duration::ZERO)?;
-    let archive = fetch(destination, &proof)?;
+    let (url, archive) = fetch(destination, &proof)?;
     let image = destination.has_image.then(|| verify::pull(destination, version)).transpose()?;
     let parts = image.as_ref().map_or(Ok(Vec::new()), Layout::platforms)?;
     let mut assets = BTreeMap::new();
@@ -81,7 +82,7 @@ pub fn assets(
     };
     let facts = Facts { proof: &proof, parts: &parts, commit, provenance, verdict };
     assets.insert(RECORD.into(), oci::json(&record(destination, version, &facts, &archive)?)?);
-    let name = proof.chart.rsplit('/').next().unwrap_or_default().to_owned();
+    let name = url.rsplit('/').next().unwrap_or_default().to_owned();
     assets.insert(name, archive);
     Ok(assets)
 }
@@ -113,13 +114,13 @@ fn record(destination: &Destination, version: &Version, facts: &Facts<'_>, archi
     }))
 }
 
-fn fetch(destination: &Destination, proof: &Proof) -> Result<Vec<u8>> {
-    let answer = destination.user.get(&proof.chart, &[])?;
-    if answer.status == 200 && oci::sha256_hex(&answer.body) == proof.sha256 {
-        return Ok(answer.body);
+fn fetch(destination: &Destination, proof: &Proof) -> Result<(String, Vec<u8>)> {
+    let url = proof.chart.clone().unwrap_or_default();
+    let answer = destination.user.get(&url, &[])?;
+    if answer.status == 200 && Some(oci::sha256_hex(&answer.body)) == proof.sha256 {
+        return Ok((url, answer.body));
     }
-    Err(Error::new(Exit::Verify, format!("{} was changed by somebody just now", proof.chart))
-        .remedy("retry the command"))
+    Err(Error::new(Exit::Verify, format!("{url} was changed by somebody just now")).remedy("retry the command"))
 }
 
 fn stated(destination: &Destination, subject: &Digest, version: &Version, types: &[&str]) -> Result<Findings> {

@@ -36,7 +36,7 @@ impl Pipeline {
         let (unsaid, chart_tagged) = match self.image_plan(&images) {
             ImagePlan::Adopt(facts) => (self.unsaid(Some(&facts)), self.is_chart_tagged(Some(&facts))),
             ImagePlan::Without => (self.unsaid(None), self.is_chart_tagged(None)),
-            _ => (Ok(Vec::new()), Ok(!self.is_signed())),
+            _ => (Ok(Vec::new()), Ok(!self.is_signed() || !self.destination.has_chart)),
         };
         World {
             scanned: self.scanned(&images),
@@ -83,6 +83,9 @@ impl Pipeline {
     }
 
     fn archive(&self) -> Result<Option<Archive>> {
+        if !self.destination.has_chart {
+            return Ok(None);
+        }
         // Caches remember what was not there.
         if self.options.public && matches!(self.destination.listed(&self.release.version), decision::Listed::Not) {
             return Ok(None);
@@ -102,6 +105,9 @@ impl Pipeline {
     }
 
     fn listing(&self) -> Result<Listing> {
+        if !self.destination.has_chart {
+            return Ok(Listing { listed: self.destination.tagged_versions()?, ..Listing::default() });
+        }
         let snapshot = self.destination.look()?;
         let (index, version) = (snapshot.index()?, self.release.version.to_string());
         let entry = index.find(&self.chart.name, &version);

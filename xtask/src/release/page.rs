@@ -30,7 +30,7 @@ impl Destination {
     }
 
     fn show(&self, about: Result<About>) -> bool {
-        if !self.target.page {
+        if !self.target.page || !self.has_chart {
             return false;
         }
         match about.and_then(|about| page::publish(&*self.store, &about, &|| self.look())) {
@@ -71,7 +71,7 @@ impl Pipeline {
     /// Whether the page shows what the index and the tree say; true where the target has none.
     pub(super) fn is_page_shown(&self) -> Result<bool> {
         let destination = &self.destination;
-        if !destination.target.page {
+        if !destination.target.page || !destination.has_chart {
             return Ok(true);
         }
         let about = About::of(&destination.folder, &destination.target, &|path| self.worktree.bytes(path))?;

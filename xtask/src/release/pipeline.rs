@@ -9,7 +9,7 @@ use semver::Version;
 
 use crate::chart::archive::{self, ChartFiles};
 use crate::chart::manifest::ChartManifest;
-use crate::config::{self, Product, Target, Workspace};
+use crate::config::{self, Package, Product, Target, Workspace};
 use crate::error::{Error, Exit, Result};
 use crate::git::{Publishable, Purpose, Repository, Tag, Tagged, Worktree};
 use crate::image::buildx::Buildx;
@@ -61,7 +61,7 @@ impl Pipeline {
         let repository = Repository::at(&product.root)?;
         let worktree = Worktree::read(&repository)?;
         check_ignored(&worktree, &target)?;
-        let chart = archive::manifest(&chart_files(&product, &worktree)?)?;
+        let chart = manifest(&product, &chart_files(&product, &worktree)?)?;
         bump::check_agreement(&product, &chart)?;
         let connector =
             options.connector.map(|connector| if options.public { connector.as_everybody() } else { connector });
@@ -87,7 +87,7 @@ impl Pipeline {
         let files = chart_files(&product, &worktree)?;
         let changelog = worktree.text(&product.changelog())?.unwrap_or_default();
         Ok(Pipeline {
-            chart: archive::manifest(&files)?,
+            chart: manifest(&product, &files)?,
             changes: of_changelog(&changelog).remove(&release.version.to_string()),
             destination,
             tree,
@@ -128,7 +128,11 @@ impl Pipeline {
         }
         self.check_order()?;
         // The decision which version this is rests on it.
-        self.destination.seen()?.index()?;
+        if self.destination.has_chart {
+            self.destination.seen()?.index()?;
+        } else {
+            self.destination.registry.tags()?;
+        }
         let pipeline = if self.edits.is_empty() {
             self
         } else {
@@ -205,6 +209,7 @@ impl Pipeline {
             tree: &self.tree,
             first: &self.product.first_version,
             revision,
+            has_chart: self.product.chart.is_some(),
             has_image: self.product.package.is_some(),
             platforms: &platforms,
             archive: &self.chart.archive_name(),
@@ -311,10 +316,20 @@ fn check_ignored(worktree: &Worktree, target: &Target) -> Result<()> {
         .remedy(format!("add a line `/{}/` to .gitignore", folder.display())))
 }
 
+/// The chart's description; where there is no chart, its name and version are the crate's.
+fn manifest(product: &Product, files: &ChartFiles) -> Result<ChartManifest> {
+    if product.chart.is_some() {
+        return archive::manifest(files);
+    }
+    let Package { name, version, .. } = product.package()?;
+    Ok(ChartManifest { name: name.clone(), version: version.to_string(), ..ChartManifest::default() })
+}
+
 fn chart_files(product: &Product, worktree: &Worktree) -> Result<ChartFiles> {
-    let items = worktree.below(&product.chart)?;
+    let Some(chart) = &product.chart else { return Ok(ChartFiles::new()) };
+    let items = worktree.below(chart)?;
     if items.is_empty() {
-        return Err(Error::new(Exit::Workspace, format!("there is no chart in {}", product.chart))
+        return Err(Error::new(Exit::Workspace, format!("there is no chart in {chart}"))
             .because("[workspace.metadata.release] names that folder as `chart`"));
     }
     archive::collect(&items)

@@ -84,6 +84,8 @@ pub struct Wanted<'a> {
     pub first: &'a Version,
     /// The source state.
     pub revision: &'a str,
+    /// Whether there is a chart; an image may be all.
+    pub has_chart: bool,
     /// Whether there is an image; a chart may be all.
     pub has_image: bool,
     /// The platforms that the image is to have.
@@ -168,6 +170,7 @@ pub struct Plan {
 pub fn plan(world: &World, wanted: &Wanted<'_>) -> Plan {
     let image = image(&world.images, wanted);
     let packed = match &image {
+        ImagePlan::Adopt(_) if !wanted.has_chart => Ok(None),
         ImagePlan::Adopt(facts) => (wanted.pack)(Some(facts)).map(Some),
         ImagePlan::Without => (wanted.pack)(None).map(Some),
         ImagePlan::Unknown(error) => Err(error.clone()),
@@ -193,8 +196,10 @@ pub fn plan(world: &World, wanted: &Wanted<'_>) -> Plan {
         (Step::GitTag, planner.git_tag()),
     ];
     let is_here = |step| match step {
-        Step::Invalidate | Step::GitTag => wanted.remote,
-        Step::Page => wanted.page,
+        Step::Invalidate => wanted.remote && wanted.has_chart,
+        Step::GitTag => wanted.remote,
+        Step::Page => wanted.page && wanted.has_chart,
+        Step::Package | Step::Publish => wanted.has_chart,
         Step::Compile | Step::Build | Step::Scan | Step::Push | Step::Tag => wanted.has_image,
         _ => true,
     };
@@ -420,9 +425,12 @@ impl Planner<'_> {
                 "nothing: the target names no `signers`, or this version is older than its `signed-since`".into(),
             ),
             (ImagePlan::Adopt(_) | ImagePlan::Without, Err(error)) => State::Unknown(error.clone()),
-            (ImagePlan::Adopt(_), Ok(unsaid)) if unsaid.is_empty() => State::Done("image and chart".into()),
+            (ImagePlan::Adopt(_), Ok(unsaid)) if unsaid.is_empty() => {
+                State::Done(if self.wanted.has_chart { "image and chart" } else { "the image" }.into())
+            }
             (ImagePlan::Without, Ok(unsaid)) if unsaid.is_empty() => State::Done("the chart".into()),
             (ImagePlan::Adopt(_) | ImagePlan::Without, Ok(unsaid)) => self.sign_with(&unsaid.join(", ")),
+            _ if !self.wanted.has_chart => self.sign_with("the image, and that of each platform"),
             _ => self.sign_with("the image, that of each platform, and the chart"),
         }
     }

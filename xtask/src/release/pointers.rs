@@ -11,7 +11,7 @@ use crate::chart::cdn::STALE_FOR;
 use crate::chart::index::FILE;
 use crate::chart::page::FRONT;
 use crate::chart::repository;
-use crate::error::Result;
+use crate::error::{Error, Exit, Result};
 use crate::oci::sha256_hex;
 use crate::release::destination::Destination;
 use crate::release::promote::{self, Listed};
@@ -93,6 +93,9 @@ impl Destination {
     /// The listed versions, once users see those that tags will lead to: another run may have listed one a moment ago, and no tag may
     /// lead to a version before users find it in the index.
     fn shown(&self) -> Result<Listed> {
+        if !self.has_chart {
+            return self.tagged_versions();
+        }
         let snapshot = self.look()?;
         let listed = Listed::of(snapshot.index()?, &self.chart, &self.first);
         if self.cdn.is_some() && self.announced.borrow().as_deref() != Some(snapshot.version()) {
@@ -115,6 +118,7 @@ impl Destination {
     /// # Errors
     /// The version is not listed.
     pub fn yank(&self, version: &Version, reason: &str) -> Result<bool> {
+        self.require_chart()?;
         let (chart, text) = (&self.chart, version.to_string());
         let changed = repository::update(&*self.store, &|index| index.yank(chart, &text, reason))?;
         self.show_page(&self.tree());
@@ -129,6 +133,7 @@ impl Destination {
     /// # Errors
     /// The version was never yanked.
     pub fn unyank(&self, version: &Version) -> Result<bool> {
+        self.require_chart()?;
         let (chart, text) = (&self.chart, version.to_string());
         let changed = repository::update(&*self.store, &|index| index.unyank(chart, &text))?;
         self.show_page(&self.tree());
@@ -136,6 +141,15 @@ impl Destination {
         self.promote()?;
         self.show_chart(version)?;
         Ok(changed)
+    }
+
+    /// Refuses what is done in the index where the product is not in it.
+    pub(super) fn require_chart(&self) -> Result<()> {
+        if self.has_chart {
+            return Ok(());
+        }
+        Err(Error::new(Exit::Usage, format!("there is no chart of {}", self.chart))
+            .because("what has no chart is not in the index: its image's tags are all that says what is published"))
     }
 
     /// Takes away the tag by which a yanked version's chart is found in the registry. Its bytes stay, as the archive's do.

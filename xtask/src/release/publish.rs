@@ -36,6 +36,7 @@ impl Pipeline {
     /// The image is of another release, or cannot be pulled; the version is published with other content, or was yanked; users do not
     /// see it in time.
     pub fn publish_only(&self, digest: Option<Digest>) -> Result<bool> {
+        self.product.chart()?;
         let image = self.product.package.as_ref().map(|_| {
             let image = self.destination.facts(&digest.map_or_else(|| self.tagged(), Ok)?)?;
             self.check_ours(&image)?;
@@ -110,6 +111,9 @@ impl Pipeline {
 
     /// Refuses at the start of a run what publishing would refuse after a long build.
     pub(super) fn refuse_yanked(&self) -> Result<()> {
+        if !self.destination.has_chart {
+            return Ok(());
+        }
         self.destination.seen()?.index()?.refuse_yanked(&self.chart.name, &self.release.version.to_string())
     }
 
@@ -152,7 +156,7 @@ impl Pipeline {
 
     /// Takes our version out of the index because it is made again: rehearsals only.
     pub(super) fn withdraw(&self) -> Result<()> {
-        if self.is_strict() {
+        if self.is_strict() || !self.destination.has_chart {
             return Ok(());
         }
         let version = self.release.version.to_string();

@@ -62,6 +62,7 @@ impl Report {
         if self.changed {
             let target = pipeline.target();
             let try_it = match target.is_remote() {
+                _ if !pipeline.destination.has_chart => format!("docker run --rm {}:{version}", target.image),
                 true => format!("helm repo add {chart} {}", target.repository),
                 false => "cargo xtask serve".into(),
             };
@@ -69,7 +70,7 @@ impl Report {
         } else {
             ui::note("Unchanged", format_args!("{chart} {version} was released before; no byte was changed"));
         }
-        if pipeline.target().page {
+        if pipeline.target().page && pipeline.destination.has_chart {
             ui::note("Page", format_args!("{}/", pipeline.target().repository));
         }
     }

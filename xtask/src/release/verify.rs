@@ -30,10 +30,12 @@ use crate::ui;
 /// What an anonymous user gets.
 #[derive(Clone, Debug, Serialize)]
 pub struct Proof {
-    /// The URL of the archive, from the index.
-    pub chart: String,
+    /// The URL of the archive, from the index, where there is a chart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chart: Option<String>,
     /// The archive's SHA-256.
-    pub sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// The image that the chart installs, where one is released with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -146,6 +148,9 @@ pub fn listed(destination: &Destination, version: &str) -> Result<Option<String>
 /// # Errors
 /// As `listed`.
 pub fn all(destination: &Destination) -> Result<Vec<Version>> {
+    if !destination.has_chart {
+        return destination.tagged_versions().map(|listed| listed.versions);
+    }
     let Destination { chart, first, .. } = destination;
     let mut versions = public_index(destination, |index| Some(index.versions(chart)))?.unwrap_or_default();
     versions.retain(|version| version::check(version, first).is_ok());
@@ -225,6 +230,9 @@ impl<'d> Visit<'d> {
 impl Visit<'_> {
     fn all(&mut self, wanted: &Version) -> Result<Option<Proof>> {
         let Destination { chart, first, .. } = self.destination;
+        if !self.destination.has_chart {
+            return self.image_alone(wanted);
+        }
         let Some(listing) = self.listing(wanted)? else { return Ok(None) };
         let Listing { index, url, sha256, archive, image, mut revision } = listing;
         let mut parts = Vec::new();
@@ -250,7 +258,35 @@ impl Visit<'_> {
         };
         let image = image.map(|(reference, _)| reference);
         let signers = std::mem::take(&mut self.signers).into_iter().collect();
-        Ok(Some(Proof { chart: url, sha256, image, platforms, tags, registry_chart, signers }))
+        let (chart, sha256) = (Some(url), Some(sha256));
+        Ok(Some(Proof { chart, sha256, image, platforms, tags, registry_chart, signers }))
+    }
+
+    /// The image that a version's tag leads to, where no chart names one.
+    fn image_alone(&mut self, wanted: &Version) -> Result<Option<Proof>> {
+        let [tag, _] = version::version_tags(wanted);
+        let answer = self.puller.manifest(&tag)?;
+        if answer.status != 200 {
+            self.complaints.push(format!("{}:{tag} is answered with {}", self.target.image, answer.status));
+            return Ok(None);
+        }
+        let digest = Digest::of(&answer.body);
+        let parts = self.pull_parts(&digest);
+        if self.target.signs(wanted) {
+            let revision = ImageFacts::of(digest.clone(), &parts).revision.unwrap_or_default();
+            self.image_signatures(&digest, &parts, &Origin { version: wanted, revision: &revision });
+        }
+        let tagged = self.destination.tagged_versions()?.versions;
+        let tags = self.tags(&digest, wanted, &tagged, &self.destination.first)?;
+        Ok(Some(Proof {
+            chart: None,
+            sha256: None,
+            image: Some(format!("{}:{wanted}@{digest}", self.target.image)),
+            platforms: parts.iter().map(|part| part.platform.to_string()).collect(),
+            tags,
+            registry_chart: None,
+            signers: std::mem::take(&mut self.signers).into_iter().collect(),
+        }))
     }
 
     /// What leads to a version's image; nothing, and a complaint, where something on the way does not.
@@ -508,25 +544,29 @@ fn is_bill_of(bill: &serde_json::Value, version: &Version) -> bool {
 /// A proof as people read it.
 pub fn shown(proof: &Proof) -> String {
     let platforms: Vec<_> = proof.platforms.iter().filter_map(|text| text.clone().try_into().ok()).collect();
+    let chart = proof.chart.as_ref().zip(proof.sha256.as_ref());
+    let chart = chart.map(|(url, sha256)| format!("{url} (sha256 {})", &sha256[..12]));
     let image = proof
         .image
         .as_ref()
-        .map(|image| format!(", {image} for {}, tags {}", oci::platform_names(&platforms), proof.tags.join(" ")));
+        .map(|image| format!("{image} for {}, tags {}", oci::platform_names(&platforms), proof.tags.join(" ")));
     format!(
-        "{} (sha256 {}){}{}",
-        proof.chart,
-        &proof.sha256[..12],
-        image.unwrap_or_default(),
+        "{}{}",
+        chart.into_iter().chain(image).collect::<Vec<_>>().join(", "),
         if proof.signers.is_empty() { String::new() } else { format!(", signed by {}", proof.signers.join(" and ")) }
     )
+}
+
+fn quoted(text: Option<&String>) -> String {
+    text.map(|text| format!("`{text}`")).unwrap_or_default()
 }
 
 /// A proof, after rows of what else is to be said, as the page of a CI job shows it.
 pub fn page(title: &str, rows: &[(&str, String)], proof: &Proof) -> String {
     let proven = [
-        ("chart", format!("`{}`", proof.chart)),
-        ("sha256", format!("`{}`", proof.sha256)),
-        ("image", proof.image.as_ref().map(|image| format!("`{image}`")).unwrap_or_default()),
+        ("chart", quoted(proof.chart.as_ref())),
+        ("sha256", quoted(proof.sha256.as_ref())),
+        ("image", quoted(proof.image.as_ref())),
         ("platforms", proof.platforms.join(", ")),
         ("tags", proof.tags.join(", ")),
         ("signed by", proof.signers.join(", ")),

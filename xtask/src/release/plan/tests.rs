@@ -42,6 +42,7 @@ impl Machine<'_> {
             tree: &version(1),
             first: &version(0),
             revision: COMMIT,
+            has_chart: true,
             has_image: true,
             platforms: &platforms(&BOTH),
             archive: "demo-3.1.0.tgz",
