@@ -386,12 +386,12 @@ fn packages_are_installed_where_they_are_not_those_of_the_lock_file() {
     let modules = account.demo.root().join("infrastructure/node_modules");
     std::fs::remove_file(&modules).unwrap();
     let few = programs(&["git", "ln", "env"]);
-    std::os::unix::fs::symlink(packages.join("bin/node"), few.path().join("node")).unwrap();
+    std::os::unix::fs::symlink(packages.programs.join("node"), few.path().join("node")).unwrap();
     let words = account.home.path().join("words");
     let npm = format!(
-        "[ \"$1\" = --version ] || {{ echo \"$@\" >>{}; ln -s {}/node_modules .; }}\n",
+        "[ \"$1\" = --version ] || {{ echo \"$@\" >>{}; ln -s {} .; }}\n",
         words.display(),
-        packages.display()
+        packages.node_modules.display()
     );
     script(&few.path().join("npm"), &npm);
     let plan = |arguments: &[&str]| {
