@@ -20,6 +20,7 @@ use crate::release::decision::{self, Decision};
 use crate::release::destination::Destination;
 use crate::release::plan::{self, Compilers, Trust, Wanted};
 use crate::release::{Options, Release, bump, github, version};
+use crate::sys::threads::side_by_side;
 use crate::sys::tools;
 use crate::ui;
 
@@ -201,7 +202,10 @@ impl Pipeline {
     }
 
     fn compilers(&self) -> Result<Compilers> {
-        let toolchains = self.usable_toolchains()?;
+        // Trivy takes as long as the compilers to say which it is, and the plan asks for it next.
+        let (toolchains, scanner) = side_by_side(|| self.usable_toolchains(), Scanner::find);
+        scanner.into_iter().for_each(|scanner| drop(self.scanner.set(scanner)));
+        let toolchains = toolchains?;
         let found = toolchains.found.iter();
         let found: Vec<String> =
             found.map(|(platform, toolchain)| format!("{platform} with {}", toolchain.version)).collect();

@@ -105,8 +105,7 @@ pub fn image(destination: &Destination, tag: &str, digest: &Digest) -> Result<Ve
     let Destination { target, user, .. } = destination;
     let pulled = patiently(destination.patience(), || {
         let puller = Puller::new(&target.registry, &target.image, user);
-        let pulled = oci::collect(digest, &|part, digest| puller.part(part, digest));
-        let pulled = pulled.and_then(|image| match puller.manifest(tag)?.status {
+        let pulled = puller.image(digest).and_then(|image| match puller.manifest(tag)?.status {
             200 => image.platforms(),
             status => Err(Error::new(Exit::Verify, format!("tag {tag} is answered with {status}"))),
         });
@@ -126,7 +125,7 @@ pub fn image(destination: &Destination, tag: &str, digest: &Digest) -> Result<Ve
 pub fn pull(destination: &Destination, wanted: &Version) -> Result<Layout> {
     let mut visit = Visit::new(destination);
     match visit.listing(wanted)? {
-        Some(Listing { digest, .. }) => oci::collect(&digest, &|part, digest| visit.puller.part(part, digest)),
+        Some(Listing { digest, .. }) => visit.puller.image(&digest),
         None => Err(visit.complaint(&format!("nobody can tell which image {} {wanted} installs", destination.chart))),
     }
 }
@@ -305,8 +304,7 @@ impl Visit<'_> {
     }
 
     fn pull_parts(&mut self, digest: &Digest) -> Vec<PlatformImage> {
-        let image = oci::collect(digest, &|part, digest| self.puller.part(part, digest));
-        image.and_then(|image| image.platforms()).unwrap_or_else(|error| {
+        self.puller.image(digest).and_then(|image| image.platforms()).unwrap_or_else(|error| {
             self.complaints.push(format!("the image cannot be pulled: {}", error.what));
             Vec::new()
         })
