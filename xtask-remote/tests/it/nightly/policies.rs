@@ -1,5 +1,5 @@
-//! The admission policy that docs/signatures.md offers, word for word but for whose image and signer it is, as Sigstore's policy-controller
-//! judges by it.
+//! The admission policies that docs/signatures.md offers, word for word but for whose image and signer it is, as the programs judge them that
+//! they are written for: Sigstore's policy-controller and Kyverno.
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files of their own")]
 
@@ -61,7 +61,45 @@ fn i16_the_policy_controller_admits_what_the_workflow_signed_and_nothing_else() 
     assert_told(&ask(&key, &images.reference(SIGNED)), "the authority must be keyless");
 }
 
+#[test]
+fn i16_kyverno_admits_what_the_key_signed_and_nothing_else() {
+    let Some(program) = tool("kyverno") else { return };
+    let key = new_key();
+    let public = key.public().to_pem();
+    let images = Images::signed_by(&Signer::Key(key));
+    let folder = tempfile::tempdir().unwrap();
+    let mut spec = images.policy(IMAGE_VALIDATING_POLICY);
+    spec["attestors"][0]["cosign"]["key"]["data"] = public.into();
+    let (policy, pod) = (folder.path().join("policy.yaml"), folder.path().join("pod.yaml"));
+    let text = json!({"apiVersion": "policies.kyverno.io/v1", "kind": IMAGE_VALIDATING_POLICY,
+        "metadata": {"name": "policy"}, "spec": spec});
+    std::fs::write(&policy, text.to_string()).unwrap();
+    let ask = |containers: &Value, init_containers: &Value| {
+        let text = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "demo", "namespace": "default"},
+            "spec": {"containers": containers, "initContainers": init_containers}});
+        std::fs::write(&pod, text.to_string()).unwrap();
+        let mut command = scrubbed(program.to_str().unwrap());
+        command.env("HOME", folder.path()).arg("apply").arg(&policy).arg("--resource").arg(&pod);
+        Run::of({
+            command.args(["--registry", "--policy-report"]);
+            command
+        })
+    };
+    let container = |image: &str| json!([{"name": "demo", "image": image}]);
+    const REASON: &str = "no accepted signer says where this image is from";
+    images.judge([REASON; REFUSED.len()], |image| ask(&container(image), &json!([])));
+    let (signed, unsigned) = (images.reference(SIGNED), images.reference(UNSIGNED));
+    assert_told(&ask(&container(&signed), &container(&unsigned)), REASON);
+    // Other images are other policies' affair.
+    ask(
+        &json!([{"name": "demo", "image": signed}, {"name": "other", "image": "registry.example.com/other:1"}]),
+        &json!([]),
+    )
+    .ok();
+}
+
 const CLUSTER_IMAGE_POLICY: &str = "ClusterImagePolicy";
+const IMAGE_VALIDATING_POLICY: &str = "ImageValidatingPolicy";
 
 const SIGNED: &str = "1.0.0";
 const REFUSED: [&str; 4] = [UNSIGNED, STRANGERS, MISPLACED, UNPROVEN];
