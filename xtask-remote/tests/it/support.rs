@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -14,6 +14,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use xtask::chart::record::Record;
 use xtask::oci::{self, Digest};
 use xtask::trust::key::SigningKey;
 use xtask::trust::policy::Policy;
@@ -162,6 +163,11 @@ impl Demo {
     /// The published index as JSON.
     pub fn index(&self) -> serde_json::Value {
         serde_json::from_str(&self.read("target/published/index.yaml")).unwrap()
+    }
+
+    /// What is recorded of a version beside its archive.
+    pub fn record(&self, version: &str) -> serde_json::Value {
+        serde_json::from_str(&self.read(&format!("target/published/demo-{version}.json"))).unwrap()
     }
 
     /// The listed versions of the chart, in the file's order.
@@ -517,6 +523,21 @@ pub fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
+/// Who signed it is told by a version's record, and by the page of that.
+fn forget_signers(name: &str, bytes: &mut Vec<u8>) {
+    if let Ok(record) = serde_json::from_slice::<Record>(bytes) {
+        *bytes = oci::json(&Record { signers: BTreeSet::new(), ..record }).unwrap();
+    } else if name.ends_with(".html") {
+        let page = String::from_utf8_lossy(bytes);
+        *bytes = page
+            .lines()
+            .filter(|line| !line.contains("<dt>Signed by</dt>"))
+            .collect::<Vec<_>>()
+            .join("\n")
+            .into_bytes();
+    }
+}
+
 /// Files without what differs from run to run of a release: keys and signatures. In their place stands what is signed of what, and each
 /// signature is verified: of one subject nothing is ever said twice.
 pub fn unsigned(mut files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
@@ -545,6 +566,7 @@ pub fn unsigned(mut files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8
         files.retain(|name, bytes| !name.starts_with(&blobs) || !is_of_a_signature(bytes));
     }
     files.retain(|name, _| !name.ends_with(OWN_KEY));
+    files.iter_mut().for_each(|(name, bytes)| forget_signers(name, bytes));
     files
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::chart::archive;
+use crate::chart::{archive, record};
 use crate::error::{Exit, Result};
 use crate::image::labels::ImageFacts;
 use crate::oci::Digest;
@@ -101,7 +101,9 @@ impl Pipeline {
         let snapshot = self.destination.look()?;
         let (index, version) = (snapshot.index()?, self.release.version.to_string());
         let entry = index.find(&self.chart.name, &version);
+        let is_recorded = || self.destination.store.version(&record::name(&self.chart.name, &version));
         Ok(Listing {
+            recorded: entry.is_none() || is_recorded()?.is_some(),
             entry: entry.map(|entry| entry.sha256().map(str::to_owned)),
             yanked: index.yanked(&self.chart.name, &version)?.map(|yanked| yanked.reason),
             listed: Listed::of(index, &self.chart.name, &self.workspace.first_version),

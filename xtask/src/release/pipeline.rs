@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use chart_text::changes::{Changes, of_changelog};
+use chart_text::changes::{self, Changes};
 
 use crate::chart::archive::{self, ChartFiles};
 use crate::chart::manifest::ChartManifest;
@@ -36,8 +36,8 @@ pub struct Pipeline {
     repository: Repository,
     pub(super) chart: ChartManifest,
     files: ChartFiles,
-    /// What changed in the version.
-    changes: Option<Changes>,
+    /// What changed in the version, as Markdown.
+    pub(super) changes: Option<String>,
     /// What the version changes in the tree.
     edits: BTreeMap<String, Vec<u8>>,
     /// Where the commit stands, once it is known to be where others can have it.
@@ -83,7 +83,7 @@ impl Pipeline {
         let changelog = worktree.text("CHANGELOG.md")?.unwrap_or_default();
         Ok(Pipeline {
             chart: archive::manifest(&files)?,
-            changes: of_changelog(&changelog).remove(&release.version.to_string()),
+            changes: changes::section(&changelog, &release.version.to_string()),
             destination,
             edits,
             options: options.clone(),
@@ -236,7 +236,7 @@ impl Pipeline {
             image: format!("{}:{}@{}", target.image, self.release.version, image.digest),
             platforms: image.platforms.clone(),
             repository: target.repository.clone(),
-            changes: self.changes.clone(),
+            changes: self.changes.as_deref().map(Changes::parse),
         };
         let (files, manifest) = archive::stage(self.files.clone(), &stamp)?;
         Ok((manifest, archive::pack(&files, self.release.time)?))
