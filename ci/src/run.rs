@@ -156,7 +156,8 @@ impl Run<'_> {
         ui::status("Tools", format_args!("are in {} ({})", tools.folder.display(), seconds(started.elapsed())));
         drop(self.tools.set(tools));
         if parts.iter().any(Part::needs_packages) {
-            let call = self.npm().args(["ci", "--ignore-scripts"]);
+            // Tests take over what is installed and what was fetched for that.
+            let call = self.npm().args(["ci", "--ignore-scripts", "--cache"]).args([self.root.join("target/tmp/npm")]);
             self.timed("npm ci", || self.follow("npm ci", &call))?;
         }
         Ok(())
@@ -311,6 +312,9 @@ impl Run<'_> {
         let call = STRAY.iter().fold(call.env("INSTA_UPDATE", "no"), |call, name| call.env_remove(name));
         let Some(tools) = self.tools.get() else { return call };
         let call = call.env("TEST_TOOLS", &tools.folder).env("PATH", &tools.path);
+        // Most of these tools are Go programs, which may take memory in place of the time that collecting garbage takes; what node
+        // compiled once, it need not compile again.
+        let call = call.env("GOGC", "400").env("NODE_COMPILE_CACHE", self.root.join("target/tmp/node-compiled"));
         if self.must_prove_all() { call.env("TEST_TOOLS_REQUIRED", "1") } else { call }
     }
 }

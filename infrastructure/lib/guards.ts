@@ -9,8 +9,10 @@ export const INDEX = "index.yaml";
 export const PAGES = ["*.html", "page.css", "icon.png", "icon.svg", "artifacthub-repo.yml"];
 /** The page at `/`. */
 export const FRONT_PAGE = "index.html";
-/** The objects that never change. */
+/** The charts themselves. They never change. */
 export const ARCHIVES = "*.tgz";
+/** What is known of each version, beside its archive. It never changes, either: entries of the index leave out what is in it. */
+export const RECORDS = "*.json";
 
 /** Denials are about names rather than principals, so that they hold for those too who get their rights elsewhere. */
 type Conditions = Record<string, Record<string, unknown>>;
@@ -29,7 +31,9 @@ export function guard(bucket: Bucket, { deployRole, breakGlass }: Guardians): vo
   const others = unless(...breakGlass);
   const statements = [
     // Multipart uploads cannot carry the header from the start, and are refused with it: a chart is a single request.
-    deny("ArchivesAreWrittenOnce", ["s3:PutObject"], bucket.arnForObjects(ARCHIVES), { Null: { "s3:if-none-match": "true" } }),
+    ...[["Archives", ARCHIVES] as const, ["Records", RECORDS] as const].map(([what, objects]) =>
+      deny(`${what}AreWrittenOnce`, ["s3:PutObject"], bucket.arnForObjects(objects), { Null: { "s3:if-none-match": "true" } }),
+    ),
     // Two conditions in one operator must both hold: this is the write that carries neither header.
     deny("IndexIsNeverOverwrittenBlindly", ["s3:PutObject"], bucket.arnForObjects(INDEX), {
       Null: { "s3:if-match": "true", "s3:if-none-match": "true" },

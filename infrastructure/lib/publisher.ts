@@ -12,7 +12,7 @@ import {
 } from "aws-cdk-lib/aws-iam";
 import { Construct } from "constructs";
 
-import { ARCHIVES, INDEX, PAGES } from "./guards.ts";
+import { ARCHIVES, INDEX, PAGES, RECORDS } from "./guards.ts";
 import type { Hosting } from "./hosting.ts";
 import type { GitHubRepository } from "./inputs.ts";
 
@@ -87,7 +87,7 @@ export class Publisher extends Construct {
 
   private publishing({ bucket, distribution }: Hosting): PolicyStatement[] {
     return [
-      allow(["s3:GetObject", "s3:PutObject"], [ARCHIVES, INDEX, ...PAGES].map((objects) => bucket.arnForObjects(objects))),
+      allow(["s3:GetObject", "s3:PutObject"], [ARCHIVES, RECORDS, INDEX, ...PAGES].map((objects) => bucket.arnForObjects(objects))),
       // Whoever may not list is told 403 for a missing object, and could not tell a first release from a broken one.
       allow(["s3:ListBucket"], [bucket.bucketArn]),
       allow(["cloudfront:CreateInvalidation", "cloudfront:GetInvalidation"], [distribution.distributionArn]),

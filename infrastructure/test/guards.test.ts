@@ -17,6 +17,7 @@ const PEOPLE = {
 } as const;
 
 const TGZ = `${BUCKET}/kube9-operator-3.0.0.tgz`;
+const RECORD = `${BUCKET}/kube9-operator-3.0.0.json`;
 const INDEX = `${BUCKET}/index.yaml`;
 const NEW = { "s3:if-none-match": "*" };
 const SWAP = { "s3:if-match": '"0123"' };
@@ -60,6 +61,9 @@ const ROWS: Row[] = [
   ["a chart in place of another", "s3:PutObject", TGZ, SWAP, all("deny")],
   ["a copied chart without a condition", "s3:PutObject", TGZ, COPY, all("deny")],
   ["a copied new chart", "s3:PutObject", TGZ, { ...COPY, ...NEW }, all("allow")],
+  ["a new record", "s3:PutObject", RECORD, NEW, all("allow")],
+  ["a record without a condition", "s3:PutObject", RECORD, PLAIN, all("deny")],
+  ["a record in place of another", "s3:PutObject", RECORD, SWAP, all("deny")],
   ["a swapped index", "s3:PutObject", INDEX, SWAP, all("allow")],
   ["the first index", "s3:PutObject", INDEX, NEW, guardians],
   ["an index without a condition", "s3:PutObject", INDEX, PLAIN, all("deny")],
@@ -68,6 +72,7 @@ const ROWS: Row[] = [
   ["deleting a page", "s3:DeleteObject", `${BUCKET}/index.html`, {}, onlyBreakGlass],
   ["another object", "s3:PutObject", `${BUCKET}/notes.txt`, PLAIN, { ...all("allow"), publisher: "deny" }],
   ["deleting a chart", "s3:DeleteObject", TGZ, {}, onlyBreakGlass],
+  ["deleting a record", "s3:DeleteObject", RECORD, {}, onlyBreakGlass],
   ["deleting a version of a chart", "s3:DeleteObjectVersion", TGZ, {}, onlyBreakGlass],
   ["deleting the index", "s3:DeleteObject", INDEX, {}, onlyBreakGlass],
   ["deleting a version of the index", "s3:DeleteObjectVersion", INDEX, {}, onlyBreakGlass],

@@ -15,6 +15,7 @@ const ALWAYS: Accepted[] = [
   ["CFR1", "Hosting/Distribution", "charts are for everybody, everywhere"],
   ["CFR2", "Hosting/Distribution", "static files without input: a firewall costs more than all the rest and has nothing to filter"],
   ["IAM5[Resource::<Bucket.Arn>/*.tgz]", "Publisher/Publish", "every version is a new object; the bucket's policy lets each be written once"],
+  ["IAM5[Resource::<Bucket.Arn>/*.json]", "Publisher/Publish", "every version has a record; the bucket's policy lets each be written once"],
   ["IAM5[Resource::<Bucket.Arn>/*.html]", "Publisher/Publish", "pages are numbered, and can all be made again from the index"],
   ["IAM5[Resource::arn:aws:cloudformation:us-east-1:123456789012:stack/kube9-operator-charts/*]", "Publisher/Publish", "a stack's ARN ends with a number that is not known before"],
   ["IAM5[Resource::arn:aws:cloudformation:us-east-1:123456789012:stack/kube9-operator-charts/*]", "Publisher/Deploy", "the same"],

@@ -20,6 +20,12 @@ pub(crate) fn fill(tenant: &Tenant) {
     create_all(tenant, &pods, (0..PODS).map(pod));
 }
 
+/// One more than there are.
+pub(crate) fn add_pod(tenant: &Tenant, number: u32) {
+    let pods: Api<Pod> = Api::namespaced(tenant.cluster.admin.clone(), &tenant.namespace);
+    create_all(tenant, &pods, [pod(number)].into_iter());
+}
+
 fn create_all<T>(tenant: &Tenant, api: &Api<T>, objects: impl Iterator<Item = Value>)
 where
     T: Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,

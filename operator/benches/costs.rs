@@ -42,8 +42,9 @@ use audit::Request;
 use big_cluster::{NODES, PODS};
 use cluster::Cluster;
 use figures::Figures;
+use jiff::Timestamp;
 use serde_json::Value;
-use tenant::Tenant;
+use tenant::{CONFIG_MAP, Tenant};
 use wait::{seconds, until};
 
 /// The figures are the worst of so many runs.
@@ -106,10 +107,10 @@ struct Run {
 
 fn start(cluster: &Cluster) -> Run {
     let tenant = Tenant::new(cluster);
-    let start = Instant::now();
+    let start = Timestamp::now();
     let operator = tenant.operator().start();
-    until("there is a status", seconds(10), || tenant.config_map());
-    let first_write_ms = start.elapsed().as_secs_f64() * 1000.0;
+    let first_write = audit::first_write(&tenant, CONFIG_MAP);
+    let first_write_ms = first_write.duration_since(start).as_secs_f64() * 1000.0;
     operator.wait_until_ready(seconds(10));
     // A few probes and scrapes are part of being connected.
     for path in ["/healthz", "/readyz", "/metrics"].repeat(3) {
@@ -140,6 +141,7 @@ fn crowd(cluster: &Cluster, figures: &mut Figures) {
     assert_eq!(until("the status tells that it was counted", seconds(70), told), 1);
     let size = "with 5,000 nodes and 100,000 pods";
     figures.add(&format!("the most memory {size}"), operator.vitals().peak_mb, "MB", Some(48.0));
+    figures.add(&format!("until a change {size} shows"), slowest_change(&tenant), "s", Some(15.0));
     let requests = audit::requests(&tenant);
     let lists: Vec<&Request> = requests.iter().filter(|request| is_count(request)).collect();
     let begun = lists.iter().map(|request| request.came).min().expect("it was counted");
@@ -148,6 +150,18 @@ fn crowd(cluster: &Cluster, figures: &mut Figures) {
     figures.add(&what, done.duration_since(begun).as_secs_f64(), "s", None);
     figures.add("requests for that", lists.len() as f64, "requests", None);
     figures.add("sent by the API server for that", sent / 1_000_000.0, "MB", None);
+}
+
+/// In seconds: of two pods, where the second comes right after the first has shown.
+fn slowest_change(tenant: &Tenant) -> f64 {
+    let show = |number: u32| {
+        let start = Instant::now();
+        big_cluster::add_pod(tenant, number);
+        let shown = || dashboard(tenant).filter(|dashboard| dashboard["workloads"]["pods"] == number + 1);
+        until("a change shows", seconds(30), shown);
+        start.elapsed().as_secs_f64()
+    };
+    (PODS..PODS + 2).map(show).fold(0.0, f64::max)
 }
 
 /// Part of a collection; who looks for Argo CD says what it looks for.
@@ -173,7 +187,7 @@ fn dashboard(tenant: &Tenant) -> Option<Value> {
 /// What it costs when much happens: for as long as many events come, and when they are asked for.
 fn events(cluster: &Cluster, figures: &mut Figures) {
     let tenant = Tenant::new(cluster);
-    let now = jiff::Timestamp::now();
+    let now = Timestamp::now();
     events::happen(&tenant, (0..EVENTS).map(|number| events::event(&tenant, number, now)));
     let time = (0..RUNS).map(|_| query_ms(&tenant)).fold(0.0, f64::max);
     figures.add("`query events list` with 10,000 events", time, "ms", Some(200.0));
@@ -192,7 +206,7 @@ fn a_minute_of_events(cluster: &Cluster, options: &[&str]) -> (f64, f64) {
     let mut asking: f64 = 0.0;
     let start = Instant::now();
     for second in 0..60 {
-        let now = jiff::Timestamp::now();
+        let now = Timestamp::now();
         let numbers = second * EVENTS_A_MINUTE / 60..(second + 1) * EVENTS_A_MINUTE / 60;
         events::happen(&tenant, numbers.map(|number| events::event(&tenant, number, now)));
         if second % 10 == 9 {

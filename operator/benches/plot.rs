@@ -1,4 +1,4 @@
-//! A day as a picture: two curves over 24 hours, readable on light and on dark pages.
+//! A day, or more of them, as a picture: two curves, readable on light and on dark pages.
 
 use crate::day::{Day, Sample};
 
@@ -9,8 +9,8 @@ const PANEL: f64 = 140.0;
 const TOP: f64 = 30.0;
 const BETWEEN: f64 = 50.0;
 
-/// One point for this part of an hour; there are more samples than a screen has room for.
-const POINTS_AN_HOUR: f64 = 12.0;
+/// There are more samples than a screen has room for.
+const POINTS: f64 = 336.0;
 
 /// The whole file.
 pub(crate) fn svg(day: &Day) -> String {
@@ -24,10 +24,9 @@ pub(crate) fn svg(day: &Day) -> String {
     );
     text.push_str(&panel(day, TOP, "resident memory, MB", &memory));
     text.push_str(&panel(day, second, "age of the status when it was renewed, minutes", &ages));
-    let hours = day.hours.round() as u32;
-    for hour in (0..=hours).step_by((hours as usize / 8).max(1)) {
-        let (x, y) = (x(day, hour.into()), second + PANEL + 16.0);
-        text.push_str(&format!("<text x=\"{x:.0}\" y=\"{y:.0}\" text-anchor=\"middle\">{hour} h</text>\n"));
+    for days in 0..=(day.hours / 24.0) as u32 {
+        let (x, y) = (x(day, f64::from(days * 24)), second + PANEL + 16.0);
+        text.push_str(&format!("<text x=\"{x:.0}\" y=\"{y:.0}\" text-anchor=\"middle\">{days} d</text>\n"));
     }
     text.push_str("</svg>\n");
     text
@@ -47,12 +46,13 @@ fn ages(day: &Day) -> impl Iterator<Item = (f64, f64)> {
 
 /// The largest of each stretch of the day, where there is any.
 fn buckets(day: &Day, points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
-    let mut largest = vec![None; (day.hours * POINTS_AN_HOUR).ceil() as usize + 1];
+    let points_an_hour = POINTS / day.hours;
+    let mut largest = vec![None; POINTS as usize + 1];
     for (hour, value) in points {
-        let bucket: &mut Option<f64> = &mut largest[(hour * POINTS_AN_HOUR) as usize];
+        let bucket: &mut Option<f64> = &mut largest[(hour * points_an_hour) as usize];
         *bucket = Some(bucket.map_or(value, |other| other.max(value)));
     }
-    let hour = |index: usize| (index as f64 + 0.5) / POINTS_AN_HOUR;
+    let hour = |index: usize| (index as f64 + 0.5) / points_an_hour;
     largest.iter().enumerate().filter_map(|(index, value)| Some((hour(index), (*value)?))).collect()
 }
 

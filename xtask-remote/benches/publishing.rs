@@ -16,9 +16,15 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::Instant;
 
 use tempfile::TempDir;
+use xtask::chart::page::{self, About};
+use xtask::chart::repository;
+use xtask::chart::store::Store;
+use xtask::config::Workspace;
+use xtask::local;
 
 use measure::Figures;
 use servers::{Production, Whole, ask_aws};
@@ -91,7 +97,7 @@ impl Stage {
 
     /// Makes the bucket hold only this index, which no cache knows.
     fn seed(&self, empty: &TempDir, index: &str) {
-        let headers = [("content-type", "text/yaml"), ("cache-control", "public, max-age=300")];
+        let headers = [("content-type", "application/json"), ("cache-control", "public, max-age=300")];
         self.production.store.restore(empty);
         self.production.store.put("index.yaml", index.as_bytes(), &headers);
         self.production.edge.forget();
@@ -173,17 +179,59 @@ fn chart_rows(figures: &mut Figures, slow: bool) {
     let empty = stage.production.store.keep();
     let demo = &stage.production.demo;
     stage.make_image(demo);
+    let mut without = 0.0;
     for (count, reach, runs) in [(3, 0.15, 7), (1_000, 0.2, 7), (10_000, 0.5, 5)] {
         let index = sample::ours(CHART, count);
         let seed = || stage.seed(&empty, &index);
         let publish = || Run::of(stage.command(demo, &["release", "chart"])).ok();
         let time = sample::best_of_prepared(runs, seed, publish);
+        without = time;
         assert_eq!(stage.lost(&["1.0.0".into()]), 0);
         let others = (count < 10_000 || slow).then(|| by_script(&stage, &empty, count));
         let others = others.map(|time| format!("the script: {time:.1} s"));
         figures.add(&format!("publish a chart where the index has {count}"), time, "s", Some(reach), others);
     }
     println!("requests of one:\n  {}", requests_of_one(&stage, &empty).join("\n  "));
+    drop(stage);
+    page_row(figures, without);
+}
+
+/// What the page adds to the last of these, where it is there for all versions before.
+fn page_row(figures: &mut Figures, without: f64) {
+    const COUNT: usize = 10_000;
+    let stage = Stage::new();
+    let (demo, store) = (&stage.production.demo, &stage.production.store);
+    demo.show_page();
+    demo.git(&["push", "--quiet"]);
+    stage.make_image(demo);
+    let index = sample::ours(CHART, COUNT);
+    stage.seed(&store.keep(), &index);
+    for (name, bytes) in pages_of(demo, &index) {
+        let (kind, caching) = repository::headers(&name).unwrap();
+        store.put(&name, &bytes, &[("content-type", kind), ("cache-control", caching)]);
+    }
+    let seeded = store.keep();
+    let seed = || {
+        store.restore(&seeded);
+        stage.production.edge.forget();
+        stage.production.cloudfront.forget();
+    };
+    let with = sample::best_of_prepared(5, seed, || drop(Run::of(stage.command(demo, &["release", "chart"])).ok()));
+    let front = store.get("index.html").unwrap().text();
+    assert!(front.contains("id=\"1.0.0\""), "{front}");
+    figures.add(&format!("what the page adds to that, at {COUNT}"), with - without, "s", Some(0.1), None);
+}
+
+/// The pages of an index, as an earlier release wrote them.
+fn pages_of(demo: &Demo, index: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = local::store(folder.path());
+    assert!(pages.put_new("index.yaml", index.as_bytes()).unwrap().is_done());
+    let target = Workspace::find(demo.root()).unwrap().target("production").unwrap();
+    let about = About::of("chart", &target, &|path| Ok(std::fs::read(demo.root().join(path)).ok())).unwrap();
+    page::publish(&pages, &about, &|| repository::read(&pages).map(Rc::new)).unwrap();
+    let names = pages.list("").unwrap().into_keys().filter(|name| name != "index.yaml");
+    names.map(|name| (name.clone(), pages.get(&name).unwrap().unwrap().bytes)).collect()
 }
 
 /// Every request of one publication, for whoever wants to make it faster.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -274,6 +274,20 @@ impl HttpRegistry {
         })
     }
 
+    /// Stores artifacts and sees to it that they are listed. `pause` waits.
+    fn attach_with(&self, artifacts: &[Artifact], pause: &dyn Fn(Duration)) -> Result<Attached> {
+        artifacts.iter().try_for_each(|artifact| self.store(artifact))?;
+        let subjects: BTreeSet<&Digest> = artifacts.iter().filter_map(|artifact| artifact.subject.as_ref()).collect();
+        for subject in subjects {
+            let stored: Vec<&Artifact> = artifacts.iter().filter(|one| one.subject.as_ref() == Some(subject)).collect();
+            if !self.lists_by_itself(subject, &stored)? {
+                // Whoever keeps no list of one digest keeps none of the others.
+                return referrers::list(self, artifacts, pause);
+            }
+        }
+        Ok(Attached::default())
+    }
+
     fn failure(&self, what: &str, error: &OciDistributionError) -> Failure {
         let told = self.explain(what, error);
         if is_passing(error) { Failure::Passing(told) } else { Failure::Final(told) }
@@ -449,16 +463,19 @@ impl Registry for HttpRegistry {
     }
 
     fn attach(&self, artifacts: &[Artifact]) -> Result<Attached> {
-        artifacts.iter().try_for_each(|artifact| self.store(artifact))?;
-        let subjects: BTreeSet<&Digest> = artifacts.iter().filter_map(|artifact| artifact.subject.as_ref()).collect();
-        for subject in subjects {
-            let stored: Vec<&Artifact> = artifacts.iter().filter(|one| one.subject.as_ref() == Some(subject)).collect();
-            if !self.lists_by_itself(subject, &stored)? {
-                // Whoever keeps no list of one digest keeps none of the others.
-                return referrers::list(self, artifacts, &|pause| std::thread::sleep(pause));
-            }
-        }
-        Ok(Attached::default())
+        self.attach_and(artifacts, &|| Ok(()))
+    }
+
+    fn attach_and(&self, artifacts: &[Artifact], meanwhile: &dyn Fn() -> Result<()>) -> Result<Attached> {
+        let done = OnceCell::new();
+        let pause = |pause: Duration| {
+            let started = Instant::now();
+            done.get_or_init(meanwhile);
+            std::thread::sleep(pause.saturating_sub(started.elapsed()));
+        };
+        let attached = self.attach_with(artifacts, &pause)?;
+        done.get_or_init(meanwhile);
+        done.into_inner().unwrap_or(Ok(())).map(|()| attached)
     }
 
     fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {

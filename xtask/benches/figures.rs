@@ -5,7 +5,7 @@
 //!
 //! Each figure is the best of several runs: a busy machine makes every time longer and none shorter. What takes minutes is measured
 //! only when asked for, and keeps its earlier figure otherwise: `cargo bench --package xtask -- --slow`. Groups can be named, too
-//! (`index`, `page`, `chart`, `release`): the others keep theirs. `-- tables` measures nothing, and only writes the tables, such as
+//! (`index`, `growth`, `page`, `chart`, `release`): the others keep theirs. `-- tables` measures nothing, and only writes the tables, such as
 //! after the operator's own benchmarks.
 
 #![expect(
@@ -21,10 +21,10 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::Instant;
 
-use xtask::chart::index::{FILE, Index};
+use xtask::chart::index::{FILE, Index, short};
 use xtask::chart::page::{self, About};
 use xtask::chart::store::Store;
-use xtask::chart::{archive, repository};
+use xtask::chart::{archive, record, repository};
 use xtask::git::{Repository, Worktree};
 use xtask::image::dockerfile::Dockerfile;
 use xtask::image::embedded::{self, BuildContext, Stamp};
@@ -36,7 +36,7 @@ mod sample;
 mod table;
 
 use measure::{Figures, cargo, run};
-use sample::{best_of_prepared, entry, foreign, is_run_as_people_do, ours};
+use sample::{best_of_prepared, entry, foreign, is_run_as_people_do, ours, version};
 
 const CHART: &str = "kube9-operator";
 
@@ -59,11 +59,12 @@ fn main() {
         return;
     }
     let mut figures = Figures::of(root, "xtask.json");
-    const GROUPS: [&str; 4] = ["index", "page", "chart", "release"];
+    const GROUPS: [&str; 5] = ["index", "growth", "page", "chart", "release"];
     let named = GROUPS.iter().any(|group| words.iter().any(|word| word == group));
     for group in GROUPS.into_iter().filter(|group| !named || words.iter().any(|word| word == group)) {
         match group {
             "index" => index_rows(&mut figures, slow),
+            "growth" => growth_rows(&mut figures),
             "page" => page_rows(&mut figures),
             "chart" => chart_row(&mut figures, root),
             _ => release_rows(&mut figures, root),
@@ -102,7 +103,7 @@ fn index_rows(figures: &mut Figures, slow: bool) {
 /// The whole change, from the bytes of the old file to those of the new one.
 fn add_one(bytes: &[u8]) -> String {
     let mut index = Index::from_bytes(bytes).unwrap();
-    index.add(CHART, entry(CHART, "999.0.0")).unwrap();
+    index.add(CHART, short(&entry(CHART, "999.0.0"))).unwrap();
     index.write()
 }
 
@@ -121,6 +122,31 @@ fn helm_merge(count: usize, slow: bool) -> Option<f64> {
     Some(started.elapsed().as_secs_f64())
 }
 
+/// What each refresh of Helm and Flux fetches, which ask for nothing compressed, and what CloudFront charges for a million of them: the list
+/// price of the first 10 TB a month in Europe and the USA, and of requests over TLS. The plain index is what `helm repo index` makes.
+fn growth_rows(figures: &mut Figures) {
+    const DOLLARS_PER_GB: f64 = 0.085;
+    const DOLLARS_PER_MILLION: f64 = 1.0;
+    // CloudFront compresses nothing that is larger.
+    const COMPRESSED: f64 = 10.0;
+    let megabytes = |bytes: usize| bytes as f64 / 1e6;
+    let dollars = |megabytes: f64| megabytes * 1e6 / 1e3 * DOLLARS_PER_GB + DOLLARS_PER_MILLION;
+    for (count, reach) in [(1_000, 0.48), (10_000, 4.8), (100_000, 50.0 * 1.048_576)] {
+        let index = ours(CHART, count);
+        let (size, plain) = (megabytes(index.len()), megabytes(foreign(CHART, count).len()));
+        let what = format!("what a refresh of Helm or Flux fetches at {count} versions");
+        figures.add(&what, size, "MB", Some(reach), Some(format!("the plain index: {plain:.1} MB")));
+        let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut zipped, index.as_bytes()).unwrap();
+        let zipped = if size < COMPRESSED { megabytes(zipped.finish().unwrap().len()) } else { size };
+        let what = format!("the same for who asks for gzip, such as Argo CD, at {count}");
+        figures.add(&what, zipped, "MB", None, None);
+        let what = format!("what a million fetches by Helm or Flux cost at {count} versions");
+        let others = format!("the plain index: {:.0} $", dollars(plain));
+        figures.add(&what, dollars(size), "$", Some(dollars(reach)), Some(others));
+    }
+}
+
 /// The pages that people read: all of them are made again, and those that a release changes are written into a folder.
 fn page_rows(figures: &mut Figures) {
     let about = About { repository: "https://charts.kube9.io".into(), chart: CHART.into(), ..About::default() };
@@ -128,13 +154,16 @@ fn page_rows(figures: &mut Figures) {
         let folder = tempfile::tempdir().unwrap();
         let store = local::store(folder.path());
         assert!(store.put_new(FILE, ours(CHART, count).as_bytes()).unwrap().is_done());
+        (0..count).for_each(|number| record_one(folder.path(), &version(number)));
         let seen = RefCell::new(Rc::new(repository::read(&store).unwrap()));
         let publish = || page::publish(&store, &about, &|| Ok(Rc::clone(&seen.borrow()))).unwrap();
         assert_eq!(publish().written.len(), count / 50 + 1);
         let mut patch = 0;
         let release = || {
             patch += 1;
-            let listed = entry(CHART, &format!("999.0.{patch}"));
+            let newest = format!("999.0.{patch}");
+            record_one(folder.path(), &newest);
+            let listed = short(&entry(CHART, &newest));
             repository::add(&repository::read(&store).unwrap(), &store, CHART, &listed).unwrap();
             let now = repository::read(&store).unwrap();
             now.index().unwrap();
@@ -144,6 +173,14 @@ fn page_rows(figures: &mut Figures) {
         let what = format!("the pages of a repository with {count} versions, after a release");
         figures.add(&what, time * 1000.0, "ms", Some(reach), None);
     }
+}
+
+/// Writes a version's record, without the syncs of ten thousand of them.
+fn record_one(folder: &Path, version: &str) {
+    let entry: serde_json::Value = serde_json::from_str(entry(CHART, version).json()).unwrap();
+    let changes = "### Added\n\n- Something of the usual length, which people may want to know of.\n".repeat(3);
+    let record = serde_json::json!({"entry": entry, "size": 14_321, "platforms": {}, "changes": changes, "signers": ["a workflow"]});
+    std::fs::write(folder.join(record::name(CHART, version)), record.to_string()).unwrap();
 }
 
 fn chart_row(figures: &mut Figures, root: &Path) {

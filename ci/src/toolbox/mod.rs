@@ -365,5 +365,8 @@ mod tests {
         assert!(operator.iter().any(|name| name == "kubernetes"), "{operator:?}");
         assert!(!operator.iter().any(|name| ["kubernetes-oldest", "moto"].contains(&name.as_str())), "{operator:?}");
         assert!(names(&["operator nightly"]).iter().any(|name| name == "kubernetes-oldest"));
+        let large =
+            |part: &str| names(&[part]).iter().filter(|name| ["kyverno", "readers"].contains(&name.as_str())).count();
+        assert_eq!((large("xtask"), large("xtask nightly")), (0, 2));
     }
 }

@@ -28,7 +28,8 @@ pub(crate) async fn look(client: Client, context: Arc<Context>) {
         return;
     }
     let look = Look { known: RefCell::new(Known::new(settings.approach)), context: &context, unnamed: Notify::new() };
-    let (definitions, servers) = (crd_feed(client.clone()), server_feed(client.clone(), settings));
+    let feed = |list| Feed { client: client.clone(), clock: context.clock.clone(), list, is_counted: false };
+    let (definitions, servers) = (feed(definitions()), feed(servers(settings)));
     tokio::join!(
         async {
             if settings.approach == Approach::WithCrd {
@@ -121,23 +122,17 @@ impl Follower<Object> for Learner<'_, '_> {
 /// Where kube9 looks for itself, too.
 const CRD: &str = "applications.argoproj.io";
 
-fn crd_feed(client: Client) -> Feed<Object> {
+const PAGE: u32 = 500;
+
+fn definitions() -> List<Object> {
+    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     // Also what lets the role be limited to this one name.
-    let field_selector = Some(format!("metadata.name={CRD}"));
-    feed(client, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned(), field_selector, None)
+    List { field_selector: Some(format!("metadata.name={CRD}")), ..List::all(path, PAGE, Form::METADATA) }
 }
 
-fn server_feed(client: Client, settings: &ArgoCd) -> Feed<Object> {
-    let path = match &settings.namespace {
-        Some(namespace) => deployments(namespace),
-        None => "/apis/apps/v1/deployments".to_owned(),
-    };
-    feed(client, path, None, Some(settings.selector.clone()))
-}
-
-fn feed(client: Client, path: String, field_selector: Option<String>, label_selector: Option<String>) -> Feed<Object> {
-    let list = List { label_selector, field_selector, ..List::all(path, 500, Form::METADATA) };
-    Feed { client, list, is_counted: false }
+fn servers(settings: &ArgoCd) -> List<Object> {
+    let path = settings.namespace.as_deref().map_or_else(|| "/apis/apps/v1/deployments".to_owned(), deployments);
+    List { label_selector: Some(settings.selector.clone()), ..List::all(path, PAGE, Form::METADATA) }
 }
 
 fn deployments(namespace: &str) -> String {

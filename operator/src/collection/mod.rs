@@ -227,14 +227,17 @@ impl Collector {
     }
 
     async fn count(&self, index: usize, path: &str) -> Failure {
-        let feed = Feed { client: self.client.clone(), list: List::all(path, 1, Form::METADATA), is_counted: true };
+        let feed = self.feed(List::all(path, 1, Form::METADATA), true);
         self.keep(feed, Counter { collector: self, index }).await
     }
 
     async fn add_nodes(&self) -> Failure {
         let list = List::all("/api/v1/nodes", NODES_PER_PAGE, Form::JSON);
-        let feed = Feed { client: self.client.clone(), list, is_counted: false };
-        self.keep(feed, Adder { collector: self, listed: None }).await
+        self.keep(self.feed(list, false), Adder { collector: self, listed: None }).await
+    }
+
+    fn feed<T>(&self, list: List<T>, is_counted: bool) -> Feed<T> {
+        Feed { client: self.client.clone(), clock: self.context.clock.clone(), list, is_counted }
     }
 }
 

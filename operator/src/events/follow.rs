@@ -84,7 +84,8 @@ struct Gaps {
 
 /// Keeps the watch going, whatever happens to it.
 async fn follow(client: Client, context: &Context, sender: Sender<Record>, gaps: &Gaps) -> Infallible {
-    let feed = Feed { client, list: List::all("/api/v1/events", 500, Form::COMPACT), is_counted: false };
+    let list = List::all("/api/v1/events", 500, Form::COMPACT);
+    let feed = Feed { client, clock: context.clock.clone(), list, is_counted: false };
     let mut receiver = Receiver { client: feed.client.clone(), context, sender, gaps, listed: None };
     loop {
         let watch = async || {

@@ -57,6 +57,8 @@ impl Client {
     pub(super) fn new(access: Access) -> Result<Self, String> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
+        // What is small, as most of it is, is not to wait for what was sent before it to be acknowledged: that takes 40 ms.
+        tcp.set_nodelay(true);
         let (tls, names) = access.tls.configure()?;
         let mut connector = TimeoutConnector::new(HttpsConnector::new(tcp, tls, false, names));
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use super::client::{broken, unreadable, within};
 use super::refusal::Refusal;
 use super::{Client, List, ListOptions, Metadata, REQUEST_TIMEOUT, Read, Reader, Request};
-use crate::runtime::{Class, Failure};
+use crate::runtime::{Class, Clock, Failure};
 
 /// After this long the server ends a watch by itself.
 const WATCH: Duration = Duration::from_secs(290);
@@ -34,6 +34,7 @@ const LARGEST_LINE: usize = 2 * 1024 * 1024;
 /// What is followed.
 pub(crate) struct Feed<T> {
     pub(crate) client: Client,
+    pub(crate) clock: Clock,
     pub(crate) list: List<T>,
     /// Whether what there is at the beginning is only counted.
     pub(crate) is_counted: bool,
@@ -114,7 +115,8 @@ impl<T: Versioned + DeserializeOwned> Feed<T> {
 
     /// Watches until the server ends it, and tells where to go on.
     async fn watch(&self, mut version: String, follower: &mut impl Follower<T>) -> Result<String, Failure> {
-        let request = Request::watch(&self.list.path, &self.options(), &version, WATCH);
+        let time = self.clock.real(WATCH).max(SHORTEST_WATCH);
+        let request = Request::watch(&self.list.path, &self.options(), &version, time);
         let accept = self.list.form.accept_in_watch();
         let body = within(REQUEST_TIMEOUT, self.client.open(Request { accept, ..request })).await?;
         follower.tell(Change::Watching);

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::tenant::Tenant;
+use crate::wait::{seconds, until};
 
 /// One request, as it was when it was answered. A watch has two: when it begins, and when it ends.
 pub(crate) struct Request {
@@ -28,6 +29,13 @@ pub(crate) fn requests(tenant: &Tenant) -> Vec<Request> {
     // The last line may not be complete yet.
     let lines = log.lines().filter(|line| line.contains(&user));
     lines.filter_map(|line| request(&serde_json::from_str(line).ok()?)).collect()
+}
+
+/// When the API server had answered the first write of a ConfigMap. Nobody asks it for that ConfigMap meanwhile: it would have to
+/// answer that as well.
+pub(crate) fn first_write(tenant: &Tenant, config_map: &str) -> Timestamp {
+    let first = || requests(tenant).into_iter().find(|request| request.wrote(config_map));
+    until("the ConfigMap is written", seconds(10), first).answered
 }
 
 fn request(entry: &Value) -> Option<Request> {

@@ -213,6 +213,7 @@ fn start_api_server(program: &Path, directory: &Path, etcd_port: &Port, port: &P
     let policy = directory.join("audit-policy.json");
     fs::write(&policy, AUDIT_POLICY).expect("the folder is writable");
     command.arg("--audit-policy-file").arg(policy).arg("--audit-log-path").arg(audit_log(directory));
+    command.args(["--audit-log-maxsize", "10000"]);
     Supervised::start(&command, &directory.join("kube-apiserver.log"), None)
 }
 

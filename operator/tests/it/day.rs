@@ -1,21 +1,23 @@
-//! A day in the life of an operator, by a clock that runs faster: what happens in a cluster happens, the API server
-//! goes away a few times, and everything that can be seen of the operator from outside is written down and judged.
+//! A day, or more of them, in the life of an operator, by a clock that runs faster: what happens in a cluster happens, the API
+//! server goes away a few times, and everything that can be seen of the operator from outside is written down and judged.
 //!
-//! Only the operator's own clock is faster. What it did, and when, is told by the API server's audit log. Times here
-//! are hours by the operator's clock, since its start.
+//! Only the operator's own clock is faster: its pauses and intervals, and how long its watches are to go on. The calendar is not, so
+//! that events come when they are nearly as old as the event store lets them become, and the API server forgets them in each
+//! part, as it does after an hour. What the operator did, and when, is told by the API server's audit log. Times here are hours by the
+//! operator's clock, since its start.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::audit::{self, Watches};
 use crate::chart;
 use crate::cluster::Cluster;
 use crate::events;
 use crate::gitops;
-use crate::operator::Running;
+use crate::operator::{Running, answer};
 use crate::tenant::{CONFIG_MAP, Tenant};
 use crate::vitals::Vitals;
 use crate::wait::seconds;
@@ -28,6 +30,7 @@ pub(crate) struct Plan {
     pub(crate) parts: u32,
     /// The parts in which the API server is restarted.
     pub(crate) restarts: &'static [u32],
+    pub(crate) keeps_events: bool,
 }
 
 /// What was seen.
@@ -39,6 +42,9 @@ pub(crate) struct Day {
     pub(crate) outages: Vec<Outage>,
     pub(crate) collections: usize,
     pub(crate) watches: Watches,
+    pub(crate) keeps_events: bool,
+    /// Events that are listed in the end.
+    pub(crate) listed: u64,
     /// The time between two samples, as long as the machine lets whoever takes them run.
     pub(crate) sampling: f64,
     pub(crate) speed: f64,
@@ -62,17 +68,25 @@ pub(crate) struct Outage {
     pub(crate) to: f64,
 }
 
-/// The settings of the chart. Argo CD is looked for anew as often as can be set.
+/// The settings of the chart, but for those that a plan has. Argo CD is looked for anew as often as can be set.
 const INTERVAL_HOURS: f64 = 1.0 / 60.0;
 const COLLECTION_HOURS: f64 = 0.25;
 const SETTINGS: [(&str, &str); 1] = [("ARGOCD_DETECTION_INTERVAL", "1")];
 
 const EVENTS_IN_A_PART: u32 = 100;
-const SAMPLING: Duration = Duration::from_millis(100);
+const SAMPLING: Duration = Duration::from_millis(50);
+
+/// By the calendar, how long the event store keeps warnings. By the operator's clock, they come a day before that is over.
+const KEPT_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
+const KEPT_HOURS: u32 = 24;
+
+/// How often what was kept for long enough is removed.
+const RETENTION_HOURS: u32 = 6;
 
 /// Lives the day, which takes as long as it does.
 pub(crate) fn live(cluster: &Cluster, plan: &Plan) -> Day {
-    let tenant = Tenant::new(cluster);
+    let event_store = format!("eventStore.enabled={}", plan.keeps_events);
+    let tenant = Tenant::with_chart(cluster, &["--set", &event_store], |rendered| rendered);
     gitops::install(cluster, "gitops", "v3.1.0");
     let operator = SETTINGS.into_iter().fold(tenant.operator(), |operator, (name, value)| operator.with(name, value));
     let diary = Diary { start: Timestamp::now(), speed: f64::from(plan.speed) };
@@ -87,7 +101,7 @@ pub(crate) fn live(cluster: &Cluster, plan: &Plan) -> Day {
         is_over.store(true, Ordering::Relaxed);
         let samples = samples.join().unwrap();
         let outages = happened.unwrap_or_else(|cause| std::panic::resume_unwind(cause));
-        diary.close(&tenant, samples, outages)
+        diary.close(&tenant, plan, samples, outages)
     })
 }
 
@@ -97,11 +111,11 @@ fn happen(tenant: &Tenant, operator: &Running, diary: &Diary, plan: &Plan) -> Ve
     operator.wait_until_ready(seconds(10));
     let mut outages = Vec::new();
     for part in 0..plan.parts {
-        let now = Timestamp::now();
+        let time = Timestamp::now() - KEPT_FOR + SignedDuration::from_hours(KEPT_HOURS.into()) / plan.speed as i32;
         let numbers = part * EVENTS_IN_A_PART..(part + 1) * EVENTS_IN_A_PART;
-        events::happen(tenant, numbers.map(|number| events::event(tenant, number, now)));
-        let output = tenant.operator().run(&["query", "events", "list"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        events::expire(tenant);
+        events::happen(tenant, numbers.map(|number| events::event_at(tenant, number, time)));
+        listed(tenant);
         let change = if part % 2 == 0 { chart::delete } else { chart::create };
         change(tenant.cluster, &gitops::definition());
         change(tenant.cluster, &gitops::server("gitops", "v3.1.0"));
@@ -117,6 +131,11 @@ fn happen(tenant: &Tenant, operator: &Running, diary: &Diary, plan: &Plan) -> Ve
         }
     }
     outages
+}
+
+/// How many events there are for whoever asks.
+fn listed(tenant: &Tenant) -> u64 {
+    answer(&tenant.operator().run(&["query", "events", "list"]))["pagination"]["total"].as_u64().unwrap()
 }
 
 fn sample(operator: &Running, diary: &Diary, is_over: &AtomicBool) -> Vec<Sample> {
@@ -148,11 +167,11 @@ impl Diary {
         self.hour(Timestamp::now())
     }
 
-    fn close(&self, tenant: &Tenant, samples: Vec<Sample>, outages: Vec<Outage>) -> Day {
+    fn close(&self, tenant: &Tenant, plan: &Plan, samples: Vec<Sample>, outages: Vec<Outage>) -> Day {
         let hours = self.now();
         // The API server before that was killed, and told of the end of nothing.
         let since = outages.last().map_or(0.0, |outage| outage.from);
-        let watches = self.watches(tenant, since);
+        let watches = self.watches(tenant, since, watches(plan.keeps_events));
         let requests = audit::requests(tenant);
         let writes = |config_map: &str| -> Vec<Write> {
             let wrote = requests.iter().filter(|request| request.wrote(config_map));
@@ -165,18 +184,20 @@ impl Diary {
             outages,
             collections: writes("kube9-dashboard-data").len(),
             watches,
+            keeps_events: plan.keeps_events,
+            listed: listed(tenant),
             sampling: SAMPLING.as_secs_f64() * self.speed / 3600.0,
             speed: self.speed,
         }
     }
 
     /// As they should be, or as they still are after a while.
-    fn watches(&self, tenant: &Tenant, since: f64) -> Watches {
+    fn watches(&self, tenant: &Tenant, since: f64, expected: Watches) -> Watches {
         let start = Instant::now();
         loop {
             let requests = audit::requests(tenant).into_iter().filter(|request| self.hour(request.came) >= since);
             let watches = audit::watches(&requests.collect::<Vec<_>>());
-            if watches == WATCHES || start.elapsed() > WATCHES_SETTLE {
+            if watches == expected || start.elapsed() > WATCHES_SETTLE {
                 return watches;
             }
             thread::sleep(SAMPLING);
@@ -184,8 +205,10 @@ impl Diary {
     }
 }
 
-/// Two watches for Argo CD, and nine of what is counted.
-pub(crate) const WATCHES: Watches = Watches { open: 11, left_behind: 0 };
+/// Two watches for Argo CD, nine of what is counted, and one of events where they are kept.
+pub(crate) fn watches(keeps_events: bool) -> Watches {
+    Watches { open: 11 + usize::from(keeps_events), left_behind: 0 }
+}
 
 /// By the machine's clock. All that is counted is watched anew every few seconds: in between some watches are over, for longer the busier
 /// the machine is. A watch that is lost, or left behind, stays so for longer than this.
@@ -207,6 +230,13 @@ const SETTLING_HOURS: f64 = 0.25;
 /// Memory comes and goes with what is done. Its usual amount is that of so long a time.
 const SLICE_HOURS: f64 = 0.1;
 
+/// Where events are kept, more and more are, until so much time has passed that as many are removed as come; and SQLite keeps pages
+/// of them in memory, of up to a megabyte. From then on nothing begins any more, outages included.
+const BEGINNING_HOURS: f64 = (KEPT_HOURS + RETENTION_HOURS) as f64;
+
+/// More, between any two hours from then on, is not flat.
+pub(crate) const FLAT_MB: f64 = 1.0;
+
 /// How long after its return the API server may wait for a status: a pause after a failure, and what a write takes.
 const RETURN_HOURS: f64 = 2.0 / 60.0;
 
@@ -220,7 +250,10 @@ impl Day {
             }
         };
         let (missed, oldest) = (self.missed(), self.oldest_seconds());
-        expect(missed == 0, format_args!("{missed} intervals were missed: the status became {oldest:.0} s old"));
+        expect(
+            missed <= self.may_be_missed(),
+            format_args!("{missed} intervals were missed: the status became {oldest:.0} s old"),
+        );
         for outage in &self.outages {
             let first = self.writes.iter().find(|write| write.came > outage.from);
             let wait = first.map(|write| write.came - outage.to);
@@ -241,14 +274,24 @@ impl Day {
             growth < self.largest_growth(),
             format_args!("memory grows by {growth:.0} bytes a day: {resident_mb:.2} MB by now"),
         );
+        if self.keeps_events {
+            let spread = self.spread_mb();
+            expect(spread < FLAT_MB, format_args!("memory is not flat: it differs by {spread:.2} MB"));
+            let kept = KEPT_HOURS - 2..=KEPT_HOURS + RETENTION_HOURS + 2;
+            let parts = (self.listed as f64 / f64::from(EVENTS_IN_A_PART)).round() as u32;
+            expect(kept.contains(&parts), format_args!("the event store has those of {parts} hours"));
+        }
         let Watches { open, left_behind } = self.watches;
-        expect(self.watches == WATCHES, format_args!("{open} watches are open, and {left_behind} were left behind"));
-        let usual = |of: fn(&Vitals) -> usize, from, to| self.usual_in(from, to, |vitals| of(vitals) as f64);
-        let then_and_now = |of| (usual(of, 0.0, SETTLING_HOURS), usual(of, self.hours - SETTLING_HOURS, self.hours));
+        expect(
+            self.watches == watches(self.keeps_events),
+            format_args!("{open} watches are open, and {left_behind} were left behind"),
+        );
+        let long = SETTLING_HOURS.max(self.hours / 10.0);
+        let then_and_now = |of| (self.mean_in(0.0, long, of), self.mean_in(self.hours - long, self.hours, of));
         let (before, after) = then_and_now(|vitals| vitals.files);
-        expect(after <= before + SPARE_CONNECTIONS, format_args!("open files grew from {before} to {after}"));
+        expect(after <= before + SPARE_CONNECTIONS, format_args!("open files grew from {before:.0} to {after:.0}"));
         let (before, after) = then_and_now(|vitals| vitals.threads);
-        expect(after <= before, format_args!("threads grew from {before} to {after}"));
+        expect(after <= before + 0.5, format_args!("threads grew from {before:.0} to {after:.0}"));
         faults
     }
 
@@ -257,6 +300,12 @@ impl Day {
     pub(crate) fn missed(&self) -> usize {
         let own = |last: Write, next: Write| next.came - last.answered - self.held_up(last.answered, next.came);
         self.gaps().map(|(last, next)| ((own(last, next) / INTERVAL_HOURS + 0.25) as usize).saturating_sub(1)).sum()
+    }
+
+    /// In a week by the fastest clock an interval is 62 ms long, which servers and disks may take without the kernel's telling. A day or
+    /// less has none that may be missed.
+    pub(crate) fn may_be_missed(&self) -> usize {
+        (self.hours / INTERVAL_HOURS / 2000.0) as usize
     }
 
     /// For how long the machine did something else: the operator was held up, as the kernel has it, or whoever takes the samples.
@@ -298,6 +347,20 @@ impl Day {
         median(pairs.map(|(one, later)| (later.1 - one.1) / (later.0 - one.0) * 24.0))
     }
 
+    /// By how much the usual memory of one hour differs from that of another, as the machine sees it, once nothing begins any more.
+    pub(crate) fn spread_mb(&self) -> f64 {
+        let is_flat = |sample: &&Sample| sample.hour > BEGINNING_HOURS && !self.is_round_outage(sample.hour);
+        let flat: Vec<&Sample> = self.samples.iter().filter(is_flat).collect();
+        let hours = flat.chunk_by(|one, next| one.hour as u64 == next.hour as u64);
+        let usual: Vec<f64> = hours.map(|hour| median(hour.iter().map(|sample| sample.vitals.resident_mb))).collect();
+        usual.iter().copied().fold(f64::NAN, f64::max) - usual.iter().copied().fold(f64::NAN, f64::min)
+    }
+
+    /// While the API server is away, and what begins when it is back.
+    fn is_round_outage(&self, hour: f64) -> bool {
+        self.outages.iter().any(|outage| (outage.from..outage.to + SETTLING_HOURS).contains(&hour))
+    }
+
     /// The more there is to compare, the less does it matter what the allocator keeps.
     fn largest_growth(&self) -> f64 {
         let usual = self.usual();
@@ -308,10 +371,7 @@ impl Day {
     /// The usual memory of each time in which nothing had just begun.
     fn usual(&self) -> Vec<(f64, f64)> {
         let begun = self.outages.first().map_or(0.0, |outage| outage.to);
-        let is_settled = |hour: f64| {
-            hour > begun + SETTLING_HOURS
-                && !self.outages.iter().any(|outage| (outage.from..outage.to + SETTLING_HOURS).contains(&hour))
-        };
+        let is_settled = |hour: f64| hour > begun + SETTLING_HOURS && !self.is_round_outage(hour);
         let settled: Vec<&Sample> = self.samples.iter().filter(|sample| is_settled(sample.hour)).collect();
         let slices = settled.chunk_by(|one, next| slice(one.hour) == slice(next.hour));
         slices.map(|some| (some[0].hour, median(some.iter().map(|sample| sample.vitals.data)))).collect()
@@ -319,13 +379,14 @@ impl Day {
 
     /// What the operator had at the end, as the machine sees it.
     pub(crate) fn resident_mb_at_end(&self) -> f64 {
-        self.usual_in(self.hours * 0.8, self.hours, |vitals| vitals.resident_mb)
+        let last = self.samples.iter().filter(|sample| sample.hour > self.hours * 0.8);
+        median(last.map(|sample| sample.vitals.resident_mb))
     }
 
-    /// What is usual between two times, of which a moment says nothing: watches are begun anew again and again.
-    fn usual_in(&self, from: f64, to: f64, of: impl Fn(&Vitals) -> f64) -> f64 {
-        let then = self.samples.iter().filter(|sample| (from..=to).contains(&sample.hour));
-        median(then.map(|sample| of(&sample.vitals)))
+    /// What there is between two times, of which a moment says nothing: watches are begun anew again and again.
+    fn mean_in(&self, from: f64, to: f64, of: fn(&Vitals) -> usize) -> f64 {
+        let then: Vec<&Sample> = self.samples.iter().filter(|sample| (from..=to).contains(&sample.hour)).collect();
+        then.iter().map(|sample| of(&sample.vitals) as f64).sum::<f64>() / then.len() as f64
     }
 }
 

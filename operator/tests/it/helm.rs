@@ -39,6 +39,8 @@ impl Helm {
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(self.home.path()).env_clear().env("HOME", self.home.path());
+        // It ends before it would be worth collecting its garbage, which is a quarter of its work otherwise.
+        command.env("GOGC", "off");
         command.output().unwrap()
     }
 

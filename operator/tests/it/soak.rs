@@ -1,6 +1,6 @@
-//! Nothing grows, leaks or is left out over time. The whole day is a benchmark; here are the first hours of it.
+//! Nothing grows, leaks or is left out over time. A whole week is a benchmark; here are a few hours.
 
-use crate::day::{Day, Outage, Sample, WATCHES, Write};
+use crate::day::{Day, Outage, Sample, Write, watches};
 use crate::vitals::Vitals;
 
 mod timed {
@@ -11,7 +11,7 @@ mod timed {
     fn no_interval_is_missed_in_hours_and_nothing_grows_or_leaks() {
         let Some(cluster) = Cluster::start() else { return };
         // Half a minute. Argo CD is looked for anew after an hour, which is after the restart.
-        let day = live(&cluster, &Plan { hours: 2, speed: 240, parts: 8, restarts: &[1] });
+        let day = live(&cluster, &Plan { hours: 2, speed: 240, parts: 8, restarts: &[1], keeps_events: false });
         assert_eq!(day.faults(), Vec::<String>::new());
     }
 }
@@ -36,7 +36,9 @@ fn day_of(hours: u32) -> Day {
             .collect(),
         outages: vec![outage],
         collections: hours as usize * 4 - 1,
-        watches: WATCHES,
+        watches: watches(false),
+        keeps_events: false,
+        listed: 100,
         sampling: MINUTE / 10.0,
         speed: 3600.0,
     }
@@ -113,6 +115,39 @@ fn the_judge_itself_tells_a_leak_from_what_is_taken_once() {
         sample.vitals.data += kept.iter().filter(|(hour, _)| sample.hour > *hour).map(|(_, bytes)| bytes).sum::<f64>();
     }
     assert_eq!(day.faults(), Vec::<String>::new());
+}
+
+#[test]
+fn the_judge_itself_tells_a_week_whose_memory_is_flat_from_one_in_which_it_is_not() {
+    let week = || {
+        let mut day = Day { keeps_events: true, listed: 2700, watches: watches(true), ..day_of(40) };
+        // Of so many samples, few are enough.
+        day.samples = day.samples.into_iter().step_by(10).collect();
+        day.sampling *= 10.0;
+        day.writes.retain(|write| !(35.0..35.3).contains(&write.came));
+        day.outages.push(Outage { from: 35.0, to: 35.3 });
+        // What is taken in the first 30 hours, and for as long as an outage and its end take.
+        let taken = |hour: f64| hour.min(30.0) * 0.1 + if (35.0..35.5).contains(&hour) { 3.0 } else { 0.0 };
+        day.samples.iter_mut().for_each(|sample| sample.vitals.resident_mb += taken(sample.hour));
+        day
+    };
+    assert_eq!(week().faults(), Vec::<String>::new());
+    assert_eq!(week().spread_mb(), 0.0);
+    let after = |hour: f64, mb: f64| {
+        move |week: &mut Day| {
+            week.samples.iter_mut().filter(|it| it.hour > hour).for_each(|it| it.vitals.resident_mb += mb);
+        }
+    };
+    let judge_week = |change: &dyn Fn(&mut Day), fault: &str| {
+        let mut week = week();
+        change(&mut week);
+        let faults = week.faults();
+        assert!(faults.len() == 1 && faults[0].contains(fault), "{faults:?}");
+    };
+    judge_week(&after(35.3, 1.1), "memory is not flat: it differs by 1.10 MB");
+    judge_week(&after(38.0, 1.1), "memory is not flat: it differs by 1.10 MB");
+    judge_week(&|week| week.listed = 16_800, "the event store has those of 168 hours");
+    judge_week(&|week| week.listed = 100, "the event store has those of 1 hours");
 }
 
 #[test]

@@ -2,14 +2,17 @@
 //!
 //! Entries stay as they are, with every field that nobody here knows. Only a URL that leads to the old place is changed, to lead to the
 //! new one; what an entry keeps at a third place stays there, once its digest was checked. Everything is fetched over TLS, and every
-//! archive must have a digest, since what is adopted is listed as ours.
+//! archive must have a digest, since what is adopted is listed as ours. Records of versions come along with their archives: a short entry
+//! without one has lost what it leaves out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use xtask::chart::archive::RELEASED_IMAGE;
 use xtask::chart::index::{self, Entry, FILE, Index};
+use xtask::chart::record::{self, Record};
 use xtask::chart::repository;
 use xtask::chart::store::{Store, Write};
 use xtask::error::{Context, Error, Exit, Result};
@@ -29,6 +32,7 @@ pub struct Adoption {
     /// What the entries become, with their charts.
     entries: Vec<(String, Entry)>,
     copies: BTreeSet<Copy>,
+    records: Vec<CopyOfRecord>,
     /// Archives that stay where they are, and their digests.
     elsewhere: BTreeSet<(String, String)>,
     /// The index as it was, where all its entries stay as they are.
@@ -41,6 +45,16 @@ struct Copy {
     url: String,
     key: String,
     sha256: String,
+}
+
+/// The record of a version that a release listed there.
+#[derive(Debug)]
+struct CopyOfRecord {
+    from: String,
+    chart: String,
+    /// The entry as it will be here.
+    entry: Entry,
+    urls: Vec<String>,
 }
 
 impl Adoption {
@@ -92,6 +106,9 @@ impl Adoption {
                 ui::status("Copied", format_args!("{} of {} archives", number + 1, self.copies.len()));
             }
         }
+        for record in &self.records {
+            changed |= record.make(&anonymous, store)?;
+        }
         Ok(changed | self.list(store)?)
     }
 
@@ -140,7 +157,12 @@ impl Adoption {
             }
             self.copies.insert(Copy { url, key, sha256 });
         }
+        let is_released = fields.get("annotations").is_some_and(|all| all.get().contains(RELEASED_IMAGE));
         let entry = if moved { with_urls(fields, &urls).map_err(malformed)? } else { entry.clone() };
+        if is_released {
+            let (from, chart) = (self.from.clone(), chart.to_owned());
+            self.records.push(CopyOfRecord { from, chart, entry: entry.clone(), urls });
+        }
         Ok((entry, moved))
     }
 }
@@ -208,6 +230,32 @@ impl Copy {
     }
 }
 
+impl CopyOfRecord {
+    /// True where it was not there.
+    fn make(&self, anonymous: &Anonymous, store: &dyn Store) -> Result<bool> {
+        let CopyOfRecord { from, chart, entry, urls } = self;
+        let url = format!("{from}/{}", record::name(chart, &entry.version));
+        if record::read(store, chart, &entry.version)?.is_some() {
+            return Ok(false);
+        }
+        let Some(bytes) = fetch_if_there(anonymous, &url)? else {
+            // What was listed before there were records says all there is.
+            let lost = || {
+                Error::new(Exit::Repository, format!("cannot adopt {chart} {}: {url} is not there", entry.version))
+                    .because("its entry is short, and that has what it leaves out")
+                    .remedy("cargo xtask doctor --repair, where it was released, writes it again")
+            };
+            return if index::is_short(entry) { Err(lost()) } else { Ok(false) };
+        };
+        let mut record = Record::parse(&url, &bytes)?;
+        if record.entry()?.sha256() != entry.sha256() {
+            return Err(Error::new(Exit::Conflict, format!("{url} is not of the archive that its index lists")));
+        }
+        record.entry["urls"] = urls.clone().into();
+        record::put(store, chart, &entry.version, &record, true)
+    }
+}
+
 fn differs(what: String, listed: &str, found: &[u8]) -> Error {
     Error::new(Exit::Conflict, what).because(format!("listed: sha256 {listed}\nfound:  sha256 {}", sha256_hex(found)))
 }
@@ -223,11 +271,17 @@ fn fetch_checked(anonymous: &Anonymous, url: &str, sha256: &str) -> Result<Vec<u
 }
 
 fn fetch(anonymous: &Anonymous, url: &str) -> Result<Vec<u8>> {
+    let missing = || Error::new(Exit::Repository, format!("cannot adopt {url}")).because("it answers 404");
+    fetch_if_there(anonymous, url)?.ok_or_else(missing)
+}
+
+fn fetch_if_there(anonymous: &Anonymous, url: &str) -> Result<Option<Vec<u8>>> {
     let what = || format!("cannot adopt {url}");
     let answer =
         anonymous.get(url, &[]).map_err(|error| error.why.unwrap_or(error.what)).context(Exit::Repository, what)?;
     match answer.status {
-        200 => Ok(answer.body),
+        200 => Ok(Some(answer.body)),
+        404 => Ok(None),
         status => Err(Error::new(Exit::Repository, what()).because(format!("it answers {status}"))),
     }
 }

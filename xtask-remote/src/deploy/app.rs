@@ -56,19 +56,28 @@ impl App {
     /// # Errors
     /// Everything that is missing.
     pub fn prepare(&self) -> Result<(), Vec<Error>> {
-        let (package, wanted) = (self.manifest("package.json")?, self.manifest("package-lock.json")?);
+        let package = self.manifest("package.json")?;
         let needed = package["engines"]["node"].as_str().unwrap_or("*");
         let tools = [check_node(needed), version_of("npm", needed).map(drop)];
         let missing: Vec<Error> = tools.into_iter().filter_map(Result::err).collect();
         if !missing.is_empty() {
             return Err(missing);
         }
-        let installed = files::read(&self.folder.join("node_modules/.package-lock.json"))?;
-        let installed = installed.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(Value::Null);
-        if !matches_lock(&wanted, &installed) {
+        if !self.has_packages()? {
             self.install()?;
         }
         Ok(())
+    }
+
+    /// Whether the very packages of `package-lock.json` are installed.
+    ///
+    /// # Errors
+    /// The lock cannot be read, or what says what is installed.
+    pub fn has_packages(&self) -> Result<bool> {
+        let wanted = self.manifest("package-lock.json")?;
+        let installed = files::read(&self.folder.join("node_modules/.package-lock.json"))?;
+        let installed = installed.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(Value::Null);
+        Ok(matches_lock(&wanted, &installed))
     }
 
     /// Starts to make the template.

@@ -61,7 +61,7 @@ fn h1_x2_one_run_makes_the_place_and_a_release_publishes_through_it_h10_without_
     );
     assert_eq!(distribution.elements("CNAME"), ["charts.example.com"]);
     let index = account.store.get("index.yaml").unwrap();
-    assert_eq!(index.header("content-type"), Some("text/yaml"));
+    assert_eq!(index.header("content-type"), Some("application/json"));
     assert_eq!(index.header("cache-control"), Some("public, max-age=300"));
 
     account.edge.become_distribution(&account.cloudformation.template(STACK));
@@ -250,13 +250,23 @@ fn h1_one_variable_takes_no_record_away_unless_that_is_said() {
 }
 
 #[test]
-fn h6_charts_that_are_served_already_are_adopted_before_users_are_sent_here() {
+fn h6_h15_charts_that_are_served_already_are_adopted_before_users_are_sent_here() {
     let Some(account) = Account::new() else { return };
     let old = account.serve_old_charts(&[("demo", "2.4.0", b"an archive"), ("demo", "2.3.0", b"an older archive")]);
+    let digest = xtask::oci::sha256_hex(b"a release");
+    let short = format!(
+        "  demo:\n  - {{name: demo, version: 2.5.0, digest: {digest}, annotations: {{release/image: i}}, urls: [demo-2.5.0.tgz]}}\n"
+    );
+    let index = account.store.ask("GET", "/old/index.yaml", "", b"").send().unwrap().is(200).text();
+    let put = |name: &str, body: &str| {
+        account.store.ask("PUT", &format!("/old/{name}"), "", body.as_bytes()).send().unwrap().is(200);
+    };
+    put("index.yaml", &index.replacen("  demo:\n", &short, 1));
+    put("demo-2.5.0.tgz", "a release");
     let url = old.url();
     account.deploy(&["--adopt-from", "http://charts.example.com"]).fails(2, "say --adopt-from https://");
     let refused =
-        account.deploy(&[]).fails(5, "lists 2 versions of 1 charts, and the bucket none: users would lose them");
+        account.deploy(&[]).fails(5, "lists 3 versions of 1 charts, and the bucket none: users would lose them");
     assert!(refused.stderr.contains(&format!("--adopt-from {url}")), "{}", refused.stderr);
     untouched(&account);
 
@@ -267,10 +277,19 @@ fn h6_charts_that_are_served_already_are_adopted_before_users_are_sent_here() {
     assert!(account.store.get("index.yaml").is_none());
     assert!(!account.cloudformation.template(STACK).to_string().contains(RECORDS));
 
-    account.store.ask("PUT", "/old/demo-2.4.0.tgz", "", b"an archive").send().unwrap().is(200);
+    put("demo-2.4.0.tgz", "an archive");
+    old.advance(Duration::from_secs(2 * 86_400));
+    account.deploy(&["--adopt-from", &url]).fails(6, "/demo-2.5.0.json is not there");
+    assert!(account.store.get("index.yaml").is_none(), "a short entry would have lost what it leaves out");
+    let record = serde_json::json!({
+        "entry": {"version": "2.5.0", "digest": digest, "urls": ["demo-2.5.0.tgz"], "keywords": ["k"]},
+        "size": 9, "platforms": {}, "signers": [],
+    });
+    put("demo-2.5.0.json", &record.to_string());
     old.advance(Duration::from_secs(2 * 86_400));
     let adopted = account.deploy(&["--adopt-from", &url]).ok();
-    assert_eq!((&adopted.json()["adopted"], &adopted.json()["first_index"]), (&2.into(), &false.into()));
+    assert_eq!((&adopted.json()["adopted"], &adopted.json()["first_index"]), (&3.into(), &false.into()));
+    assert_eq!(account.store.get("demo-2.5.0.json").unwrap().json(), record);
     assert!(account.cloudformation.template(STACK).to_string().contains(RECORDS));
     let theirs = account.store.ask("GET", "/old/index.yaml", "", b"").send().unwrap().is(200);
     assert_eq!(account.store.get("index.yaml").unwrap().text(), theirs.text(), "a field was lost");
@@ -386,12 +405,12 @@ fn packages_are_installed_where_they_are_not_those_of_the_lock_file() {
     let modules = account.demo.root().join("infrastructure/node_modules");
     std::fs::remove_file(&modules).unwrap();
     let few = programs(&["git", "ln", "env"]);
-    std::os::unix::fs::symlink(packages.join("bin/node"), few.path().join("node")).unwrap();
+    std::os::unix::fs::symlink(packages.programs.join("node"), few.path().join("node")).unwrap();
     let words = account.home.path().join("words");
     let npm = format!(
-        "[ \"$1\" = --version ] || {{ echo \"$@\" >>{}; ln -s {}/node_modules .; }}\n",
+        "[ \"$1\" = --version ] || {{ echo \"$@\" >>{}; ln -s {} .; }}\n",
         words.display(),
-        packages.display()
+        packages.node_modules.display()
     );
     script(&few.path().join("npm"), &npm);
     let plan = |arguments: &[&str]| {

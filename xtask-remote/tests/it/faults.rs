@@ -657,7 +657,7 @@ fn h6_x3_a_bad_environment_is_one_clear_message_and_nothing_is_written() {
         store.put("index.yaml", content.as_bytes(), &[]);
         world.xtask(&WORDS).fails(6, said);
         assert_eq!(store.get("index.yaml").unwrap().body, content.as_bytes(), "what is damaged is left as it is");
-        let headers = [("content-type", "text/yaml"), ("cache-control", "public, max-age=300")];
+        let headers = [("content-type", "application/json"), ("cache-control", "public, max-age=300")];
         store.put("index.yaml", &good, &headers);
     }
     assert_eq!((world.head(), s3.count("PUT", "")), (head.clone(), 0));

@@ -69,7 +69,7 @@ fn h3_the_repository_is_added_and_updated_without_credentials() {
 }
 
 #[test]
-fn h5_every_version_that_was_published_and_not_yanked_is_found_newest_first() {
+fn h5_h15_every_version_that_was_published_and_not_yanked_is_found_newest_first() {
     for helm in helms() {
         let expected: Vec<Value> = STABLE.map(row).into();
         assert_eq!(helm.search(&["--versions"]), expected, "{}", helm.name);
@@ -123,9 +123,12 @@ fn h2_all_of_a_chart_can_be_shown() {
 fn h12_urls_and_sources_name_the_repository() {
     let index = demo().index();
     for entry in index["entries"]["demo"].as_array().unwrap() {
-        let name = format!("{}/demo-{}.tgz", demo().url(), entry["version"].as_str().unwrap());
-        assert_eq!(entry["urls"], json!([name]));
-        assert_eq!(entry["sources"], json!([demo().url()]));
+        let version = entry["version"].as_str().unwrap();
+        let whole = &demo().record(version)["entry"];
+        for entry in [entry, whole] {
+            assert_eq!(entry["urls"], json!([format!("{}/demo-{version}.tgz", demo().url())]));
+        }
+        assert_eq!(whole["sources"], json!([demo().url()]));
     }
     for helm in helms() {
         let chart = yaml_documents(&helm.run(&["show", "chart", "team/demo"]).ok().stdout).remove(0);

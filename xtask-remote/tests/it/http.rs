@@ -120,7 +120,7 @@ fn h11_archive_and_index_are_sent_as_the_table_of_the_distribution_says() {
     archive.has("content-type", "application/gzip").has("cache-control", FOREVER);
     assert_eq!(archive.body, WORLD.demo.snapshot()["demo-1.0.0.tgz"]);
     let index = get("/index.yaml");
-    index.has("content-type", "text/yaml").has("cache-control", "public, max-age=300");
+    index.has("content-type", "application/json").has("cache-control", "public, max-age=300");
     assert_eq!(index.body, WORLD.demo.snapshot()["index.yaml"]);
     assert_eq!(request("GET", "/index.yaml?fresh=1", &[]).status, 200, "a query changes nothing");
 }

@@ -21,6 +21,7 @@ use semver::Version;
 use tempfile::TempDir;
 use xtask::chart::archive::{self, RELEASED_IMAGE};
 use xtask::chart::index::{self, Index};
+use xtask::chart::record::Record;
 use xtask::error::{Error, Exit};
 use xtask::oci::{self, Digest, ImageIndex, REF_NAME, sha256_hex};
 use xtask::release::version;
@@ -47,7 +48,7 @@ fn x3_x4_h6_a_minor_release_survives_a_kill_at_every_effect_and_a_loss_of_power(
     assert_eq!(scene.demo.versions(), ["1.1.0", "1.0.1", "1.0.0", "1.0.0-rc.1"]);
     // The looks above see a loss where there is one: had nothing been synced, these changes could be lost alone.
     let missed = survived.missed_where_nothing_is_synced(&scene);
-    for published in ["demo-1.1.0.tgz", "index.yaml", "image/index.json", "image/blobs/sha256/"] {
+    for published in ["demo-1.1.0.tgz", "demo-1.1.0.json", "index.yaml", "image/index.json", "image/blobs/sha256/"] {
         let path = scene.demo.published().join(published).display().to_string();
         assert!(missed.iter().any(|missed| missed.starts_with(&path)), "nobody misses {published}, but {missed:#?}");
     }
@@ -826,7 +827,8 @@ impl Public {
             let right = is == was || (is_given_up && (is.is_none() || is == will_be));
             ensure(right, || format!("{version} was {was:?}, is {is:?}, and is to be {will_be:?}"))?;
         }
-        for (name, was) in before.files.iter().filter(|(name, _)| name.ends_with(".tgz")) {
+        let stays = |name: &str| name.ends_with(".tgz") || (name.ends_with(".json") && !name.contains('/'));
+        for (name, was) in before.files.iter().filter(|(name, _)| stays(name)) {
             let [is, will_be] = [self, after].map(|public| public.files.get(name));
             ensure(is.is_some() && (is == Some(was) || is == will_be), || format!("{name} has changed, or is gone"))?;
         }
@@ -839,6 +841,11 @@ impl Public {
         let name = entry["urls"][0].as_str().unwrap().rsplit('/').next().unwrap();
         let archive = self.files.get(name).ok_or_else(|| format!("{name} is listed and not there"))?;
         ensure(entry["digest"].as_str() == Some(&sha256_hex(archive)), || format!("{name} holds other bytes"))?;
+        let record = self.files.get(&name.replace(".tgz", ".json"));
+        let record = record.and_then(|bytes| serde_json::from_slice::<Record>(bytes).ok());
+        let right = record
+            .is_some_and(|record| record.entry["digest"] == entry["digest"] && record.size == archive.len() as u64);
+        ensure(right, || format!("{name} is listed and what is known of it is not recorded"))?;
         let manifest = archive::manifest(&archive::unpack(archive).unwrap()).unwrap();
         let digest: Digest = manifest.annotations[RELEASED_IMAGE].rsplit_once('@').unwrap().1.parse().unwrap();
         let blob = |_, digest: &Digest| {

@@ -53,13 +53,14 @@ fn x3_x4_h6_a_production_release_survives_a_kill_at_every_effect_and_at_any_mome
 }
 
 /// What must be among the effects of a whole release.
-const EXPECTED: [&str; 12] = [
+const EXPECTED: [&str; 13] = [
     " commit-tree ",
     " merge ",
     " push --quiet",
     " push localhost:",
     " put localhost:",
     " put s3://demo-charts/demo-1.1.0.tgz",
+    " put s3://demo-charts/demo-1.1.0.json",
     " put s3://demo-charts/index.yaml",
     " put s3://demo-charts/index.html",
     " invalidate /index.yaml",

@@ -27,6 +27,8 @@ mod macos;
 #[cfg(target_os = "linux")]
 mod nightly {
     mod arm64;
+    mod gitops;
+    mod policies;
 }
 #[cfg(target_os = "linux")]
 mod node;

@@ -429,7 +429,7 @@ fn h2_what_helm_refuses_to_package_is_refused() {
 }
 
 #[test]
-fn h2_and_h12_the_entry_that_a_release_lists_is_what_helm_makes_of_the_archive() {
+fn h2_and_h12_the_whole_entry_that_a_release_records_is_what_helm_makes_of_the_archive() {
     let demo = Demo::new();
     let (_, items) = good().into_iter().find(|(what, _)| *what == "multi-line and unusual texts").unwrap();
     for (path, item) in items {
@@ -438,7 +438,7 @@ fn h2_and_h12_the_entry_that_a_release_lists_is_what_helm_makes_of_the_archive()
     }
     demo.commit("odd texts");
     demo.xtask(&["release"]).ok();
-    let published = demo.index()["entries"]["demo"][0].clone();
+    let published = demo.record("1.0.0")["entry"].clone();
     assert_eq!(published["created"], json!("2026-01-02T03:04:05Z"));
     for helm in Helm::all() {
         let folder = tempfile::tempdir().unwrap();

@@ -40,10 +40,13 @@ fn repository(count: usize) -> Demo {
         "annotations": {format!("yanked/demo-1.{}.{}", count / 10, count % 10): yanked},
     });
     demo.write("target/published/index.yaml", index.to_string());
-    demo.write("target/published/demo-1.0.0.tgz", "an archive");
-    let newest = format!("1.{}.{}", (count - 1) / 10, (count - 1) % 10);
     let changes = "### Added\n\n- `serve` shows a page\n- what it [shows](https://example.com) is <b>text</b>\n";
-    demo.write("CHANGELOG.md", format!("# Changelog\n\n## [Unreleased]\n\n## [{newest}] - 2026-01-01\n\n{changes}"));
+    for number in [0, count - 1] {
+        let signers = ["<b>ann</b>"];
+        let record =
+            json!({"entry": entry(number), "size": 10, "platforms": {}, "changes": changes, "signers": signers});
+        demo.write(&format!("target/published/demo-1.{}.{}.json", number / 10, number % 10), record.to_string());
+    }
     demo.write(
         "chart/icon.svg",
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 8 8\"><path fill=\"#1f4fd8\" d=\"M0 0h8v8H0z\"/></svg>\n",
@@ -80,6 +83,7 @@ fn h14_h11_the_page_is_served_with_all_that_it_leads_to_and_what_an_index_says_i
         "<strong>Yanked:</strong> it &lt;b&gt;loses&lt;/b&gt; data",
         "<li><code>serve</code> shows a page</li>",
         "is &lt;b&gt;text&lt;/b&gt;</li>",
+        "<dt>Signed by</dt><dd>&lt;b&gt;ann&lt;/b&gt;</dd>",
         "--version 1.11.9 ",
         &format!("helm repo add demo {url}\n"),
         "--certificate-identity https://github.com/team/demo/.github/workflows/release.yml@refs/tags/v1.11.9 ",
@@ -93,7 +97,7 @@ fn h14_h11_the_page_is_served_with_all_that_it_leads_to_and_what_an_index_says_i
         assert_eq!((found.status, found.header("x-content-type-options")), (200, Some("nosniff")), "{name}");
     }
     let older = String::from_utf8(get(&format!("{url}/demo-versions-1.html")).body).unwrap();
-    assert!(older.contains("demo-1.0.0.tgz</a>, 10 bytes"), "the size of what is there is told");
+    assert!(older.contains("demo-1.0.0.tgz</a>, 10 bytes"), "what is recorded is told");
     assert_eq!(get(&format!("{url}/demo-versions-2.html")).status, 404);
     assert_eq!(get(&format!("{url}/index.yaml")).body, std::fs::read(demo.published().join("index.yaml")).unwrap());
 }

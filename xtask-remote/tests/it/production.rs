@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use xtask::chart::index::{self, Entry};
 use xtask::oci::Layout;
 
 use crate::servers::{Answer, Asked, Dialect, Fault, HEADERS, PASSWORD, Proxy, USER, Way, When, Whole};
@@ -77,7 +78,11 @@ fn h3_h5_h11_h12_h13_i2_i3_i11_every_helm_and_container_client_gets_it_through_t
     }
     let entry = &production.index(1)["entries"]["demo"][0];
     assert_eq!(entry["urls"][0], format!("{}/demo-1.1.0.tgz", production.edge.url()));
-    assert_eq!(entry["sources"].as_array().and_then(|sources| sources.last()), Some(&production.edge.url().into()));
+    assert!(index::is_short(&Entry::of(entry).unwrap()), "{entry}");
+    let answer = production.edge.get(0, "/demo-1.1.0.json").is(200);
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=31536000, immutable"));
+    let sources = answer.json()["entry"]["sources"].clone();
+    assert_eq!(sources.as_array().and_then(|sources| sources.last()), Some(&production.edge.url().into()));
     let image = format!("docker://{}/{IMAGE}:latest", production.registry.name());
     for architecture in ["amd64", "arm64"] {
         let mut skopeo = Command::new("skopeo");

@@ -2,12 +2,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use xtask::config::{Builder, Location, Remote as Place, Scan, Target};
+use xtask::error::{Error, Exit};
 use xtask::oci::artifact::{Artifact, referrers_tag};
 use xtask::oci::registry::{LayoutFolder, Registry as _};
 use xtask::oci::{self, Annotations, Descriptor, Digest, ImageIndex, Layout};
@@ -142,6 +144,27 @@ fn x5_of_four_referrers_of_64_writers_at_once_none_is_missing_where_all_write_on
 fn x5_of_four_referrers_of_64_writers_at_once_none_is_missing_where_the_registry_lists_them() {
     let Some(open) = Open::with_lists() else { return };
     assert_eq!(missing_after_a_crowd(&open), 0);
+}
+
+#[test]
+fn what_is_done_in_the_pause_is_done_once_also_where_there_is_none() {
+    for open in [Open::without_lists(), Open::with_lists()].into_iter().flatten() {
+        let registry = registry(&open.target());
+        let (image, subject) = image("meanwhile");
+        registry.push(&image).unwrap();
+        let artifacts = [referring(&subject, "one")];
+        for round in ["new", "listed before"] {
+            let done = Cell::new(0);
+            let meanwhile = || {
+                done.set(done.get() + 1);
+                Ok(())
+            };
+            registry.attach_and(&artifacts, &meanwhile).unwrap();
+            assert_eq!(done.get(), 1, "{round}");
+        }
+        let failing = || Err(Error::new(Exit::Failure, "it failed meanwhile"));
+        assert_eq!(registry.attach_and(&artifacts, &failing).unwrap_err().what, "it failed meanwhile");
+    }
 }
 
 #[test]

@@ -257,9 +257,8 @@ fn i13_a_pre_release_leads_nothing_and_is_marked() {
     demo.xtask(&["release", "1.1.0-rc.1"]).ok();
     let mut tags = demo.tags();
     assert!(tags.remove("v1.1.0-rc.1") == tags.remove("1.1.0-rc.1") && tags == before, "{tags:?}");
-    let entries = demo.index()["entries"]["demo"].clone();
-    assert_eq!(entries[0]["annotations"]["artifacthub.io/prerelease"], "true");
-    assert!(entries[1]["annotations"].get("artifacthub.io/prerelease").is_none());
+    let annotation = |version: &str| demo.record(version)["entry"]["annotations"]["artifacthub.io/prerelease"].clone();
+    assert_eq!((annotation("1.1.0-rc.1"), annotation("1.0.0")), ("true".into(), Value::Null));
     demo.xtask(&["release", "1.1.0+linux"]).fails(3, "build metadata");
     assert_eq!(demo.versions(), ["1.1.0-rc.1", "1.0.0"]);
     let Some(helm) = tool("helm-3") else { return };
@@ -400,10 +399,17 @@ fn x6_verify_names_what_is_not_as_it_was_published() {
         demo.write(index_json, index.to_string());
     };
     let remove = |path: &str| std::fs::remove_file(demo.root().join(path)).unwrap();
-    let archive = "target/published/demo-1.1.0.tgz";
-    let damages: [(&str, &dyn Fn(), String); 9] = [
+    let [archive, record] = ["tgz", "json"].map(|kind| format!("target/published/demo-1.1.0.{kind}"));
+    let (archive, record) = (&*archive, &*record);
+    let damages: [(&str, &dyn Fn(), String); 11] = [
         ("a changed archive", &|| demo.write(archive, "changed"), "demo-1.1.0.tgz has sha256".into()),
         ("no archive", &|| remove(archive), "demo-1.1.0.tgz is answered with 404".into()),
+        ("no record", &|| remove(record), "demo-1.1.0.json is answered with 404".into()),
+        (
+            "another record",
+            &|| demo.write(record, demo.record("1.0.0").to_string()),
+            "demo-1.1.0.json does not say what archive and image are".into(),
+        ),
         ("a changed layer", &|| demo.write(&blob(layer.hex()), "changed"), format!("{layer} is answered with 500")),
         ("no layer", &|| remove(&blob(layer.hex())), format!("{layer} is answered with 404")),
         ("a moved floating tag", &|| tag_to("latest", &first), "tag latest should lead to 1.1.0".into()),
@@ -433,8 +439,13 @@ fn x6_verify_names_what_is_not_as_it_was_published() {
         demo.restore(&good);
         demo.snapshot()
     };
-    let healed: [&dyn Fn(); 4] =
-        [&|| tag_to("latest", &first), &|| tag_to("v1.1.0", &first), &|| tag_to("1.1.0", &first), &|| remove(archive)];
+    let healed: [&dyn Fn(); 5] = [
+        &|| tag_to("latest", &first),
+        &|| tag_to("v1.1.0", &first),
+        &|| tag_to("1.1.0", &first),
+        &|| remove(archive),
+        &|| remove(record),
+    ];
     for damage in healed {
         demo.restore(&good);
         damage();

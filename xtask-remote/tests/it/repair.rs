@@ -32,7 +32,7 @@ use Outcome::{Explained, Kept, Mended, Unknown};
 /// How something is damaged, what comes of it, and parts of what is said: of what, and why.
 type Damage = (&'static str, fn(&Demo), Outcome, &'static str, &'static str);
 
-const DAMAGES: [Damage; 27] = [
+const DAMAGES: [Damage; 30] = [
     ("an entry is lost", |demo| lose(demo, &["1.0.0"]), Mended, "1.0.0", "it is not listed, and accepted signers say"),
     (
         "the newest entry is lost, and somebody moved what follows it",
@@ -65,6 +65,29 @@ const DAMAGES: [Damage; 27] = [
         Mended,
         "1.1.0",
         "its chart's tag leads to",
+    ),
+    ("a record is gone", |demo| remove(demo, "demo-1.0.0.json"), Mended, "1.0.0", "is not recorded beside its archive"),
+    (
+        "entries say all that older releases listed, and one has no record",
+        |demo| {
+            lengthen(demo);
+            remove(demo, "demo-1.1.0.json");
+        },
+        Mended,
+        "index.yaml",
+        "2 of its entries say what is, or can be, recorded",
+    ),
+    (
+        "a record is of another version",
+        |demo| {
+            lengthen(demo);
+            for number in ["1.0.0", "1.1.0"] {
+                write(demo, &format!("demo-{number}.json"), &read(demo, "demo-1.2.0.json"));
+            }
+        },
+        Explained,
+        "1.0.0",
+        "what is recorded beside its archive is not of it",
     ),
     ("the page is gone", |demo| remove(demo, "index.html"), Mended, "page", "index.html"),
     ("the page was written over", |demo| write(demo, "index.html", b"<h1>Gone</h1>"), Mended, "page", "index.html"),
@@ -211,6 +234,17 @@ fn edit(demo: &Demo, change: impl FnOnce(&mut Value)) {
     change(&mut index);
     let index = Index::from_bytes(index.to_string().as_bytes()).unwrap();
     write(demo, "index.yaml", index.write().as_bytes());
+}
+
+/// Puts the whole entries into the index, as releases did before there were records.
+fn lengthen(demo: &Demo) {
+    edit(demo, |index| {
+        for entry in index["entries"]["demo"].as_array_mut().unwrap() {
+            let record = demo.record(entry["version"].as_str().unwrap());
+            assert!(entry.as_object().unwrap().len() < record["entry"].as_object().unwrap().len());
+            *entry = record["entry"].clone();
+        }
+    });
 }
 
 fn lose(demo: &Demo, versions: &[&str]) {

@@ -556,7 +556,12 @@ fn h6_an_observer_never_forgets_that_a_version_was_missing() {
 #[test]
 fn an_observer_sees_what_no_user_may_meet() {
     type Wrong = (&'static str, fn(&Town));
-    let table: [Wrong; 5] = [
+    let table: [Wrong; 6] = [
+        ("what is recorded of it is of another archive", |town| {
+            town.store.put("demo-2.0.0.tgz", &town.chart("2.0.0"), &[]);
+            town.record("2.0.0", &town.chart("1.0.0"));
+            town.list(&[("1.0.0", &town.chart("1.0.0")), ("2.0.0", &town.chart("2.0.0"))]);
+        }),
         ("ahead of the index", |town| {
             push_image(&town.registry, "latest", "s390x");
         }),
@@ -567,6 +572,7 @@ fn an_observer_sees_what_no_user_may_meet() {
         }),
         ("is answered with 404 and other bytes", |town| {
             town.store.put("demo-2.0.0.tgz", &town.chart("2.0.0"), &[]);
+            town.record("2.0.0", &town.chart("2.0.0"));
             town.list(&[("1.0.0", &town.chart("1.0.0")), ("2.0.0", &town.chart("2.0.0"))]);
         }),
         ("was another archive before", |town| town.list(&[("1.0.0", b"another")])),
@@ -635,8 +641,16 @@ impl Town {
         }
         let chart = self.chart(version);
         self.store.put(&format!("demo-{version}.tgz"), &chart, &[]);
+        self.record(version, &chart);
         self.list(&[(version, &chart)]);
         self.edge.caches().invalidate(&["/*".into()]);
+    }
+
+    /// Records a version as that of this archive.
+    fn record(&self, version: &str, chart: &[u8]) {
+        let entry = serde_json::json!({"digest": sha256_hex(chart)});
+        let record = serde_json::json!({"entry": entry, "size": chart.len(), "platforms": {}, "signers": []});
+        self.store.put(&format!("demo-{version}.json"), record.to_string().as_bytes(), &[]);
     }
 
     /// Writes an index of these versions.

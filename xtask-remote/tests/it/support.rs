@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -14,6 +14,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use xtask::chart::record::Record;
 use xtask::oci::{self, Digest};
 use xtask::trust::key::SigningKey;
 use xtask::trust::policy::Policy;
@@ -162,6 +163,11 @@ impl Demo {
     /// The published index as JSON.
     pub fn index(&self) -> serde_json::Value {
         serde_json::from_str(&self.read("target/published/index.yaml")).unwrap()
+    }
+
+    /// What is recorded of a version beside its archive.
+    pub fn record(&self, version: &str) -> serde_json::Value {
+        serde_json::from_str(&self.read(&format!("target/published/demo-{version}.json"))).unwrap()
     }
 
     /// The listed versions of the chart, in the file's order.
@@ -519,6 +525,21 @@ pub fn files_below(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
+/// Who signed it is told by a version's record, and by the page of that.
+fn forget_signers(name: &str, bytes: &mut Vec<u8>) {
+    if let Ok(record) = serde_json::from_slice::<Record>(bytes) {
+        *bytes = oci::json(&Record { signers: BTreeSet::new(), ..record }).unwrap();
+    } else if name.ends_with(".html") {
+        let page = String::from_utf8_lossy(bytes);
+        *bytes = page
+            .lines()
+            .filter(|line| !line.contains("<dt>Signed by</dt>"))
+            .collect::<Vec<_>>()
+            .join("\n")
+            .into_bytes();
+    }
+}
+
 /// Files without what differs from run to run of a release: keys and signatures. In their place stands what is signed of what, and each
 /// signature is verified: of one subject nothing is ever said twice.
 pub fn unsigned(mut files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
@@ -547,6 +568,7 @@ pub fn unsigned(mut files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8
         files.retain(|name, bytes| !name.starts_with(&blobs) || !is_of_a_signature(bytes));
     }
     files.retain(|name, _| !name.ends_with(OWN_KEY));
+    files.iter_mut().for_each(|(name, bytes)| forget_signers(name, bytes));
     files
 }
 
@@ -634,6 +656,8 @@ impl Helm {
     pub fn run(&self, arguments: &[&str]) -> Run {
         let mut command = Command::new(&self.program);
         command.args(arguments).current_dir(self.home()).env_clear().env("HOME", self.home());
+        // It ends before it would be worth collecting its garbage, which is a quarter of its work otherwise.
+        command.env("GOGC", "off");
         for (name, folder) in [("CONFIG", "config"), ("CACHE", "cache"), ("DATA", "data")] {
             command.env(format!("HELM_{name}_HOME"), self.home().join(folder));
         }
@@ -662,6 +686,16 @@ pub fn yaml_documents(text: &str) -> Vec<serde_json::Value> {
     let documents = serde_yaml::Deserializer::from_str(text);
     let values = documents.map(|document| serde_json::Value::deserialize(document).unwrap());
     values.filter(|value| !value.is_null()).collect()
+}
+
+/// The one object of a kind that a page of documentation offers in YAML.
+pub fn documented(page: &str, kind: &str) -> serde_json::Value {
+    let text = std::fs::read_to_string(root().join(page)).unwrap();
+    let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
+    let mut found = blocks.flat_map(yaml_documents).filter(|object| object["kind"] == kind);
+    let object = found.next();
+    assert!(found.next().is_none(), "{page} has two of {kind}");
+    object.unwrap_or_else(|| panic!("{page} has no {kind}"))
 }
 
 /// Writes files and links below a folder.

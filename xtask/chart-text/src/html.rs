@@ -25,6 +25,11 @@ impl Html {
         let _ = self.0.write_fmt(markup);
     }
 
+    /// Takes over what was written by this door before.
+    pub(crate) fn write_again(&mut self, written: &str) {
+        self.0.push_str(written);
+    }
+
     pub(crate) fn into_text(self) -> String {
         self.0
     }
@@ -79,6 +84,7 @@ pub(crate) fn is_forbidden(character: char) -> bool {
 }
 
 /// The text that an escaped one stands for.
+#[cfg(test)]
 pub(crate) fn unescaped(text: &str) -> String {
     // The ampersand last: what it then begins was no entity.
     let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];

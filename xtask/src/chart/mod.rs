@@ -8,6 +8,7 @@ pub mod index;
 pub mod manifest;
 pub mod oci;
 pub mod page;
+pub mod record;
 pub mod repository;
 pub mod store;
 

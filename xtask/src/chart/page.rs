@@ -1,21 +1,26 @@
 //! What people read of a chart repository: its pages (`chart_text::page`, which is pure) in the store beside the index.
 //!
-//! They are made of the index alone, so that any run can make them again, but for what changed in a version and for the picture, which are in
-//! the tree. The front page is written last and notes what the others hold: whoever reads it knows which of them are left to write. Each is
-//! written by compare-and-swap, and only while the index is the one that it was made of: no slow run puts an old page over a new one.
+//! They are made of the index and of the versions' records, so that any run can make them again, but for the picture, which is in the tree.
+//! The front page is written last and notes what the others were made of: whoever reads it knows which of them are left to write. A record
+//! never changes, so what a page says of a version is taken over from it while the index says the same: a release reads one or two records,
+//! however many there are. Each page is written by compare-and-swap, and only while the index is the one that it was made of: no slow run
+//! puts an old page over a new one.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use chart_text::changes::{of_changelog, of_page};
-use chart_text::page::{self, Part, STYLE, STYLE_SHEET, Signer, Site, Version};
+use chart_text::changes::Changes;
+use chart_text::page::{self, Known, Part, STYLE, STYLE_SHEET, Signer, Site, Version, WRITTEN_BY};
 
+use crate::chart::archive::RELEASED_IMAGE;
 use crate::chart::hub;
-use crate::chart::index::Index;
+use crate::chart::index::{self, Entry, Index};
 use crate::chart::manifest::ChartManifest;
+use crate::chart::record::{self, Record};
 use crate::chart::repository::Snapshot;
 use crate::chart::store::{Object, Store, Write};
 use crate::config::Target;
@@ -25,7 +30,7 @@ use crate::sys::retry::{Failure, retry};
 
 pub use chart_text::page::{FRONT, POLICY};
 
-/// What pages say beside what the index holds.
+/// What pages say beside what the index and records hold.
 #[derive(Clone, Debug, Default)]
 pub struct About {
     /// The URL of the repository.
@@ -34,13 +39,11 @@ pub struct About {
     pub chart: String,
     /// What says which versions are signed, by whom, and where their charts can be pulled from.
     pub target: Option<Target>,
-    /// What changed in each version, in the format of "Keep a Changelog".
-    pub changelog: String,
     /// Its picture, where it has one.
     pub icon: Option<Icon>,
     /// What tells Artifact Hub whose the repository is (`hub::REPOSITORY`), where the tree has it.
     pub hub: Option<Vec<u8>>,
-    /// Look at every part, and do not believe what the front page notes of it: somebody may have changed one by hand.
+    /// Look at every part and every record, and do not believe what the front page notes of it: somebody may have changed one by hand.
     pub is_thorough: bool,
 }
 
@@ -59,8 +62,6 @@ pub type Read<'a> = dyn Fn(&str) -> Result<Option<Vec<u8>>> + 'a;
 pub struct Shown {
     /// The names of those that were left to write.
     pub written: Vec<String>,
-    /// The recommended version, where nothing is known of what changed in it.
-    pub unexplained: Option<String>,
     /// A digest of the front page, which notes those of all others.
     pub digest: String,
 }
@@ -71,17 +72,14 @@ impl About {
     /// # Errors
     /// A file cannot be read, `Chart.yaml` or what Artifact Hub reads is malformed, or the chart's picture is none.
     pub fn of(folder: &str, target: &Target, read: &Read<'_>) -> Result<Self> {
-        let text = |path: &str| -> Result<String> {
-            Ok(read(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default())
-        };
-        let manifest = ChartManifest::parse(&text(&format!("{folder}/Chart.yaml"))?)?;
+        let manifest = read(&format!("{folder}/Chart.yaml"))?.unwrap_or_default();
+        let manifest = ChartManifest::parse(&String::from_utf8_lossy(&manifest))?;
         let icon = Icon::of_chart(folder, &manifest, read)?;
         let hub = hub_file(folder, read)?;
         Ok(About {
             repository: target.repository.clone(),
             chart: manifest.name,
             target: Some(target.clone()),
-            changelog: text("CHANGELOG.md")?,
             icon,
             hub,
             is_thorough: false,
@@ -136,11 +134,10 @@ pub fn publish(store: &dyn Store, about: &About, look: &dyn Fn() -> Result<Rc<Sn
         // Before the index: a front page that is still this one afterwards was made of no newer index.
         let there = store.get(FRONT)?;
         let seen = look()?;
-        let Drafts { parts, front, unexplained } = Drafts::of(store, about, seen.index()?, there)?;
+        let Drafts { parts, front } = Drafts::of(store, about, seen.index()?, there)?;
         if !parts.is_empty() && look()?.version() != seen.version() {
             return Err(overtaken());
         }
-        shown.unexplained = unexplained;
         shown.digest = digest(&front.bytes);
         parts.into_iter().chain([front]).try_for_each(|draft| draft.put(store, &mut shown.written))
     })?;
@@ -152,7 +149,7 @@ pub fn publish(store: &dyn Store, about: &About, look: &dyn Fn() -> Result<Rc<Sn
 /// # Errors
 /// The store cannot be read; the index is damaged.
 pub fn lacking(store: &dyn Store, about: &About, seen: &Snapshot) -> Result<Vec<String>> {
-    let Drafts { parts, front, .. } = Drafts::of(store, about, seen.index()?, store.get(FRONT)?)?;
+    let Drafts { parts, front } = Drafts::of(store, about, seen.index()?, store.get(FRONT)?)?;
     Ok(parts.into_iter().chain([front]).filter(|draft| !draft.is_there()).map(|draft| draft.name).collect())
 }
 
@@ -174,31 +171,31 @@ struct Drafts {
     /// Those parts that the front page does not note as they are now.
     parts: Vec<Draft>,
     front: Draft,
-    unexplained: Option<String>,
 }
 
 impl Drafts {
     fn of(store: &dyn Store, about: &About, index: &Index, there: Option<Object>) -> Result<Self> {
-        let mut site = site(index, about, store)?;
-        let (noted, drafts) = parts(store, about, &mut site, there.as_ref())?;
-        let front = Draft { name: FRONT.into(), bytes: page::front(&site, &noted).into_bytes(), there };
-        let unexplained = site.newest.filter(|newest| !site.changes.contains_key(newest));
-        Ok(Drafts { parts: drafts, front, unexplained })
+        let mut maker = Maker { store, about, site: site(index, about), stand: Stand::default() };
+        if let Some(front) = there.as_ref().filter(|_| !about.is_thorough) {
+            maker.stand.take(&text(front));
+        }
+        let (noted, parts) = maker.parts(there.as_ref())?;
+        let bytes = maker.front(&noted)?.into_bytes();
+        Ok(Drafts { parts, front: Draft { name: FRONT.into(), bytes, there } })
     }
 }
 
-fn site<'a>(index: &'a Index, about: &'a About, store: &dyn Store) -> Result<Site<'a>> {
-    let listed = index.entries(&about.chart).iter().rev();
-    let listed = listed.map(|entry| Version { entry: Cow::Borrowed(entry), yanked: None });
-    let yanked = index.all_yanked(&about.chart);
-    let yanked = yanked.map(|(entry, reason)| Version { entry: Cow::Owned(entry), yanked: Some(reason) });
+fn site<'a>(index: &'a Index, about: &'a About) -> Site<'a> {
+    let version = |entry, yanked| Version { entry, yanked, mark: String::new(), article: None, known: None };
+    let listed = index.entries(&about.chart).iter().rev().map(|entry| version(Cow::Borrowed(entry), None));
+    let yanked = index.all_yanked(&about.chart).map(|(entry, reason)| version(Cow::Owned(entry), Some(reason)));
     let mut versions: Vec<Version<'_>> = listed.chain(yanked).collect();
     page::number(&mut versions);
     let newest = index.versions(&about.chart).into_iter().filter(|version| version.pre.is_empty()).max();
     let signs = |target: &&Target| newest.as_ref().is_some_and(|newest| target.signs(newest));
     let signed = about.target.as_ref().filter(signs);
     let others = index.charts().filter(|(name, _)| *name != about.chart);
-    Ok(Site {
+    Site {
         repository: &about.repository,
         chart: &about.chart,
         oci: signed.map(|target| target.chart_reference(&about.chart)),
@@ -206,10 +203,8 @@ fn site<'a>(index: &'a Index, about: &'a About, store: &dyn Store) -> Result<Sit
         icon: about.icon.as_ref().map(|icon| icon.name),
         newest: newest.map(|version| version.to_string()),
         versions,
-        changes: of_changelog(&about.changelog),
-        sizes: store.list(".tgz")?,
         others: others.filter_map(|(name, entries)| Some((name, &*entries.first()?.version))).collect(),
-    })
+    }
 }
 
 /// The key that a rehearsal made for itself is not among them: nobody else has it.
@@ -224,49 +219,146 @@ fn signers(target: &Target) -> Vec<Signer> {
     signers.collect()
 }
 
-/// Every part of the site but the front page, and those of them which the front page that is there does not note as they are now.
-fn parts(
-    store: &dyn Store,
-    about: &About,
-    site: &mut Site<'_>,
-    front: Option<&Object>,
-) -> Result<(Vec<Part>, Vec<Draft>)> {
-    let front = front.map(text).unwrap_or_default();
-    let noted = page::noted(&front);
-    learn(site, &front);
-    let picture = about.icon.iter().map(|icon| (icon.name.to_owned(), Content::Fixed(&icon.bytes)));
-    let hub = about.hub.iter().map(|bytes| (hub::REPOSITORY.to_owned(), Content::Fixed(bytes)));
-    let style = (STYLE.to_owned(), Content::Fixed(STYLE_SHEET.as_bytes()));
-    let pages = (1..=page::full_pages(site)).map(|number| (page::name(site, number), Content::Page(number)));
-    let (mut parts, mut drafts) = (Vec::new(), Vec::new());
-    for (name, content) in picture.chain(hub).chain([style]).chain(pages).collect::<Vec<_>>() {
-        let mut bytes = content.bytes(site);
-        if about.is_thorough || noted.get(&*name) != Some(&&*digest(&bytes)) {
-            let there = store.get(&name)?;
-            if there.as_ref().is_some_and(|there| learn(site, &text(there))) {
-                bytes = content.bytes(site);
-            }
-            drafts.push(Draft { name: name.clone(), bytes: bytes.to_vec(), there });
-        }
-        parts.push(Part { name, digest: digest(&bytes) });
+/// The articles that stand on pages, by their marks.
+#[derive(Default)]
+struct Stand(HashMap<String, String>);
+
+impl Stand {
+    fn take(&mut self, page: &str) {
+        let articles = page::articles(page).into_iter();
+        self.0.extend(articles.map(|(mark, article)| (mark.to_owned(), article.to_owned())));
     }
-    Ok((parts, drafts))
 }
 
+/// Makes pages, and reads no more for them than it has to.
+struct Maker<'a> {
+    store: &'a dyn Store,
+    about: &'a About,
+    site: Site<'a>,
+    stand: Stand,
+}
+
+impl Maker<'_> {
+    /// Every part of the site but the front page, and those of them which the front page that is there does not note as they are now.
+    fn parts(&mut self, front: Option<&Object>) -> Result<(Vec<Part>, Vec<Draft>)> {
+        let about = self.about;
+        let front = front.map(text).unwrap_or_default();
+        let noted = page::noted(&front);
+        let picture = about.icon.iter().map(|icon| (icon.name.to_owned(), Content::Fixed(&icon.bytes)));
+        let hub = about.hub.iter().map(|bytes| (hub::REPOSITORY.to_owned(), Content::Fixed(bytes)));
+        let style = (STYLE.to_owned(), Content::Fixed(STYLE_SHEET.as_bytes()));
+        let count = page::full_pages(&self.site);
+        let pages = (1..=count).map(|number| (page::name(&self.site, number), Content::Page(number)));
+        let (mut parts, mut drafts) = (Vec::new(), Vec::new());
+        for (name, content) in picture.chain(hub).chain([style]).chain(pages).collect::<Vec<_>>() {
+            let digest = match content {
+                Content::Fixed(bytes) => digest(bytes),
+                Content::Page(number) => self.made_of(number),
+            };
+            if about.is_thorough || noted.get(&*name) != Some(&&*digest) {
+                let there = self.store.get(&name)?;
+                let bytes = match content {
+                    Content::Fixed(bytes) => bytes.to_vec(),
+                    Content::Page(number) => self.page(number, there.as_ref())?.into_bytes(),
+                };
+                drafts.push(Draft { name: name.clone(), bytes, there });
+            }
+            parts.push(Part { name, digest });
+        }
+        Ok((parts, drafts))
+    }
+
+    /// A digest of all that a full page is made of.
+    fn made_of(&self, number: usize) -> String {
+        let site = &self.site;
+        let mut all = format!("{} {number} {}", site.icon.unwrap_or_default(), number == page::full_pages(site));
+        for version in &site.versions[page::on_page(site, Some(number))] {
+            self.put_made_of(version, &mut all);
+        }
+        digest(all.as_bytes())
+    }
+
+    /// All that a version's article is made of: its record never changes, and goes with its archive.
+    fn put_made_of(&self, version: &Version<'_>, all: &mut String) {
+        let yanked = version.yanked.as_deref().map_or_else(String::new, |reason| format!("yanked {reason}"));
+        for text in [&*WRITTEN, self.site.repository, self.site.chart, version.entry.json(), &yanked] {
+            all.push_str(text);
+            all.push('\n');
+        }
+    }
+
+    fn page(&mut self, number: usize, there: Option<&Object>) -> Result<String> {
+        if let Some(there) = there.filter(|_| !self.about.is_thorough) {
+            self.stand.take(&text(there));
+        }
+        self.fill(page::on_page(&self.site, Some(number)))?;
+        Ok(page::full(&self.site, number))
+    }
+
+    fn front(&mut self, noted: &[Part]) -> Result<String> {
+        self.fill(page::on_page(&self.site, None))?;
+        let newest = self.site.newest.as_deref();
+        let newest = self.site.versions.iter().rposition(|version| newest == Some(&*version.entry.version));
+        // What is said of the chart is what its newest version says.
+        if let Some(newest) = newest.or(self.site.versions.len().checked_sub(1)) {
+            self.learn(newest)?;
+        }
+        Ok(page::front(&self.site, noted))
+    }
+
+    /// Has the articles of these versions, or what they are made of.
+    fn fill(&mut self, versions: std::ops::Range<usize>) -> Result<()> {
+        for number in versions {
+            let mut all = String::new();
+            self.put_made_of(&self.site.versions[number], &mut all);
+            let mark = digest(all.as_bytes());
+            let article = self.stand.0.get(&mark).cloned();
+            let version = &mut self.site.versions[number];
+            (version.mark, version.article) = (mark, article);
+            if version.article.is_none() {
+                self.learn(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a version's record, where it may have one.
+    fn learn(&mut self, number: usize) -> Result<()> {
+        let version = &mut self.site.versions[number];
+        if version.known.is_none() && may_be_recorded(&version.entry) {
+            version.known = known(self.store, self.site.chart, &version.entry)?;
+        }
+        Ok(())
+    }
+}
+
+/// Strangers' versions have none, and there may be many of them.
+fn may_be_recorded(entry: &Entry) -> bool {
+    entry.json().contains(&format!("\"{RELEASED_IMAGE}\"")) || index::is_short(entry)
+}
+
+/// What a version's record says; nothing of another archive than the one that is listed.
+fn known(store: &dyn Store, chart: &str, listed: &Entry) -> Result<Option<Known>> {
+    let name = record::name(chart, &listed.version);
+    let Some(object) = store.get(&name)? else { return Ok(None) };
+    // One that is damaged keeps no page from being written: `verify` and `doctor` tell of it.
+    let record = Record::parse(&name, &object.bytes).and_then(|record| Ok((record.entry()?, record)));
+    let same = record.ok().filter(|(entry, _)| entry.sha256() == listed.sha256());
+    Ok(same.map(|(entry, Record { size, changes, signers, .. })| {
+        let changes = changes.as_deref().map(Changes::parse);
+        Known { entry, size, changes, signers: signers.into_iter().collect() }
+    }))
+}
+
+/// What pages are written by.
+static WRITTEN: LazyLock<String> = LazyLock::new(|| digest(WRITTEN_BY.concat().as_bytes()));
+
 /// What is in a part.
+#[derive(Clone, Copy)]
 enum Content<'a> {
     Fixed(&'a [u8]),
     /// A page of that number.
     Page(usize),
-}
-
-impl Content<'_> {
-    fn bytes(&self, site: &Site<'_>) -> Cow<'_, [u8]> {
-        match self {
-            Content::Fixed(bytes) => Cow::Borrowed(bytes),
-            Content::Page(number) => Cow::Owned(page::full(site, *number).into_bytes()),
-        }
-    }
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -304,15 +396,6 @@ fn text(object: &Object) -> Cow<'_, str> {
     String::from_utf8_lossy(&object.bytes)
 }
 
-/// Adds what a page says of versions that the tree's changelog, which may be that of an older line, does not know. True where that is something.
-fn learn(site: &mut Site<'_>, page: &str) -> bool {
-    let known = site.changes.len();
-    for (version, changes) in of_page(page) {
-        site.changes.entry(version).or_insert(changes);
-    }
-    site.changes.len() > known
-}
-
 fn overtaken() -> Failure {
     let busy = Error::new(Exit::Busy, "the repository's page was being changed by others every time");
     Failure::Passing(busy.remedy("retry the command"))
@@ -331,7 +414,11 @@ mod tests {
 
     /// Files in memory: hundreds of repositories are made here, and a disk's syncs would take a minute.
     #[derive(Default)]
-    struct Memory(Mutex<BTreeMap<String, Vec<u8>>>);
+    struct Memory {
+        files: Mutex<BTreeMap<String, Vec<u8>>>,
+        /// The records that were read.
+        records: Mutex<Vec<String>>,
+    }
 
     impl Store for Memory {
         fn starts_empty(&self) -> bool {
@@ -339,7 +426,10 @@ mod tests {
         }
 
         fn get(&self, name: &str) -> Result<Option<Object>> {
-            let bytes = self.0.lock().unwrap().get(name).cloned();
+            let bytes = self.files.lock().unwrap().get(name).cloned();
+            if name.ends_with(".json") {
+                self.records.lock().unwrap().push(name.to_owned());
+            }
             Ok(bytes.map(|bytes| {
                 let digest = sha256_hex(&bytes);
                 Object { bytes, revision: Revision(digest.clone()), version: digest }
@@ -347,7 +437,7 @@ mod tests {
         }
 
         fn list(&self, suffix: &str) -> Result<BTreeMap<String, u64>> {
-            let files = self.0.lock().unwrap();
+            let files = self.files.lock().unwrap();
             let sizes = files.iter().map(|(name, bytes)| (name.clone(), u64::try_from(bytes.len()).unwrap()));
             Ok(sizes.filter(|(name, _)| name.ends_with(suffix)).collect())
         }
@@ -363,7 +453,7 @@ mod tests {
 
     impl Memory {
         fn put(&self, name: &str, seen: Option<&Revision>, bytes: &[u8]) -> Result<Write> {
-            let mut files = self.0.lock().unwrap();
+            let mut files = self.files.lock().unwrap();
             if files.get(name).map(|bytes| sha256_hex(bytes)).as_ref() != seen.map(|seen| &seen.0) {
                 return Ok(Write::Refused);
             }
@@ -372,7 +462,7 @@ mod tests {
         }
 
         fn pages(&self) -> BTreeMap<String, Vec<u8>> {
-            self.0.lock().unwrap().clone().into_iter().filter(|(name, _)| name != FILE).collect()
+            self.files.lock().unwrap().clone().into_iter().filter(|(name, _)| name != FILE).collect()
         }
     }
 
@@ -475,7 +565,7 @@ mod tests {
         let about = About { hub: of(good).unwrap(), ..about() };
         assert_eq!(publish_now(&store, &about), ["icon.svg", hub::REPOSITORY, "page.css", "index.html"]);
         assert_eq!(store.pages()[hub::REPOSITORY], good.as_bytes());
-        assert_eq!(repository::headers(hub::REPOSITORY), repository::headers(FILE));
+        assert_eq!(repository::headers(hub::REPOSITORY), Some(("text/yaml", "public, max-age=300")));
         let error = of("owner: Ann\n").unwrap_err().to_string();
         assert!(error.contains("charts/artifacthub-repo.yml is not what Artifact Hub reads"), "{error}");
     }
@@ -539,24 +629,52 @@ mod tests {
         assert!((97..103).all(|number| front.contains(&format!("id=\"{}\"", version(number)))), "{front}");
     }
 
+    /// An entry of a release, and its record in the store.
+    fn release(store: &Memory, number: usize) -> Entry {
+        let mut fields: serde_json::Value = serde_json::from_str(entry(number).json()).unwrap();
+        fields["annotations"] = serde_json::json!({RELEASED_IMAGE: "host/demo:1@sha256:0"});
+        let listed = Entry::of(&fields).unwrap();
+        fields["kubeVersion"] = format!(">=1.{number}").into();
+        let (changes, signers) = (Some(format!("- `change` {number}\n")), ["ann".to_owned()].into());
+        let record = Record { entry: fields, size: 12_345, platforms: BTreeMap::new(), changes, signers };
+        assert!(record::put(store, "demo", &version(number), &record, true).unwrap());
+        listed
+    }
+
     #[test]
-    fn h6_an_older_line_whose_changelog_knows_less_takes_nothing_from_the_pages() {
+    fn h6_what_records_say_stands_on_the_pages_and_a_release_reads_those_alone_of_what_is_new() {
         let store = Memory::default();
-        list(&store, 0..101);
-        let section = |number: usize| format!("\n## [{}] - 2026-01-01\n- `change` {number}\n", version(number));
-        let newer = About { changelog: [0, 99, 100].map(section).concat(), ..about() };
-        let shown = publish(&store, &newer, &|| repository::read(&store).map(Rc::new)).unwrap();
-        assert_eq!(shown.unexplained, None);
-        let before = store.pages();
-        let older = About { changelog: section(0), ..about() };
-        assert_eq!(publish_now(&store, &older), [""; 0]);
+        let list = |numbers: std::ops::Range<usize>| {
+            repository::put_first(&store).unwrap();
+            let entries: Vec<Entry> = numbers.map(|number| release(&store, number)).collect();
+            let add = |index: &mut Index| entries.iter().try_for_each(|one| index.add("demo", one.clone()).map(drop));
+            repository::update(&store, &|index| add(index).map(|()| true)).unwrap();
+            store.records.lock().unwrap().clear();
+        };
+        let read = || std::mem::take(&mut *store.records.lock().unwrap());
+        list(0..149);
+        publish_now(&store, &about());
+        assert_eq!(read().len(), 149);
         assert_eq!(publish_now(&store, &about()), [""; 0]);
-        assert_eq!(store.pages(), before);
-        list(&store, 101..150);
-        let shown = publish(&store, &older, &|| repository::read(&store).map(Rc::new)).unwrap();
-        assert_eq!(shown.unexplained, Some("1.14.9".into()), "a version without a section is told");
-        let moved = String::from_utf8_lossy(&store.pages()["demo-versions-2.html"]).into_owned();
-        assert!(moved.contains("<code>change</code> 99"), "{moved}");
+        assert_eq!(read(), ["demo-1.14.8.json"], "what the newest says of the chart");
+        list(149..150);
+        assert_eq!(publish_now(&store, &about()), ["demo-versions-1.html", "demo-versions-2.html", "index.html"]);
+        assert_eq!(read(), ["demo-1.14.9.json"]);
+        repository::update(&store, &|index| index.yank("demo", "1.0.3", "it loses data")).unwrap();
+        assert_eq!(publish_now(&store, &about()), ["demo-versions-1.html", "index.html"]);
+        assert_eq!(read(), ["demo-1.0.3.json", "demo-1.14.9.json"]);
+        let pages = store.pages();
+        let fresh = Memory { files: Mutex::new(store.pages()), ..Memory::default() };
+        fresh.files.lock().unwrap().retain(|name, _| !name.ends_with(".html"));
+        fresh.files.lock().unwrap().insert(FILE.into(), store.get(FILE).unwrap().unwrap().bytes);
+        publish_now(&fresh, &about());
+        assert_eq!(fresh.pages(), pages, "what is taken over is what would be made");
+        let second = String::from_utf8_lossy(&pages["demo-versions-2.html"]).into_owned();
+        for said in
+            ["<code>change</code> 99", "<dt>Kubernetes</dt><dd>&gt;=1.99</dd>", "<dt>Signed by</dt><dd>ann</dd>"]
+        {
+            assert!(second.contains(said), "{said} is not in\n{second}");
+        }
     }
 
     #[test]

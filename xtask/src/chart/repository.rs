@@ -13,13 +13,17 @@ use crate::sys::retry::{Failure, retry};
 /// How often a change of the index is tried while others keep changing it.
 const ATTEMPTS: usize = 50;
 
-/// The `Content-Type` and `Cache-Control` of a repository's file, the same wherever it is served from. Archives never change, so
-/// that caches may keep them; the index, and what people read of it, are looked at again soon.
+/// The `Content-Type` and `Cache-Control` of a repository's file, the same wherever it is served from. Archives and records never change,
+/// so that caches may keep them; the index, and what people read of it, are looked at again soon.
 pub fn headers(name: &str) -> Option<(&'static str, &'static str)> {
     const CHANGES: &str = "public, max-age=300";
+    const STAYS: &str = "public, max-age=31536000, immutable";
     match name.rsplit_once('.')? {
-        _ if name == FILE || name == hub::REPOSITORY => Some(("text/yaml", CHANGES)),
-        (_, "tgz") => Some(("application/gzip", "public, max-age=31536000, immutable")),
+        // It is JSON, as every release writes it, and CloudFront compresses that for whoever asks for it; `text/yaml` it does not.
+        _ if name == FILE => Some(("application/json", CHANGES)),
+        _ if name == hub::REPOSITORY => Some(("text/yaml", CHANGES)),
+        (_, "tgz") => Some(("application/gzip", STAYS)),
+        (_, "json") => Some(("application/json", STAYS)),
         (_, "html") => Some(("text/html; charset=utf-8", CHANGES)),
         (_, "css") => Some(("text/css; charset=utf-8", CHANGES)),
         (_, "svg") => Some(("image/svg+xml", CHANGES)),

@@ -1,5 +1,7 @@
 //! What a published image says of itself, by its labels (OCI image specification, "Pre-Defined Annotation Keys").
 
+use std::collections::BTreeMap;
+
 use crate::oci::{Digest, Platform, PlatformImage};
 
 /// The label that holds the version.
@@ -16,6 +18,8 @@ pub struct ImageFacts {
     pub digest: Digest,
     /// Its platforms, in their order.
     pub platforms: Vec<Platform>,
+    /// The digest of the image for each of them, by its name.
+    pub parts: BTreeMap<String, Digest>,
     /// The version that every platform's labels give; nothing where they differ.
     pub version: Option<String>,
     /// The commit that every platform's labels give; nothing where they differ.
@@ -35,6 +39,7 @@ impl ImageFacts {
         ImageFacts {
             digest,
             platforms: parts.iter().map(|part| part.platform.clone()).collect(),
+            parts: parts.iter().map(|part| (part.platform.to_string(), part.descriptor.digest.clone())).collect(),
             version: agreed(VERSION),
             revision: agreed(REVISION),
             auditable: agreed(AUDITABLE).is_some(),

@@ -166,16 +166,36 @@ pub fn find_blob(folder: &Path, digest: &Digest) -> Result<Option<Vec<u8>>> {
 /// # Errors
 /// A blob cannot be had, or a manifest is not what the specification asks for.
 pub fn collect(digest: &Digest, fetch: &Fetch<'_>) -> Result<Layout> {
+    let index = fetch(Part::Manifest, digest)?;
+    let mut blobs = collect_platforms(&listed(digest, &index)?, fetch)?;
+    blobs.insert(digest.clone(), index);
+    Ok(Layout { digest: digest.clone(), blobs })
+}
+
+/// The same of some of an image's platforms, without the image index that lists them.
+///
+/// # Errors
+/// As `collect`.
+pub fn collect_platforms(platforms: &[Descriptor], fetch: &Fetch<'_>) -> Result<BTreeMap<Digest, Vec<u8>>> {
     let blobs = RefCell::new(BTreeMap::new());
     let keep = |part, digest: &Digest| {
         let bytes = fetch(part, digest)?;
         blobs.borrow_mut().insert(digest.clone(), bytes.clone());
         Ok(bytes)
     };
-    for image in platform_images(digest, &keep)? {
+    for platform in platforms {
+        let image = platform_image(platform, &keep)?;
         image.manifest.layers.iter().try_for_each(|layer| keep(Part::Blob, &layer.digest).map(drop))?;
     }
-    Ok(Layout { digest: digest.clone(), blobs: blobs.into_inner() })
+    Ok(blobs.into_inner())
+}
+
+/// The platforms' images that an image index lists.
+///
+/// # Errors
+/// It is not what the specification asks for.
+pub fn listed(digest: &Digest, index: &[u8]) -> Result<Vec<Descriptor>> {
+    parsed(digest, index).map(|index: ImageIndex| index.manifests)
 }
 
 /// The platforms of an image: its index, and each one's manifest and configuration.
@@ -183,14 +203,15 @@ pub fn collect(digest: &Digest, fetch: &Fetch<'_>) -> Result<Layout> {
 /// # Errors
 /// A blob cannot be had, or is not what the specification asks for.
 pub fn platform_images(digest: &Digest, fetch: &Fetch<'_>) -> Result<Vec<PlatformImage>> {
-    let index: ImageIndex = parsed(digest, &fetch(Part::Manifest, digest)?)?;
-    let each = index.manifests.into_iter().map(|descriptor| {
-        let manifest: ImageManifest = parsed(&descriptor.digest, &fetch(Part::Manifest, &descriptor.digest)?)?;
-        let config: ImageConfig = parsed(&manifest.config.digest, &fetch(Part::Blob, &manifest.config.digest)?)?;
-        let platform = Platform { os: config.os.clone(), architecture: config.architecture.clone() };
-        Ok(PlatformImage { platform, descriptor, manifest, config })
-    });
-    each.collect()
+    let platforms = listed(digest, &fetch(Part::Manifest, digest)?)?;
+    platforms.iter().map(|platform| platform_image(platform, fetch)).collect()
+}
+
+fn platform_image(descriptor: &Descriptor, fetch: &Fetch<'_>) -> Result<PlatformImage> {
+    let manifest: ImageManifest = parsed(&descriptor.digest, &fetch(Part::Manifest, &descriptor.digest)?)?;
+    let config: ImageConfig = parsed(&manifest.config.digest, &fetch(Part::Blob, &manifest.config.digest)?)?;
+    let platform = Platform { os: config.os.clone(), architecture: config.architecture.clone() };
+    Ok(PlatformImage { platform, descriptor: descriptor.clone(), manifest, config })
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(digest: &Digest, bytes: &[u8]) -> Result<T> {

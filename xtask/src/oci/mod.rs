@@ -11,8 +11,8 @@ pub mod registry;
 
 pub use digest::{Digest, sha256_hex};
 pub use layout::{
-    Fetch, LAYOUT_FILE, Layout, MADE_AGAIN, Part, PlatformImage, blob_path, collect, find_blob, platform_images,
-    read_blob,
+    Fetch, LAYOUT_FILE, Layout, MADE_AGAIN, Part, PlatformImage, blob_path, collect, collect_platforms, find_blob,
+    listed, platform_images, read_blob,
 };
 pub use manifest::{
     Annotations, CONFIG, Descriptor, Empty, Execution, INDEX, ImageConfig, ImageIndex, ImageManifest, LAYER, MANIFEST,

@@ -8,8 +8,9 @@ use std::cell::{Cell, RefCell};
 use serde::Deserialize;
 
 use crate::error::{Error, Exit, Result};
-use crate::oci::{self, Descriptor, Digest, ImageIndex, Part, artifact, referrers};
+use crate::oci::{self, Descriptor, Digest, ImageIndex, Layout, Part, artifact, referrers};
 use crate::sys::http::{Anonymous, Answer};
+use crate::sys::threads::side_by_side;
 
 /// Somebody who pulls an image.
 #[derive(Debug)]
@@ -60,6 +61,28 @@ impl<'t> Puller<'t> {
             }
             status => Err(Error::new(Exit::Verify, format!("{digest} is answered with {status}"))),
         }
+    }
+
+    /// A whole image. Half of its platforms come over a connection of their own, at the same time.
+    ///
+    /// # Errors
+    /// As for each part, or it is no image.
+    pub fn image(&self, digest: &Digest) -> Result<Layout> {
+        let index = self.part(Part::Manifest, digest)?;
+        let platforms = oci::listed(digest, &index)?;
+        let (one_half, other_half) = platforms.split_at(platforms.len().div_ceil(2));
+        // It has the token that this one got for the image index.
+        let other = Puller { user: self.user.another(), token: self.token.clone(), refused: Cell::new(false), ..*self };
+        let pull = |puller: &Puller<'_>, half| {
+            let blobs = oci::collect_platforms(half, &|part, digest| puller.part(part, digest));
+            (blobs, puller.was_refused())
+        };
+        let ((ours, _), (theirs, refused)) = side_by_side(|| pull(self, one_half), move || pull(&other, other_half));
+        let mut blobs = ours?;
+        self.refused.set(refused);
+        blobs.extend(theirs?);
+        blobs.insert(digest.clone(), index);
+        Ok(Layout { digest: digest.clone(), blobs })
     }
 
     /// What the registry, or a list under a tag where it keeps none itself, says to refer to a digest. Nothing of it is believed.

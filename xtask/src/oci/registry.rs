@@ -56,6 +56,15 @@ pub trait Registry {
     /// The registry cannot be written to, or does not list what was stored.
     fn attach(&self, artifacts: &[Artifact]) -> Result<Attached>;
 
+    /// The same, and `meanwhile` once: where lists are looked at again after a pause, in the pause.
+    ///
+    /// # Errors
+    /// As `attach`, or `meanwhile` fails.
+    fn attach_and(&self, artifacts: &[Artifact], meanwhile: &dyn Fn() -> Result<()>) -> Result<Attached> {
+        let attached = self.attach(artifacts)?;
+        meanwhile().map(|()| attached)
+    }
+
     /// The artifacts that refer to a digest, whoever put them there: nothing of them is believed.
     ///
     /// # Errors

@@ -90,7 +90,8 @@ impl Pipeline {
         Ok(true)
     }
 
-    /// One call for each of the two repositories: where a registry keeps no lists of its own, each waits a moment for other writers.
+    /// One call for each of the two repositories: where a registry keeps no lists of its own, each waits a moment for other writers, and
+    /// the chart's goes on in that of the image's.
     fn attach(
         &self,
         chart: Option<Artifact>,
@@ -110,12 +111,14 @@ impl Pipeline {
             of_chart.splice(0..0, chart);
         }
         let Destination { registry, charts, .. } = &self.destination;
-        for (registry, artifacts) in [(registry, of_image), (charts, of_chart)] {
-            if !artifacts.is_empty() {
-                tell_restored(&registry.attach(&artifacts)?.restored);
-            }
+        let attach_chart = || match of_chart.is_empty() {
+            true => Ok(()),
+            false => charts.attach(&of_chart).map(|attached| tell_restored(&attached.restored)),
+        };
+        if of_image.is_empty() {
+            return attach_chart();
         }
-        Ok(())
+        registry.attach_and(&of_image, &attach_chart).map(|attached| tell_restored(&attached.restored))
     }
 
     /// What nobody who is accepted has said yet of an image and its chart: a line for each subject, for people.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::chart::archive;
+use crate::chart::{archive, record};
 use crate::error::{Exit, Result};
 use crate::image::labels::ImageFacts;
 use crate::oci::Digest;
@@ -106,12 +106,14 @@ impl Pipeline {
 
     fn listing(&self) -> Result<Listing> {
         if !self.destination.has_chart {
-            return Ok(Listing { listed: self.destination.tagged_versions()?, ..Listing::default() });
+            return Ok(Listing { listed: self.destination.tagged_versions()?, recorded: true, ..Listing::default() });
         }
         let snapshot = self.destination.look()?;
         let (index, version) = (snapshot.index()?, self.release.version.to_string());
         let entry = index.find(&self.chart.name, &version);
+        let is_recorded = || self.destination.store.version(&record::name(&self.chart.name, &version));
         Ok(Listing {
+            recorded: entry.is_none() || is_recorded()?.is_some(),
             entry: entry.map(|entry| entry.sha256().map(str::to_owned)),
             yanked: index.yanked(&self.chart.name, &version)?.map(|yanked| yanked.reason),
             listed: Listed::of(index, &self.chart.name, &self.product.first_version),

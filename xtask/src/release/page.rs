@@ -38,10 +38,6 @@ impl Destination {
                 if !shown.written.is_empty() {
                     ui::status("Shown", format_args!("at {}/", self.target.repository));
                 }
-                if let Some(version) = &shown.unexplained {
-                    let missing = format!("CHANGELOG.md has no section for {version}");
-                    ui::note("Unexplained", format_args!("{missing}: the page does not say what changed"));
-                }
                 let changed = !shown.written.is_empty();
                 self.page.replace(shown);
                 changed

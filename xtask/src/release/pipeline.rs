@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use chart_text::changes::{Changes, of_changelog};
+use chart_text::changes::{self, Changes};
 use semver::Version;
 
 use crate::chart::archive::{self, ChartFiles};
@@ -22,6 +22,7 @@ use crate::release::decision::{self, Decision};
 use crate::release::destination::Destination;
 use crate::release::plan::{self, Compilers, Trust, Wanted};
 use crate::release::{Options, Release, bump, github, version};
+use crate::sys::threads::side_by_side;
 use crate::sys::tools;
 use crate::ui;
 
@@ -37,8 +38,8 @@ pub struct Pipeline {
     repository: Repository,
     pub(super) chart: ChartManifest,
     files: ChartFiles,
-    /// What changed in the version.
-    changes: Option<Changes>,
+    /// What changed in the version, as Markdown.
+    pub(super) changes: Option<String>,
     /// The version that the tree says.
     tree: Version,
     /// What the version changes in the tree.
@@ -88,7 +89,7 @@ impl Pipeline {
         let changelog = worktree.text(&product.changelog())?.unwrap_or_default();
         Ok(Pipeline {
             chart: manifest(&product, &files)?,
-            changes: of_changelog(&changelog).remove(&release.version.to_string()),
+            changes: changes::section(&changelog, &release.version.to_string()),
             destination,
             tree,
             edits,
@@ -229,7 +230,10 @@ impl Pipeline {
     }
 
     fn compilers(&self) -> Result<Compilers> {
-        let toolchains = self.usable_toolchains()?;
+        // Trivy takes as long as the compilers to say which it is, and the plan asks for it next.
+        let (toolchains, scanner) = side_by_side(|| self.usable_toolchains(), Scanner::find);
+        scanner.into_iter().for_each(|scanner| drop(self.scanner.set(scanner)));
+        let toolchains = toolchains?;
         let found = toolchains.found.iter();
         let found: Vec<String> =
             found.map(|(platform, toolchain)| format!("{platform} with {}", toolchain.version)).collect();
@@ -269,7 +273,8 @@ impl Pipeline {
             },
             None => archive::Origin::Revision(self.release.revision.clone()),
         };
-        let stamp = archive::Stamp { of, repository: target.repository.clone(), changes: self.changes.clone() };
+        let changes = self.changes.as_deref().map(Changes::parse);
+        let stamp = archive::Stamp { of, repository: target.repository.clone(), changes };
         let (files, manifest) = archive::stage(self.files.clone(), &stamp)?;
         Ok((manifest, archive::pack(&files, self.release.time)?))
     }

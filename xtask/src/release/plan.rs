@@ -65,6 +65,8 @@ pub struct Archive {
 pub struct Listing {
     /// The version's entry: the SHA-256 that it gives for the archive, where it gives one.
     pub entry: Option<Option<String>>,
+    /// Whether what is known of the version is recorded beside its archive, where it is listed.
+    pub recorded: bool,
     /// Why the version was yanked, where it was.
     pub yanked: Option<String>,
     /// All versions, and what the charts of those that lead name.
@@ -467,6 +469,14 @@ impl Planner<'_> {
     }
 
     fn publish(&self) -> State {
+        let unrecorded = matches!(&self.world.listing, Ok(listing) if !listing.recorded);
+        match self.list() {
+            State::Done(_) if unrecorded => State::ToDo(format!("record what is known of {}", self.wanted.version)),
+            state => state,
+        }
+    }
+
+    fn list(&self) -> State {
         let version = self.wanted.version;
         let listing = match (&self.world.listing, &self.image) {
             (Err(error), _) => return State::Unknown(error.clone()),
@@ -487,7 +497,7 @@ impl Planner<'_> {
 
     /// The page is made of the index that lists this version.
     fn page(&self) -> State {
-        match (self.publish(), &self.world.page) {
+        match (self.list(), &self.world.page) {
             (State::Done(_), Ok(true)) => State::Done(format!("{}/ shows it", self.wanted.repository)),
             (State::Done(_) | State::Unknown(_), Err(error)) => State::Unknown(error.clone()),
             _ => State::ToDo(format!("{}/", self.wanted.repository)),

@@ -1,20 +1,25 @@
-//! The chart's steps: package, publish, list.
+//! The chart's steps: package, publish, record, list.
 
 use std::time::Duration;
 
+use semver::Version;
 use serde::Serialize;
 
 use crate::chart::hub;
-use crate::chart::index::{Entry, FILE};
+use crate::chart::index::{self, Entry, FILE};
 use crate::chart::manifest::ChartManifest;
+use crate::chart::record::{self, Record};
 use crate::chart::repository::{self, Snapshot};
 use crate::chart::store::{Object, Write};
 use crate::config::Target;
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::labels::ImageFacts;
 use crate::oci::{Digest, sha256_hex};
+use crate::release::attestations::OF_IMAGE;
+use crate::release::destination::Destination;
 use crate::release::pipeline::Pipeline;
 use crate::release::{plan, verify, version};
+use crate::sys::threads::side_by_side;
 use crate::sys::time::rfc3339;
 use crate::ui;
 
@@ -84,12 +89,18 @@ impl Pipeline {
         self.put_archive(&manifest.archive_name(), &bytes)
     }
 
-    /// Lists the archive, which names an image where there is one, once it is seen from outside. True where that was left to do.
+    /// Lists the archive, which names an image where there is one, once it is seen from outside and there is a record of it. True where
+    /// that was left to do.
     pub(super) fn list(&self, image: Option<&ImageFacts>) -> Result<bool> {
         let destination = &self.destination;
         let (manifest, bytes) = self.pack(image)?;
         let sha256 = sha256_hex(&bytes);
-        verify::archive(destination, &manifest.archive_name(), &sha256)?;
+        let entry = entry(self.target(), &manifest, &sha256, self.release.time)?;
+        let visit = verify::ArchiveVisit::new(destination, &manifest.archive_name(), &sha256);
+        // Which archive the name has is decided: both only need that.
+        let (recorded, fetched) = side_by_side(|| self.record(image, &entry, bytes.len()), || visit.make());
+        fetched?;
+        let recorded = recorded?;
         let mut seen = destination.seen()?;
         if !self.is_strict() || !seen.is_there() {
             // Making the archive again took its entry out.
@@ -99,14 +110,26 @@ impl Pipeline {
                 seen = destination.look()?;
             }
         }
-        let entry = entry(self.target(), &manifest, &sha256, self.release.time)?;
-        let change = repository::add(&seen, &*destination.store, &manifest.name, &entry)?;
+        let change = repository::add(&seen, &*destination.store, &manifest.name, &index::short(&entry))?;
         let listed = change.changed;
         destination.remember(change);
         if listed {
             ui::status("Listed", format_args!("{} {} in {FILE}", manifest.name, manifest.version));
         }
-        Ok(listed)
+        Ok(recorded | listed)
+    }
+
+    /// Records what is known of the version. True where that was left to do.
+    fn record(&self, image: Option<&ImageFacts>, entry: &Entry, size: usize) -> Result<bool> {
+        let version = &self.release.version;
+        let record = self.destination.record(version, image, entry, size, self.changes.clone())?;
+        let recorded =
+            record::put(&*self.destination.store, &self.chart.name, &version.to_string(), &record, self.is_strict())?;
+        if recorded && record.changes.is_none() && self.target().page {
+            let missing = format!("CHANGELOG.md has no section for {version}");
+            ui::note("Unexplained", format_args!("{missing}: the page does not say what changed"));
+        }
+        Ok(recorded)
     }
 
     /// Refuses at the start of a run what publishing would refuse after a long build.
@@ -176,7 +199,34 @@ impl Pipeline {
     }
 }
 
-/// The index entry of an archive: what Helm makes of the manifest, and where, when and what the archive is.
+impl Destination {
+    /// What is known of a version now.
+    pub(super) fn record(
+        &self,
+        version: &Version,
+        image: Option<&ImageFacts>,
+        entry: &Entry,
+        size: usize,
+        changes: Option<String>,
+    ) -> Result<Record> {
+        let signers = match image {
+            Some(image) if self.target.signs(version) => {
+                self.findings(&*self.registry, &image.digest, version, &OF_IMAGE)?.accepted
+            }
+            _ => Vec::new(),
+        };
+        let unreadable = || format!("cannot record {version}");
+        Ok(Record {
+            entry: serde_json::from_str(entry.json()).context(Exit::Failure, unreadable)?,
+            size: size.try_into().context(Exit::Failure, unreadable)?,
+            platforms: image.map(|image| image.parts.clone()).unwrap_or_default(),
+            changes,
+            signers: signers.into_iter().map(|attested| attested.signer).collect(),
+        })
+    }
+}
+
+/// The whole index entry of an archive: what Helm makes of the manifest, and where, when and what the archive is.
 pub(super) fn entry(target: &Target, manifest: &ChartManifest, sha256: &str, time: i64) -> Result<Entry> {
     #[derive(Serialize)]
     struct ChartVersion<'a> {

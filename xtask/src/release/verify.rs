@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::chart;
 use crate::chart::archive::{self, RELEASED_IMAGE, RELEASED_REVISION};
-use crate::chart::index::{FILE, Index};
+use crate::chart::index::{self, FILE, Index};
+use crate::chart::record::{self, Record};
 use crate::chart::repository;
 use crate::config::Target;
 use crate::error::{Error, Exit, Result};
@@ -20,7 +21,7 @@ use crate::oci::pull::Puller;
 use crate::oci::{self, Digest, Layout, Part, PlatformImage, sha256_hex};
 use crate::release::attestations::{OF_CHART, OF_IMAGE, OF_PLATFORM, names};
 use crate::release::destination::Destination;
-use crate::release::version;
+use crate::release::{publish, version};
 use crate::sys::http::{Anonymous, Answer};
 use crate::trust::attachments;
 use crate::trust::statement::predicate;
@@ -72,17 +73,39 @@ pub fn run(destination: &Destination, wanted: &Version, patience: Duration) -> R
     })
 }
 
-/// Fetches the archive of a version through the public URL before the index leads to it.
-///
-/// # Errors
-/// It is not there, or is not what was published.
-pub fn archive(destination: &Destination, name: &str, sha256: &str) -> Result<()> {
-    let repository = &destination.target.repository;
-    patiently(destination.patience(), || {
-        let mut visit = Visit::new(destination);
-        visit.archive(&format!("{repository}/{name}"), sha256)?;
-        visit.end(&format!("{name} cannot be fetched from {repository}"))
-    })
+/// A visit to the archive of a version through the public URL, before the index leads to it. It can be made by another thread.
+pub struct ArchiveVisit {
+    user: Anonymous,
+    repository: String,
+    name: String,
+    sha256: String,
+    patience: Duration,
+}
+
+impl ArchiveVisit {
+    /// Of an archive of that name.
+    pub fn new(destination: &Destination, name: &str, sha256: &str) -> Self {
+        ArchiveVisit {
+            user: destination.user.another(),
+            repository: destination.target.repository.clone(),
+            name: name.into(),
+            sha256: sha256.into(),
+            patience: destination.patience(),
+        }
+    }
+
+    /// Makes it.
+    ///
+    /// # Errors
+    /// The archive is not there, or is not what was published.
+    pub fn make(&self) -> Result<()> {
+        let ArchiveVisit { user, repository, name, sha256, patience } = self;
+        patiently(*patience, || {
+            let mut complaints = Vec::new();
+            archive(user, &format!("{repository}/{name}"), sha256, &mut complaints)?;
+            end(&format!("{name} cannot be fetched from {repository}"), &complaints)
+        })
+    }
 }
 
 /// Fetches the index through the public URL until it lists these versions.
@@ -108,8 +131,7 @@ pub fn image(destination: &Destination, tag: &str, digest: &Digest) -> Result<Ve
     let Destination { target, user, .. } = destination;
     let pulled = patiently(destination.patience(), || {
         let puller = Puller::new(&target.registry, &target.image, user);
-        let pulled = oci::collect(digest, &|part, digest| puller.part(part, digest));
-        let pulled = pulled.and_then(|image| match puller.manifest(tag)?.status {
+        let pulled = puller.image(digest).and_then(|image| match puller.manifest(tag)?.status {
             200 => image.platforms(),
             status => Err(Error::new(Exit::Verify, format!("tag {tag} is answered with {status}"))),
         });
@@ -129,8 +151,8 @@ pub fn image(destination: &Destination, tag: &str, digest: &Digest) -> Result<Ve
 pub fn pull(destination: &Destination, wanted: &Version) -> Result<Layout> {
     let mut visit = Visit::new(destination);
     match visit.listing(wanted)?.and_then(|listing| listing.image) {
-        Some((_, digest)) => oci::collect(&digest, &|part, digest| visit.puller.part(part, digest)),
-        _ => Err(visit.complaint(&format!("nobody can tell which image {} {wanted} installs", destination.chart))),
+        Some((_, digest)) => visit.puller.image(&digest),
+        None => Err(visit.complaint(&format!("nobody can tell which image {} {wanted} installs", destination.chart))),
     }
 }
 
@@ -211,6 +233,8 @@ struct Listing {
     image: Option<(String, Digest)>,
     /// The source state that a chart without an image names.
     revision: String,
+    /// Whether the rest of the entry is in the version's record.
+    is_short: bool,
 }
 
 /// What an image has to be of.
@@ -234,11 +258,15 @@ impl Visit<'_> {
             return self.image_alone(wanted);
         }
         let Some(listing) = self.listing(wanted)? else { return Ok(None) };
-        let Listing { index, url, sha256, archive, image, mut revision } = listing;
-        let mut parts = Vec::new();
-        if let Some((_, digest)) = &image {
+        let (mut parts, mut facts) = (Vec::new(), None);
+        if let Some((_, digest)) = &listing.image {
             parts = self.pull(&version::version_tags(wanted)[0], digest)?;
-            revision = ImageFacts::of(digest.clone(), &parts).revision.unwrap_or_default();
+            facts = Some(ImageFacts::of(digest.clone(), &parts));
+        }
+        self.record(&listing, wanted, facts.as_ref())?;
+        let Listing { index, url, sha256, archive, image, mut revision, .. } = listing;
+        if let Some(facts) = facts {
+            revision = facts.revision.unwrap_or_default();
         }
         let platforms = parts.iter().map(|part| part.platform.to_string()).collect();
         let registry_chart = if self.target.signs(wanted) {
@@ -306,36 +334,51 @@ impl Visit<'_> {
         if !url.starts_with(&format!("{}/", self.target.repository)) {
             self.complaints.push(format!("the index leads to `{url}`, which is not in {}", self.target.repository));
         }
-        let sha256 = entry.sha256().unwrap_or_default().to_owned();
+        let (sha256, is_short) = (entry.sha256().unwrap_or_default().to_owned(), index::is_short(entry));
         let Some(archive) = self.archive(&url, &sha256)? else { return Ok(None) };
         let manifest = archive::manifest_of(&archive)?;
+        let listing = Listing { index, url, sha256, archive, image: None, revision: String::new(), is_short };
         if !self.destination.has_image {
             let Some(revision) = manifest.annotations.get(RELEASED_REVISION).cloned() else {
                 self.complaints.push(format!("the chart does not say what it was made of ({RELEASED_REVISION})"));
                 return Ok(None);
             };
-            return Ok(Some(Listing { index, url, sha256, archive, image: None, revision }));
+            return Ok(Some(Listing { revision, ..listing }));
         }
         let Some(reference) = manifest.annotations.get(RELEASED_IMAGE).cloned() else {
             self.complaints.push(format!("the chart names no image ({RELEASED_IMAGE})"));
             return Ok(None);
         };
         let digest = self.reference_digest(&reference, wanted);
-        let image = digest.map(|digest| (reference, digest));
-        Ok(image.map(|image| Listing { index, url, sha256, archive, image: Some(image), revision: String::new() }))
+        Ok(digest.map(|digest| Listing { image: Some((reference, digest)), ..listing }))
     }
 
     fn archive(&mut self, url: &str, sha256: &str) -> Result<Option<Vec<u8>>> {
-        let answer = self.user.get(url, &[])?;
-        if !self.expect(&answer, url) {
-            return Ok(None);
+        archive(&self.user, url, sha256, &mut self.complaints)
+    }
+
+    /// Whether what is said of a version beside its archive is of that archive. Versions that were listed before there were records may have
+    /// none.
+    fn record(&mut self, listing: &Listing, wanted: &Version, image: Option<&ImageFacts>) -> Result<()> {
+        let Destination { chart, target, .. } = self.destination;
+        let name = record::name(chart, &wanted.to_string());
+        let url = format!("{}/{name}", target.repository);
+        let answer = self.user.get(&url, &[])?;
+        if answer.status == 404 && !listing.is_short {
+            return Ok(());
         }
-        let real = sha256_hex(&answer.body);
-        if real != sha256 {
-            self.complaints.push(format!("{url} has sha256 {real}, and {sha256} was published"));
-            return Ok(None);
+        if !self.expect(&answer, &url) {
+            return Ok(());
         }
-        Ok(Some(answer.body))
+        let manifest = archive::manifest_of(&listing.archive)?;
+        let entry = publish::entry(target, &manifest, &listing.sha256, archive::time(&listing.archive)?)?;
+        let platforms = image.map(|image| image.parts.clone()).unwrap_or_default();
+        match Record::parse(&url, &answer.body) {
+            Err(error) => self.complaints.push(error.to_string()),
+            Ok(record) if record.is_of(&entry, listing.archive.len()) && record.platforms == platforms => {}
+            Ok(_) => self.complaints.push(format!("{url} does not say what archive and image are")),
+        }
+        Ok(())
     }
 
     /// The digest in `image:version@digest`, where the reference is of this target and version.
@@ -360,8 +403,7 @@ impl Visit<'_> {
     }
 
     fn pull_parts(&mut self, digest: &Digest) -> Vec<PlatformImage> {
-        let image = oci::collect(digest, &|part, digest| self.puller.part(part, digest));
-        image.and_then(|image| image.platforms()).unwrap_or_else(|error| {
+        self.puller.image(digest).and_then(|image| image.platforms()).unwrap_or_else(|error| {
             self.complaints.push(format!("the image cannot be pulled: {}", error.what));
             Vec::new()
         })
@@ -462,23 +504,45 @@ impl Visit<'_> {
     }
 
     fn expect(&mut self, answer: &Answer, what: &str) -> bool {
-        if answer.status != 200 {
-            self.complaints.push(format!("{what} is answered with {}", answer.status));
-            return false;
-        }
-        self.complaints.extend(wrong_headers(answer, what));
-        true
-    }
-
-    fn end(self, what: &str) -> Result<()> {
-        if self.complaints.is_empty() { Ok(()) } else { Err(self.complaint(what)) }
+        expect(answer, what, &mut self.complaints)
     }
 
     fn complaint(&self, what: &str) -> Error {
-        Error::new(Exit::Verify, what)
-            .because(self.complaints.join("\n"))
-            .remedy("retry the command: nothing was lost, and nothing is done twice")
+        complaint(what, &self.complaints)
     }
+}
+
+fn expect(answer: &Answer, what: &str, complaints: &mut Vec<String>) -> bool {
+    if answer.status != 200 {
+        complaints.push(format!("{what} is answered with {}", answer.status));
+        return false;
+    }
+    complaints.extend(wrong_headers(answer, what));
+    true
+}
+
+/// An archive that is what was published; nothing, and a complaint, where it is not.
+fn archive(user: &Anonymous, url: &str, sha256: &str, complaints: &mut Vec<String>) -> Result<Option<Vec<u8>>> {
+    let answer = user.get(url, &[])?;
+    if !expect(&answer, url, complaints) {
+        return Ok(None);
+    }
+    let real = sha256_hex(&answer.body);
+    if real != sha256 {
+        complaints.push(format!("{url} has sha256 {real}, and {sha256} was published"));
+        return Ok(None);
+    }
+    Ok(Some(answer.body))
+}
+
+fn end(what: &str, complaints: &[String]) -> Result<()> {
+    if complaints.is_empty() { Ok(()) } else { Err(complaint(what, complaints)) }
+}
+
+fn complaint(what: &str, complaints: &[String]) -> Error {
+    Error::new(Exit::Verify, what)
+        .because(complaints.join("\n"))
+        .remedy("retry the command: nothing was lost, and nothing is done twice")
 }
 
 /// What is wrong with the headers of a repository's file.

@@ -9,13 +9,14 @@ use std::sync::{Arc, OnceLock};
 
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
+use xtask_remote::deploy::app::App;
 
 use super::client::Reply;
 use super::cloudformation::CloudFormation;
 use super::rights::{self, Need};
 use super::{CloudFront, Dialect, Edge, Moto, Proxy, Registry, Versitygw};
 use crate::folders::copy_tree;
-use crate::support::{Demo, Run, git, script, tool};
+use crate::support::{Demo, Run, git, root, script, tool};
 
 /// The stack that is deployed.
 pub const STACK: &str = "demo-charts";
@@ -55,11 +56,11 @@ impl Account {
         Some(account)
     }
 
-    fn set_up(&self, packages: &Path) {
+    fn set_up(&self, packages: &Packages) {
         let infrastructure = self.demo.root().join("infrastructure");
         std::fs::create_dir(&infrastructure).unwrap();
         copy_sources(&infrastructure);
-        std::os::unix::fs::symlink(packages.join("node_modules"), infrastructure.join("node_modules")).unwrap();
+        std::os::unix::fs::symlink(&packages.node_modules, infrastructure.join("node_modules")).unwrap();
         std::fs::copy(self.edge.authority(), self.authorities()).unwrap();
         self.write_target();
     }
@@ -108,7 +109,7 @@ impl Account {
             command.env_remove(name);
         }
         command
-            .env("PATH", with_programs(packages().unwrap()))
+            .env("PATH", with_programs(&packages().unwrap().programs))
             .env("HOME", self.home.path())
             .env("DOCKER_CONFIG", self.home.path())
             .env("AWS_ACCESS_KEY_ID", &who.access_key)
@@ -293,48 +294,67 @@ fn copy_sources(to: &Path) {
 }
 
 fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("infrastructure")
+    root().join("infrastructure")
 }
 
 /// A value for PATH where node and npm come first.
-fn with_programs(packages: &Path) -> OsString {
+fn with_programs(programs: &Path) -> OsString {
     let path = std::env::var_os("PATH").unwrap();
-    let folders = std::iter::once(packages.join("bin")).chain(std::env::split_paths(&path));
+    let folders = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
     std::env::join_paths(folders).unwrap()
 }
 
-/// A folder with the infrastructure's packages, installed once and kept for as long as the lock file stays the same; what npm fetched for
-/// that is in its `npm`.
-pub fn packages() -> Option<&'static Path> {
-    static PACKAGES: OnceLock<Option<PathBuf>> = OnceLock::new();
+/// The infrastructure's packages, and what runs them.
+pub struct Packages {
+    /// node and npm.
+    pub programs: PathBuf,
+    pub node_modules: PathBuf,
+    /// What npm fetched for them.
+    pub fetched: PathBuf,
+}
+
+/// Those that `cargo xtask ci` installed and fetched; where it did not, they are installed once for these tests, and kept for as long as
+/// the lock file stays the same.
+pub fn packages() -> Option<&'static Packages> {
+    static PACKAGES: OnceLock<Option<Packages>> = OnceLock::new();
     let packages = PACKAGES.get_or_init(|| {
         let (node, npm) = (tool("node")?, tool("npm")?);
-        let lock = std::fs::read(sources().join("package-lock.json")).unwrap();
-        let digest = xtask::oci::sha256_hex(&lock);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("infrastructure-{}", &digest[..12]));
-        std::fs::create_dir_all(folder.join("bin")).unwrap();
+        let ours = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let (programs, fetched) = (ours.join("node"), ours.join("npm"));
+        std::fs::create_dir_all(&programs).unwrap();
         // Wherever they come from: a folder of pinned tools keeps each under a name, and npm looks for its own files beside itself.
         for (name, program) in [("node", "exec \"$node\" \"$@\""), ("npm", "exec \"$node\" \"$npm\" \"$@\"")] {
             let [node, npm] = [&node, &npm].map(|program| program.canonicalize().unwrap());
-            script(
-                &folder.join("bin").join(name),
-                &format!("node='{}' npm='{}'\n{program}\n", node.display(), npm.display()),
-            );
+            script(&programs.join(name), &format!("node='{}' npm='{}'\n{program}\n", node.display(), npm.display()));
         }
-        if !folder.join("npm").exists() {
-            for name in ["package.json", "package-lock.json"] {
-                std::fs::copy(sources().join(name), folder.join(name)).unwrap();
-            }
-            let mut install = Command::new(folder.join("bin/npm"));
-            install
-                .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", "fetched"])
-                .current_dir(&folder)
-                .env("PATH", with_programs(&folder));
-            Run::of(install).ok();
-            // What is there is whole.
-            std::fs::rename(folder.join("fetched"), folder.join("npm")).unwrap();
-        }
-        Some(folder)
+        let folder = if App::new(&root()).has_packages().unwrap() && fetched.exists() {
+            sources()
+        } else {
+            install(&programs, &fetched)
+        };
+        Some(Packages { programs, node_modules: folder.join("node_modules"), fetched })
     });
-    packages.as_deref()
+    packages.as_ref()
+}
+
+/// A workspace's folder in which the packages are installed.
+fn install(programs: &Path, fetched: &Path) -> PathBuf {
+    let lock = std::fs::read(sources().join("package-lock.json")).unwrap();
+    let digest = xtask::oci::sha256_hex(&lock);
+    let workspace = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("packages-{}", &digest[..12]));
+    let folder = workspace.join("infrastructure");
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["package.json", "package-lock.json"] {
+        std::fs::copy(sources().join(name), folder.join(name)).unwrap();
+    }
+    if !App::new(&workspace).has_packages().unwrap() {
+        let mut install = Command::new(programs.join("npm"));
+        install
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache"])
+            .arg(fetched)
+            .current_dir(&folder)
+            .env("PATH", with_programs(programs));
+        Run::of(install).ok();
+    }
+    folder
 }

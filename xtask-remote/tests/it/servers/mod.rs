@@ -8,6 +8,7 @@
 //! | `Versitygw` | S3 with signatures, checksums, conditional writes, versions | |
 //! | `Registry` | the distribution project's registry, with and without authentication | the token service that joins both |
 //! | `Buildkit` | BuildKit's daemon | |
+//! | `ApiServer` | Kubernetes' API server with etcd | controllers and nodes: there are none |
 //! | `Node` | Kubernetes of one node, whose pods run | kube-proxy, DNS: there are none |
 //! | `Laboratory` | Trivy | its database |
 //! | `Sigstore` | Fulcio, Rekor on files, the timestamp authority | GitHub's issuer of tokens |
@@ -19,6 +20,8 @@
 //! | `Proxy` and `Edge` | | every fault |
 
 mod account;
+#[cfg(target_os = "linux")]
+mod api_server;
 mod buildkit;
 mod child;
 pub mod client;
@@ -43,6 +46,8 @@ mod versitygw;
 mod whole;
 
 pub use account::{Account, STACK, packages};
+#[cfg(target_os = "linux")]
+pub use api_server::ApiServer;
 pub use buildkit::Buildkit;
 pub use child::{Served, folder};
 pub use cloudfront::CloudFront;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use xtask::chart::archive::{self, RELEASED_IMAGE};
 use xtask::chart::index::Index;
+use xtask::chart::record::Record;
 use xtask::oci::{Digest, sha256_hex};
 use xtask::release::version;
 
@@ -186,6 +187,11 @@ impl Watch {
         };
         let url = entry["urls"][0].as_str().ok_or("has no address")?;
         let archive = self.archive(url, &digest)?;
+        let record = self.visitor.get(&format!("/{}-{version}.json", self.chart)).map_err(|error| error.to_string())?;
+        let record = Record::parse(version, &record.body).map_err(|error| error.to_string())?;
+        if record.entry["digest"] != *digest || record.size != archive.len() as u64 {
+            return Err("what is recorded of it is of another archive".into());
+        }
         let files = archive::unpack(&archive).map_err(|error| error.to_string())?;
         let manifest = archive::manifest(&files).map_err(|error| error.to_string())?;
         let image = manifest.annotations.get(RELEASED_IMAGE).ok_or("names no image")?;

@@ -41,7 +41,7 @@ impl Production {
     pub fn new() -> Option<Self> {
         let production = Self::bare()?;
         let index = r#"{"apiVersion":"v1","entries":{}}"#;
-        let headers = [("content-type", "text/yaml"), ("cache-control", "public, max-age=300")];
+        let headers = [("content-type", "application/json"), ("cache-control", "public, max-age=300")];
         production.store.put("index.yaml", index.as_bytes(), &headers);
         Some(production)
     }

@@ -5,6 +5,7 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
@@ -76,11 +77,13 @@ done
 "#;
 
 fn rustup(home: &Path) -> String {
-    // Asked at once, for the machine may have no compiler under that name.
-    let mut ask = Command::new(on_path("rustc").unwrap());
-    ask.args(["--print", "target-list"]);
-    let targets = Run::of(ask).ok().stdout.replace('\n', " ");
-    RUSTUP.replace("@TARGETS@", &targets).replace("@HAS@", &home.join("toolchains").display().to_string())
+    // Asked beforehand, for the machine may have no compiler under that name.
+    static TARGETS: LazyLock<String> = LazyLock::new(|| {
+        let mut ask = Command::new(on_path("rustc").unwrap());
+        ask.args(["--print", "target-list"]);
+        Run::of(ask).ok().stdout.replace('\n', " ")
+    });
+    RUSTUP.replace("@TARGETS@", &TARGETS).replace("@HAS@", &home.join("toolchains").display().to_string())
 }
 
 const RUSTUP: &str = r#"

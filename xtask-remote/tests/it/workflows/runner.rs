@@ -543,9 +543,11 @@ impl<'w> Runner<'w> {
             ],
         };
         // What npm has fetched once, and no network: it is not the network that is measured.
-        let npm = packages().unwrap().join("npm").display().to_string();
-        let servers =
-            account.servers().into_iter().chain([("NPM_CONFIG_CACHE", npm), ("NPM_CONFIG_OFFLINE", "true".into())]);
+        let fetched = packages().unwrap().fetched.display().to_string();
+        let servers = account
+            .servers()
+            .into_iter()
+            .chain([("NPM_CONFIG_CACHE", fetched), ("NPM_CONFIG_PREFER_OFFLINE", "true".into())]);
         Self::at(Site {
             origin: origin.into(),
             aws: Some(aws),

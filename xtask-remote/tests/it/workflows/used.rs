@@ -31,8 +31,9 @@ impl Used {
     pub fn note(&mut self, needs: Vec<Need>, named: &[(String, &str)]) {
         for mut need in needs {
             need.resource = named.iter().fold(need.resource, |resource, (here, there)| resource.replace(here, there));
-            if let Some((bucket, _)) = need.resource.split_once('/').filter(|(_, key)| key.ends_with(".tgz")) {
-                need.resource = format!("{bucket}/demo-1.0.0.tgz");
+            let kind = [".tgz", ".json"].into_iter().find(|kind| need.resource.ends_with(kind));
+            if let Some((kind, (bucket, _))) = kind.zip(need.resource.split_once('/')) {
+                need.resource = format!("{bucket}/demo-1.0.0{kind}");
             }
             self.needed.insert(need);
         }

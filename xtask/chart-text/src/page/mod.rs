@@ -2,7 +2,8 @@
 //!
 //! Versions are numbered from the oldest, and pages hold fifty of them, so that a page that is full stays as it is: a release writes the
 //! front page, and one of fifty releases moves the oldest fifty from there to a page of their own. Nothing on a page depends on where it is
-//! read or on the day, and what is not known is left out. No script, no style and no address of elsewhere is in it: the strictest
+//! read or on the day, and what is not known is left out. What stands on a page of a version never changes unless what the index says of it
+//! does: it is marked by that, so that it can be taken over from an older page, and nothing of all other versions has to be read. No script, no style and no address of elsewhere is in it: the strictest
 //! Content-Security-Policy holds.
 
 use std::borrow::Cow;
@@ -31,6 +32,10 @@ pub const POLICY: &str =
 
 /// How many versions a page holds that is full. The front page has as many to twice as many, where there are as many.
 const FULL: usize = 50;
+/// What pages are written by: others, of another xtask, may write the same otherwise.
+pub const WRITTEN_BY: [&str; 4] =
+    [include_str!("mod.rs"), include_str!("signatures.rs"), include_str!("../changes.rs"), include_str!("../html.rs")];
+
 /// The annotation of an entry that names its image (`RELEASED_IMAGE` of xtask), and Artifact Hub's, which lists platforms as well.
 const IMAGE: &str = "release/image";
 const IMAGES: &str = "artifacthub.io/images";
@@ -52,10 +57,6 @@ pub struct Site<'a> {
     pub signers: Vec<Signer>,
     /// Every version that was published, the oldest first.
     pub versions: Vec<Version<'a>>,
-    /// What changed in each, as far as that is known.
-    pub changes: HashMap<String, Changes>,
-    /// The sizes of archives, by their names.
-    pub sizes: BTreeMap<String, u64>,
     /// Other charts of the repository, each with the version that is listed first.
     pub others: Vec<(&'a str, &'a str)>,
 }
@@ -63,10 +64,36 @@ pub struct Site<'a> {
 /// A version that was published.
 #[derive(Clone, Debug)]
 pub struct Version<'a> {
-    /// Its entry.
+    /// Its entry, as the index has it.
     pub entry: Cow<'a, Entry>,
     /// Why it was taken out of the index, where it was.
     pub yanked: Option<String>,
+    /// What stands for all that its article is made of; empty where that is never taken over.
+    pub mark: String,
+    /// Its article, as another page has it.
+    pub article: Option<String>,
+    /// What is known of it beside that.
+    pub known: Option<Known>,
+}
+
+/// What is known of a version beside its entry in the index.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The whole entry.
+    pub entry: Entry,
+    /// How many bytes the archive has.
+    pub size: u64,
+    /// What changed.
+    pub changes: Option<Changes>,
+    /// Who signed it.
+    pub signers: Vec<String>,
+}
+
+impl Version<'_> {
+    /// The whole entry, as far as it is known.
+    fn whole(&self) -> &Entry {
+        self.known.as_ref().map_or(&self.entry, |known| &known.entry)
+    }
 }
 
 /// A file of the site, and what stands for its content.
@@ -101,7 +128,7 @@ pub fn name(site: &Site<'_>, number: usize) -> String {
 pub fn full(site: &Site<'_>, number: usize) -> String {
     let mut html = Html::default();
     let first = (number - 1) * FULL;
-    let versions = &site.versions[first..first + FULL];
+    let versions = &site.versions[on_page(site, Some(number))];
     let title = format!("{}: versions {} to {}", site.chart, first + 1, first + FULL);
     put_head(site, &title, &title, &[], &mut html);
     put!(html, "<header>\n<h1>{}</h1>\n", site.chart);
@@ -124,7 +151,7 @@ pub fn front(site: &Site<'_>, parts: &[Part]) -> String {
     let mut html = Html::default();
     let pages = full_pages(site);
     let newest = site.versions.iter().rev().find(|version| site.newest.as_deref() == Some(&version.entry.version));
-    let about = newest.or(site.versions.last()).map(|version| Fields::of(&version.entry)).unwrap_or_default();
+    let about = newest.or(site.versions.last()).map(|version| Fields::of(version.whole())).unwrap_or_default();
     put_head(site, &format!("{}: Helm chart", site.chart), about.description.text(), parts, &mut html);
     put!(html, "<header>\n");
     if let Some(icon) = site.icon {
@@ -139,12 +166,12 @@ pub fn front(site: &Site<'_>, parts: &[Part]) -> String {
     if site.versions.is_empty() {
         put!(html, "<p>Nothing was published yet.</p>\n");
     }
-    put_versions(site, &site.versions[pages * FULL..], &mut html);
+    put_versions(site, &site.versions[on_page(site, None)], &mut html);
     put!(html, "</section>\n");
     if pages > 0 {
         put!(html, "<nav aria-labelledby=\"older\">\n<h2 id=\"older\">Older versions</h2>\n<ul>\n");
         for number in (1..=pages).rev() {
-            let versions = &site.versions[(number - 1) * FULL..number * FULL];
+            let versions = &site.versions[on_page(site, Some(number))];
             let (name, digest) = (name(site, number), digest_of(&name(site, number), parts));
             put!(html, "<li><a href=\"./{}\" data-digest=\"{}\">{}</a></li>\n", name, digest, span(versions));
         }
@@ -169,6 +196,26 @@ pub fn front(site: &Site<'_>, parts: &[Part]) -> String {
 pub fn noted(front: &str) -> HashMap<&str, &str> {
     let links = front.split("href=\"./").skip(1).filter_map(|link| link.split_once("\" data-digest=\""));
     links.filter_map(|(name, rest)| Some((name, rest.split_once('"')?.0))).collect()
+}
+
+/// The articles of a page by their marks.
+pub fn articles(page: &str) -> HashMap<&str, &str> {
+    const END: &str = "</article>\n";
+    let articles = page.match_indices("<article ").filter_map(|(at, _)| {
+        let article = &page[at..at + page[at..].find(END)? + END.len()];
+        let (attributes, _) = article.split_once('>')?;
+        let (_, mark) = attributes.split_once(" data-mark=\"")?;
+        Some((mark.strip_suffix('"')?, article))
+    });
+    articles.collect()
+}
+
+/// The numbers of the versions on the page of that number: the front page has none.
+pub fn on_page(site: &Site<'_>, number: Option<usize>) -> std::ops::Range<usize> {
+    match number {
+        Some(number) => (number - 1) * FULL..number * FULL,
+        None => full_pages(site) * FULL..site.versions.len(),
+    }
 }
 
 /// The versions that a page shows as yanked.
@@ -286,19 +333,31 @@ fn put_versions(site: &Site<'_>, versions: &[Version<'_>], html: &mut Html) {
     let mut seen = HashSet::new();
     for version in versions.iter().rev() {
         let text = &*version.entry.version;
-        put!(html, "<article");
-        if is_word(text) && seen.insert(text) {
-            put!(html, " id=\"{}\">\n<h3><a href=\"#{}\">{}</a></h3>\n", text, text, text);
-        } else {
-            put!(html, ">\n<h3>{}</h3>\n", text);
+        let is_first = seen.insert(text);
+        match &version.article {
+            // A page has one place for each version: of those that stand twice, the others have no name in it.
+            Some(article) if is_first => html.write_again(article),
+            _ => put_article(site, version, is_first, html),
         }
-        put_version(site, version, html);
-        put!(html, "</article>\n");
     }
 }
 
+fn put_article(site: &Site<'_>, version: &Version<'_>, is_first: bool, html: &mut Html) {
+    let text = &*version.entry.version;
+    if !is_word(text) || !is_first {
+        put!(html, "<article>\n<h3>{}</h3>\n", text);
+    } else if version.mark.is_empty() {
+        put!(html, "<article id=\"{}\">\n<h3><a href=\"#{}\">{}</a></h3>\n", text, text, text);
+    } else {
+        let mark = &version.mark;
+        put!(html, "<article id=\"{}\" data-mark=\"{}\">\n<h3><a href=\"#{}\">{}</a></h3>\n", text, mark, text, text);
+    }
+    put_version(site, version, html);
+    put!(html, "</article>\n");
+}
+
 fn put_version(site: &Site<'_>, version: &Version<'_>, html: &mut Html) {
-    let entry = &version.entry;
+    let (entry, known) = (version.whole(), version.known.as_ref());
     let fields = Fields::of(entry);
     if let Some(reason) = &version.yanked {
         put!(html, "<p class=\"yanked\"><strong>Yanked:</strong> {}</p>\n", reason);
@@ -315,8 +374,8 @@ fn put_version(site: &Site<'_>, version: &Version<'_>, html: &mut Html) {
     let archive = Archive::of(site, entry, &fields);
     if let Some(archive) = &archive {
         put!(html, "<div><dt>Archive</dt><dd><a href=\"{}\">{}</a>", archive.url, archive.name);
-        if let Some(size) = site.sizes.get(archive.name) {
-            put!(html, ", {}", size_in_words(*size));
+        if let Some(known) = known {
+            put!(html, ", {}", size_in_words(known.size));
         }
         put!(html, "</dd></div>\n");
     }
@@ -325,10 +384,11 @@ fn put_version(site: &Site<'_>, version: &Version<'_>, html: &mut Html) {
     put_code("Image", image, html);
     put_code("Digest", digest, html);
     put_fact("Platforms", &platforms(fields.annotation(IMAGES)).join(", "), html);
+    put_fact("Signed by", &known.map(|known| known.signers.join(", ")).unwrap_or_default(), html);
     put!(html, "</dl>\n");
-    if let Some(changes) = site.changes.get(&*entry.version).filter(|_| is_word(&entry.version)) {
+    if let Some(changes) = known.and_then(|known| known.changes.as_ref()).filter(|_| is_word(&entry.version)) {
         put!(html, "<details>\n<summary>Changes in {}</summary>\n", entry.version);
-        changes.put(&entry.version, html);
+        changes.put(html);
         put!(html, "</details>\n");
     }
     if let Some(check) = archive.and_then(|archive| archive.check(entry)) {

@@ -35,7 +35,7 @@ impl Signer {
 }
 
 pub(super) fn put_signatures(site: &Site<'_>, newest: Option<&Version<'_>>, html: &mut Html) {
-    let Some((newest, fields)) = newest.map(|newest| (newest, Fields::of(&newest.entry))) else { return };
+    let Some((newest, fields)) = newest.map(|newest| (newest, Fields::of(newest.whole()))) else { return };
     let (image, version) = (fields.annotation(IMAGE), &*newest.entry.version);
     let signers: Vec<_> = site.signers.iter().filter_map(|signer| signer.accepted(version)).collect();
     if signers.is_empty() || !is_word(image) || !is_word(version) {

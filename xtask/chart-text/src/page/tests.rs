@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::changes::of_changelog;
+use crate::changes::Changes;
 
 const CHART: &str = "demo";
 const ELEMENTS: &str = "!doctype a article body code dd details div dl dt footer h1 h2 h3 h4 head header html img li link main meta nav p pre \
                         section strong summary time title ul";
 const EMPTY_ELEMENTS: &str = "!doctype img link meta";
-const ATTRIBUTES: &str = "alt aria-label aria-labelledby charset class content data-digest data-version datetime height href id lang name \
+const ATTRIBUTES: &str = "alt aria-label aria-labelledby charset class content data-digest data-mark datetime height href id lang name \
                           open rel src width";
 
 fn is_of(list: &str, name: &str) -> bool {
@@ -95,7 +95,23 @@ fn usual(number: usize) -> Value {
 }
 
 fn listed<'a>(entries: impl IntoIterator<Item = Value>) -> Vec<Version<'a>> {
-    entries.into_iter().map(|fields| Version { entry: Cow::Owned(entry(&fields)), yanked: None }).collect()
+    let version = |fields: Value| {
+        let entry = entry(&fields);
+        Version {
+            mark: format!("m{}", entry.version),
+            entry: Cow::Owned(entry),
+            yanked: None,
+            article: None,
+            known: None,
+        }
+    };
+    entries.into_iter().map(version).collect()
+}
+
+/// What is known of a version beside an entry.
+fn known(fields: &Value, changes: &str) -> Option<Known> {
+    let changes = Some(Changes::parse(changes));
+    Some(Known { entry: entry(fields), size: 14_321, changes, signers: vec!["a workflow".into()] })
 }
 
 fn site(versions: Vec<Version<'_>>) -> Site<'_> {
@@ -124,8 +140,11 @@ fn pages(site: &Site<'_>) -> BTreeMap<String, String> {
 fn a_page_says_all_that_is_known_of_a_version() {
     let mut known = site(listed([usual(1), usual(2)]));
     known.versions[0].yanked = Some("it \"loses\" <data>".into());
-    known.sizes = [("demo-1.0.2.tgz".to_owned(), 14_321)].into();
-    known.changes = of_changelog("\n## [1.0.2] - 2026-01-03\n### Added\n- more\n");
+    known.versions[1].known = self::known(&usual(2), "### Added\n- more\n");
+    // What a short entry leaves out.
+    let kept = ["name", "version", "digest", "created", "urls"].map(|name| (name, usual(2)[name].clone()));
+    known.versions[1].entry =
+        Cow::Owned(entry(&serde_json::Map::from_iter(kept.map(|(name, value)| (name.to_owned(), value))).into()));
     known.oci = Some("oci://ghcr.io/team/charts/demo".into());
     known.others = vec![("other", "0.1.0")];
     let page = &pages(&known)[FRONT];
@@ -143,6 +162,7 @@ fn a_page_says_all_that_is_known_of_a_version() {
         "<code>ghcr.io/team/demo:1.0.2</code>",
         &format!("<dt>Digest</dt><dd><code>sha256:{digest}</code>"),
         "<dt>Platforms</dt><dd>linux/amd64, linux/arm64</dd>",
+        "<dt>Signed by</dt><dd>a workflow</dd>",
         "<h4>Added</h4>\n<ul>\n<li>more</li>",
         &format!("echo &quot;{digest}  demo-1.0.2.tgz&quot; | sha256sum --check"),
         "<strong>Yanked:</strong> it &quot;loses&quot; &lt;data&gt;",
@@ -249,10 +269,9 @@ fn nothing_is_offered_to_a_shell_that_is_more_than_a_word() {
 #[test]
 fn of_ten_thousand_versions_a_release_writes_one_page_or_two_and_the_newest_stands_in_the_first_30_kb() {
     let mut grown = site(listed((0..9_999).map(usual)));
-    let changelog = format!("\n## 1.999.9\n{}", "- changed\n".repeat(50_000));
-    grown.changes = of_changelog(&changelog);
     let before = pages(&grown);
     grown.versions.extend(listed([usual(9_999)]));
+    grown.versions[9_999].known = known(&usual(9_999), &"- changed\n".repeat(50_000));
     let after = pages(&grown);
     assert_eq!(after.len(), 200);
     let written: Vec<&String> = after.keys().filter(|name| before.get(*name) != after.get(*name)).collect();
@@ -292,6 +311,22 @@ fn a_front_page_knows_which_parts_are_as_they_should_be() {
     skeleton(&front);
 }
 
+#[test]
+fn an_article_is_taken_over_as_it_stands_on_another_page() {
+    let mut all = site(listed((0..120).map(usual)));
+    all.versions[100].known = known(&usual(100), "- a `b`\n");
+    all.versions[3].yanked = Some("</article>\n".into());
+    let before = pages(&all);
+    let stand: HashMap<&str, &str> = before.values().flat_map(|page| articles(page)).collect();
+    assert_eq!(stand.len(), 120);
+    let mut again = site(listed((0..120).map(|number| json!({"version": usual(number)["version"], "name": CHART}))));
+    for (version, whole) in again.versions.iter_mut().zip(&all.versions) {
+        version.article = Some(stand[&*version.mark].to_owned());
+        version.entry = Cow::Owned(Entry::clone(&whole.entry));
+    }
+    assert_eq!(pages(&again), before);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -302,10 +337,10 @@ proptest! {
             fields["description"] = text.into();
             fields["appVersion"] = format!("x{text}").into();
             fields["annotations"]["release/image"] = format!("x{text}@y{}", text.replace('@', "")).into();
-            let mut site = site(listed([fields]));
+            let mut site = site(listed([fields.clone()]));
             site.versions[0].yanked = Some(text.into());
+            site.versions[0].known = known(&fields, "- a\n");
             site.others = vec![("a", "1")];
-            site.changes = of_changelog("\n## 1.0.1\n- a\n");
             pages(&site).remove(FRONT).unwrap()
         };
         let (harmless, shown) = (with("text"), with(&hostile));

@@ -12,7 +12,9 @@ use std::borrow::Cow;
 use chart_text::index::{self, Listing};
 use semver::Version;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use crate::chart::archive::{RELEASED_IMAGE, RELEASED_REVISION};
 use crate::chart::{json, yaml};
 use crate::error::{Error, Exit, Result};
 use crate::sys::time;
@@ -21,6 +23,16 @@ pub use chart_text::index::{Complaints, Entry};
 
 /// The name of the file in a repository.
 pub const FILE: &str = "index.yaml";
+
+/// How many bytes a short entry has at the most, unless what it cannot leave out has more.
+pub const SHORT: usize = 480;
+
+/// What Helm, Flux, Argo CD, Renovate and Artifact Hub ask of every entry: to find a version, its archive and its age. All else they read
+/// in the archive.
+const ASKED: [&str; 8] = ["apiVersion", "appVersion", "created", "deprecated", "digest", "name", "urls", "version"];
+
+/// What `helm search` shows, and Renovate's and other tools' links: as much of it as there is room for, in this order.
+const TOLD: [&str; 4] = ["description", "home", "kubeVersion", "icon"];
 
 /// The prefix of a top-level annotation that keeps a yanked entry.
 const YANKED: &str = "yanked/";
@@ -45,6 +57,39 @@ pub enum Added {
     New,
     /// It was there before, with this digest.
     Already,
+}
+
+/// What of an entry has to be in the index; `chart::record` has the rest. Each fetch of the index costs what all entries have in it.
+pub fn short(entry: &Entry) -> Entry {
+    let fields = fields(entry);
+    let of = |names: &[&str]| -> Map<String, Value> {
+        let kept = names.iter().filter_map(|name| Some(((*name).to_owned(), fields.get(*name)?.clone())));
+        kept.collect()
+    };
+    let mut kept = of(&ASKED);
+    // What the chart was made of: one of both.
+    let origin = [RELEASED_IMAGE, RELEASED_REVISION].into_iter().find_map(|name| {
+        let value = fields.get("annotations")?.get(name)?;
+        Some(serde_json::json!({ name: value }))
+    });
+    kept.extend(origin.map(|origin| ("annotations".to_owned(), origin)));
+    let made = |fields: &Map<String, Value>| Entry::of(fields).unwrap_or_else(|_| entry.clone());
+    for name in TOLD {
+        let more: Map<String, Value> = kept.clone().into_iter().chain(of(&[name])).collect();
+        if made(&more).json().len() <= SHORT {
+            kept = more;
+        }
+    }
+    made(&kept)
+}
+
+/// Whether an entry leaves out what need not be in the index.
+pub fn is_short(entry: &Entry) -> bool {
+    fields(entry) == fields(&short(entry))
+}
+
+fn fields(entry: &Entry) -> Map<String, Value> {
+    serde_json::from_str(entry.json()).unwrap_or_default()
 }
 
 /// The text of an index file as JSON: itself where it is JSON, converted where it is YAML.
@@ -137,6 +182,17 @@ impl Index {
         }
         self.insert(chart, entry);
         Ok(Added::New)
+    }
+
+    /// Makes those of a chart's entries short of which somebody else holds the whole. True where there were such.
+    pub fn shorten(&mut self, chart: &str, is_held: &dyn Fn(&Entry) -> bool) -> bool {
+        let entries = self.0.charts.iter_mut().filter(|(name, _)| **name == *chart).flat_map(|(_, entries)| entries);
+        let mut changed = false;
+        for entry in entries.filter(|entry| is_held(entry) && !is_short(entry)) {
+            *entry = short(entry);
+            changed = true;
+        }
+        changed
     }
 
     /// Takes an entry out because it is about to be made again (local rehearsals only).

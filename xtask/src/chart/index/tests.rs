@@ -71,7 +71,7 @@ fn h6_everything_in_a_foreign_index_survives() {
     let mut index = Index::from_bytes(yaml.as_bytes()).unwrap();
     index.add(CHART, entry("3.0.0", "d", "2024-06-01T00:00:00Z")).unwrap();
     let text = index.write();
-    let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let read: Value = serde_json::from_str(&text).unwrap();
     let expected = serde_json::json!({
         "apiVersion": "v1", "serverInfo": {"contextPath": "/x"}, "mystery": [1, true, null], "annotations": {"team": "no"},
         "entries": {
@@ -192,7 +192,56 @@ proptest! {
     fn any_text_survives_writing_and_reading(text in any::<String>(), key in any::<String>()) {
         let value = serde_json::json!({"version": "1.0.0", "other": {key: text}});
         let entry = Entry::of(&value).unwrap();
-        prop_assert_eq!(serde_json::from_str::<serde_json::Value>(entry.json()).unwrap(), value);
+        prop_assert_eq!(serde_json::from_str::<Value>(entry.json()).unwrap(), value);
         prop_assert!(!entry.json().contains('\n'));
     }
+}
+
+#[test]
+fn h15_a_short_entry_keeps_what_tools_ask_of_every_version_and_the_rest_as_far_as_there_is_room() {
+    let mut fields = serde_json::json!({
+        "apiVersion": "v2", "name": "demo", "version": "1.0.0", "appVersion": "1.0.0", "digest": "d".repeat(64), "deprecated": true,
+        "created": "2026-01-01T00:00:00Z", "urls": ["https://c.example/demo-1.0.0.tgz"], "description": "x".repeat(100),
+        "home": "https://e.example", "kubeVersion": ">=1.25.0-0", "keywords": ["a"], "maintainers": [{"name": "b"}],
+        "annotations": {"release/image": "i.example/demo:1.0.0@sha256:0", "artifacthub.io/images": "- c"},
+    });
+    let kept = |fields: &Value| short(&Entry::of(fields).unwrap());
+    let names = |entry: &Entry| {
+        let mut names: Vec<String> = super::fields(entry).keys().cloned().collect();
+        names.sort();
+        names.join(" ")
+    };
+    let always = "annotations apiVersion appVersion created";
+    let all = kept(&fields);
+    assert_eq!(names(&all), format!("{always} deprecated description digest home kubeVersion name urls version"));
+    assert_eq!(
+        super::fields(&all)["annotations"],
+        serde_json::json!({"release/image": "i.example/demo:1.0.0@sha256:0"})
+    );
+    assert!(all.json().len() <= SHORT && is_short(&all) && !is_short(&Entry::of(&fields).unwrap()));
+    assert_eq!(kept(&serde_json::from_str(all.json()).unwrap()), all);
+    fields["description"] = "x".repeat(200).into();
+    let without = kept(&fields);
+    assert_eq!(names(&without), format!("{always} deprecated digest home kubeVersion name urls version"));
+    assert!(is_short(&without));
+    fields["name"] = "n".repeat(SHORT).into();
+    assert_eq!(names(&kept(&fields)), format!("{always} deprecated digest name urls version"));
+    fields["urls"] = Value::Null;
+    assert!(is_short(&kept(&fields)), "whatever a stranger's entry holds");
+}
+
+#[test]
+fn h15_h6_only_entries_whose_whole_form_is_held_elsewhere_become_short() {
+    let entry =
+        |version: &str| Entry::of(&serde_json::json!({"version": version, "digest": "d", "keywords": ["a"]})).unwrap();
+    let mut index = Index::empty();
+    for (chart, version) in [(CHART, "1.0.0"), (CHART, "1.1.0"), ("other", "1.0.0")] {
+        index.add(chart, entry(version)).unwrap();
+    }
+    let held = |one: &Entry| *one == entry("1.0.0");
+    assert!(index.shorten(CHART, &held));
+    assert!(!index.shorten(CHART, &held), "once");
+    assert_eq!(index.find(CHART, "1.0.0").map(is_short), Some(true));
+    assert_eq!(index.find(CHART, "1.1.0"), Some(&entry("1.1.0")));
+    assert_eq!(index.find("other", "1.0.0"), Some(&entry("1.0.0")), "another chart has records of its own");
 }

@@ -17,6 +17,7 @@ fn ours(platforms_of: &[&str]) -> ImageFacts {
     ImageFacts {
         digest: Digest::of(b"ours"),
         platforms: platforms(platforms_of),
+        parts: BTreeMap::new(),
         version: Some("3.1.0".into()),
         revision: Some(COMMIT.into()),
         auditable: false,
@@ -160,6 +161,8 @@ struct Model {
     images: BTreeMap<Digest, ImageFacts>,
     tags: BTreeMap<String, Digest>,
     archive: Option<Vec<u8>>,
+    /// The archive that the record beside it is of.
+    record: Option<String>,
     index: BTreeMap<Version, String>,
     yanked: bool,
     /// What the page was made of.
@@ -180,8 +183,8 @@ struct Model {
 /// How far an earlier run came, and what of it the world shows.
 fn models() -> impl Strategy<Value = Model> {
     let image = prop_oneof![Just(None), Just(Some(true)), Just(Some(false))];
-    (any::<bool>(), 0..10_usize, image, any::<bool>(), any::<bool>(), any::<[bool; 7]>()).prop_map(
-        |(strict, steps, image, older, stale, [pushed, scanned, toolchains, yanked, forged, lost, unpaged])| {
+    (any::<bool>(), 0..10_usize, image, any::<bool>(), any::<bool>(), any::<[bool; 8]>()).prop_map(
+        |(strict, steps, image, older, stale, [pushed, scanned, toolchains, yanked, forged, lost, unpaged, old])| {
             let mut model = Model::with(strict, older);
             model.pushed = pushed || steps > 0;
             if let Some(is_ours) = image {
@@ -203,6 +206,10 @@ fn models() -> impl Strategy<Value = Model> {
             }
             if !stale {
                 model.shown.clone_from(&model.index);
+            }
+            if old {
+                // It was listed before there were records.
+                model.record = None;
             }
             if unpaged {
                 // It could not be written.
@@ -231,6 +238,7 @@ impl Model {
             images: BTreeMap::new(),
             tags: BTreeMap::new(),
             archive: None,
+            record: None,
             index: BTreeMap::new(),
             yanked: false,
             page: None,
@@ -293,6 +301,13 @@ impl Model {
                 }
             }
             Step::Publish => {
+                let sha256 = sha256_hex(&packed(image));
+                if self.record.as_ref() != Some(&sha256) {
+                    let is_first = self.record.is_none();
+                    assert!(!self.strict || is_first, "a record never changes");
+                    self.record = Some(sha256);
+                    self.check();
+                }
                 self.index.insert(version(1), sha256_hex(&packed(image)));
                 self.named.insert(version(1), image.digest.clone());
             }
@@ -323,6 +338,7 @@ impl Model {
         let archive = self.archive.clone().map(|bytes| Archive { image: named(&bytes), bytes });
         let listing = Listing {
             entry: self.index.get(&version(1)).cloned().map(Some),
+            recorded: self.record.is_some() || !self.index.contains_key(&version(1)),
             yanked: self.yanked.then(|| "wrong".into()),
             listed: self.listed(),
         };
@@ -378,6 +394,8 @@ impl Model {
                 Some(listed),
                 "the index leads to its archive"
             );
+            let is_right = self.record.as_ref().is_none_or(|record| record == listed);
+            assert!(is_right, "what is recorded of a listed version is of its archive");
         }
         if self.archive.is_some() && self.index.contains_key(&version(1)) {
             assert!(
@@ -438,6 +456,7 @@ proptest! {
             }
         }
         prop_assert_eq!(to_do(&model.plan().steps), [Step::Verify]);
+        prop_assert_eq!(model.record.as_ref(), model.index.get(&version(1)));
     }
 
     #[test]

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use semver::Version;
 
-use super::{Archive, Chart, Listing, Outside, Seen, Sight};
+use super::{Archive, Chart, Listing, Outside, Recorded, Seen, Sight};
 use crate::chart;
 use crate::chart::archive::{self, RELEASED_IMAGE};
-use crate::chart::index::{Entry, FILE, Index};
+use crate::chart::index::{self, Entry, FILE, Index};
+use crate::chart::manifest::ChartManifest;
 use crate::chart::page::{self, FRONT};
+use crate::chart::record::{self, Record};
 use crate::chart::repository::Snapshot;
 use crate::error::{Error, Exit, Result};
 use crate::oci::{Digest, sha256_hex};
 use crate::release::destination::Destination;
-use crate::release::{promote, verify, version};
+use crate::release::{promote, publish, verify, version};
 
 impl Destination {
     /// Looks at all of it. What cannot be seen is an error at its place.
@@ -63,6 +65,15 @@ impl Destination {
         Ok(Sight { entries, is_yanked, archive: self.archive(version), chart_tag, is_signed })
     }
 
+    /// How what is recorded of a version stands to what its archive holds.
+    fn recorded(&self, version: &Version, manifest: &ChartManifest, bytes: &[u8], sha256: &str) -> Result<Recorded> {
+        let name = record::name(&self.chart, &version.to_string());
+        let Some(object) = self.store.get(&name)? else { return Ok(Recorded::Missing) };
+        let entry = publish::entry(&self.target, manifest, sha256, archive::time(bytes)?)?;
+        let is_right = Record::parse(&name, &object.bytes).is_ok_and(|record| record.is_of(&entry, bytes.len()));
+        Ok(if is_right { Recorded::Right } else { Recorded::Wrong })
+    }
+
     pub(super) fn archive_name(&self, version: &Version) -> String {
         format!("{}-{version}.tgz", self.chart)
     }
@@ -89,7 +100,8 @@ impl Destination {
         let artifact = self.target.signs(version).then(|| chart::oci::artifact(bytes, archive::time(bytes)?));
         let artifact = artifact.transpose().map_err(|error| error.what)?;
         let doubts = verify::doubts(self, version, (name, sha256), &digest, artifact.as_ref());
-        Ok(Chart { image, digest, artifact: artifact.map(|artifact| artifact.descriptor.digest), doubts })
+        let record = self.recorded(version, &manifest, bytes, sha256);
+        Ok(Chart { image, digest, artifact: artifact.map(|artifact| artifact.descriptor.digest), record, doubts })
     }
 
     /// What an anonymous user gets of index and page.
@@ -124,5 +136,6 @@ fn listing(entry: &Entry, repository: &str) -> Listing {
         sha256: entry.sha256().unwrap_or_default().to_owned(),
         leads_here: url.starts_with(&format!("{repository}/")),
         image: fields["annotations"][RELEASED_IMAGE].as_str().map(str::to_owned),
+        is_short: index::is_short(entry),
     }
 }

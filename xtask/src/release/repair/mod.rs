@@ -55,8 +55,12 @@ pub enum Cure {
 pub enum Mend {
     /// Point a version's own tag at the image that its chart names.
     VersionTag(String, Digest),
+    /// Record what is known of a version.
+    Record(Version),
     /// List an archive that is there.
     Entry(Version),
+    /// Make the entries short whose whole form is recorded.
+    Entries,
     /// Write the index again, with its headers.
     Index,
     /// Write the page again.
@@ -110,6 +114,19 @@ pub struct Listing {
     pub leads_here: bool,
     /// The image.
     pub image: Option<String>,
+    /// Whether it leaves out what need not be in the index.
+    pub is_short: bool,
+}
+
+/// How the record of a version stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It says what the archive is.
+    Right,
+    /// There is none.
+    Missing,
+    /// It is of something else, or none at all.
+    Wrong,
 }
 
 /// An archive in the store.
@@ -130,6 +147,8 @@ pub struct Chart {
     pub digest: Digest,
     /// The chart as it lies in the registry, where it is signed.
     pub artifact: Option<Digest>,
+    /// How what is recorded beside it stands to it.
+    pub record: Result<Recorded>,
     /// What an anonymous user has to say against archive, image and signatures.
     pub doubts: Result<Vec<String>>,
 }
@@ -160,6 +179,7 @@ pub fn diagnose(seen: &Result<Seen>) -> Vec<Finding> {
     let forgotten = forgotten(seen);
     withhold(&forgotten, &mut found);
     found.extend(floating(seen, &found));
+    found.extend(long(seen, &found));
     match &seen.pages {
         Ok(names) if names.is_empty() => {}
         Ok(names) => found.push(mendable("page", format!("not as it should be: {}", names.join(", ")), Mend::Page)),
@@ -196,7 +216,7 @@ fn withhold(forgotten: &[Finding], found: &mut [Finding]) {
     let Some(first) = forgotten.first() else { return };
     let remedy = format!("first what is said of {}: only the page knows what was yanked", first.what);
     for finding in found {
-        if matches!(finding.mend(), Some(Mend::Entry(_) | Mend::Index | Mend::Page)) {
+        if matches!(finding.mend(), Some(Mend::Entry(_) | Mend::Entries | Mend::Index | Mend::Page)) {
             finding.cure = Cure::Explained { remedy: remedy.clone() };
         }
     }
@@ -239,6 +259,9 @@ fn of_version(version: &Version, sight: &Sight, seen: &Seen) -> Vec<Finding> {
         }
     }
     let mut found = unlisted_or_untagged(&what, version, entry.is_some(), chart, sight);
+    if entry.is_some() {
+        found.extend(record_of(&what, version, chart));
+    }
     // Tags of what is not listed, and is not to be, are nobody's business.
     if entry.is_some() || found.iter().any(|finding| finding.mend().is_some()) {
         found.extend(version_tags_of(&what, version, chart, seen));
@@ -288,6 +311,34 @@ fn unlisted_or_untagged(what: &str, version: &Version, is_listed: bool, chart: &
             )]
         }
     }
+}
+
+/// A listed version whose record is missing, or not its own.
+fn record_of(what: &str, version: &Version, chart: &Chart) -> Option<Finding> {
+    match &chart.record {
+        Err(error) => Some(unknown(what, error)),
+        Ok(Recorded::Right) => None,
+        Ok(Recorded::Missing) => {
+            let why = "what is known of it is not recorded beside its archive";
+            Some(mendable(what, why.into(), Mend::Record(version.clone())))
+        }
+        Ok(Recorded::Wrong) => {
+            let why = "what is recorded beside its archive is not of it";
+            Some(explained(what, why.into(), "a bucket keeps what was there before: put that back"))
+        }
+    }
+}
+
+/// Entries that could be short. Those of which something else is left to a person stay as they are.
+fn long(seen: &Seen, found: &[Finding]) -> Option<Finding> {
+    let doubtful: BTreeSet<&str> =
+        found.iter().filter(|one| one.mend().is_none()).map(|one| one.what.as_str()).collect();
+    let is_long = |(version, sight): &(&Version, &Sight)| {
+        matches!(&sight.entries[..], [entry] if !entry.is_short) && !doubtful.contains(version.to_string().as_str())
+    };
+    let count = seen.versions.iter().filter(is_long).count();
+    let why = format!("{count} of its entries say what is, or can be, recorded beside their archives");
+    (count > 0).then(|| mendable("index.yaml", why, Mend::Entries))
 }
 
 fn version_tags_of(what: &str, version: &Version, chart: &Chart, seen: &Seen) -> Vec<Finding> {
@@ -401,7 +452,9 @@ impl std::fmt::Display for Mend {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Mend::VersionTag(tag, digest) => write!(out, "point the image's tag {tag} at {digest}"),
+            Mend::Record(version) => write!(out, "record what is known of {version}"),
             Mend::Entry(version) => write!(out, "list {version}"),
+            Mend::Entries => out.write_str("leave out of the index what is recorded beside the archives"),
             Mend::Index => out.write_str("write index.yaml again, as it is, with the right headers"),
             Mend::Page => out.write_str("write the page again"),
             Mend::Caches(_) => out.write_str("have every cache drop its copies"),

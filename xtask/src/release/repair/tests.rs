@@ -15,10 +15,11 @@ fn sound(number: &str) -> Sight {
         image: image.clone(),
         digest: digest(number),
         artifact: Some(digest(&format!("chart {number}"))),
+        record: Ok(Recorded::Right),
         doubts: Ok(Vec::new()),
     };
     Sight {
-        entries: vec![Listing { sha256: number.into(), leads_here: true, image: Some(image) }],
+        entries: vec![Listing { sha256: number.into(), leads_here: true, image: Some(image), is_short: true }],
         is_yanked: false,
         archive: Ok(Some(Archive { sha256: number.into(), chart: Ok(chart) })),
         chart_tag: Ok(Some(digest(&format!("chart {number}")))),
@@ -87,6 +88,34 @@ fn x8_h6_a_lost_entry_of_a_signed_archive_that_was_published_is_listed_again() {
     let tag = Mend::VersionTag("v1.1.0".into(), digest("1.1.0"));
     let rest = [("1.1.0".into(), Some(tag)), ("latest".into(), Some(Mend::FloatingTags))];
     assert_eq!(both, [&[entry("1.1.0")][..], &rest].concat());
+}
+
+#[test]
+fn x8_h15_a_record_that_is_missing_is_written_again_and_one_of_something_else_is_explained() {
+    let with = |record: Result<Recorded>| found(|seen| chart(seen, "1.0.0").record = record.clone());
+    assert_eq!(with(Ok(Recorded::Missing)), [("1.0.0".to_owned(), Some(Mend::Record(version("1.0.0"))))]);
+    assert_eq!(with(Ok(Recorded::Wrong)), [("1.0.0".to_owned(), None)]);
+    assert_eq!(with(Err(broken())), [("1.0.0".to_owned(), None)]);
+}
+
+#[test]
+fn x8_h15_entries_become_short_once_they_are_recorded_and_those_in_doubt_stay() {
+    let long = |damage: fn(&mut Seen)| {
+        found(|seen| {
+            seen.versions.values_mut().for_each(|sight| sight.entries[0].is_short = false);
+            damage(seen);
+        })
+    };
+    let entries = ("index.yaml".to_owned(), Some(Mend::Entries));
+    assert_eq!(long(|_| {}), std::slice::from_ref(&entries));
+    let first = |number: &str| (number.to_owned(), Some(Mend::Record(version(number))));
+    assert_eq!(long(|seen| chart(seen, "1.0.0").record = Ok(Recorded::Missing)), [first("1.0.0"), entries]);
+    let doubtful = long(|seen| {
+        for number in ["1.0.0", "1.1.0"] {
+            chart(seen, number).record = Ok(Recorded::Wrong);
+        }
+    });
+    assert_eq!(doubtful, [("1.0.0".to_owned(), None), ("1.1.0".to_owned(), None)]);
 }
 
 #[test]
@@ -188,7 +217,9 @@ fn x8_x4_mends_are_in_the_order_of_a_release() {
     let (tag, digest) = ("v1.0.0".to_owned(), digest("a"));
     let order = [
         Mend::VersionTag(tag.clone(), digest.clone()),
+        Mend::Record(version("1.0.0")),
         Mend::Entry(version("1.0.0")),
+        Mend::Entries,
         Mend::Index,
         Mend::Page,
         Mend::Caches("a".into()),
