@@ -121,8 +121,9 @@ fn i13_a_prerelease_with_the_tick_gets_its_own_tags_and_no_others() {
     runner.github.publish("v1.1.0-rc.1", true);
     runner.run("release.yml", &Event::release("v1.1.0-rc.1", true)).well("release.yml");
     assert_eq!(tags(&whole), ["1.1.0-rc.1", "v1.1.0-rc.1"]);
-    let entry = &whole.production.index(0)["entries"]["demo"][0];
-    assert_eq!(entry["annotations"]["artifacthub.io/prerelease"], "true");
+    let record = &whole.production.objects()["demo-1.1.0-rc.1.json"];
+    let record: serde_json::Value = serde_json::from_slice(record).unwrap();
+    assert_eq!(record["entry"]["annotations"]["artifacthub.io/prerelease"], "true");
 }
 
 #[test]
