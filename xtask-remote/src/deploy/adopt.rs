@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use xtask::chart::archive::RELEASED_IMAGE;
+use xtask::chart::archive::RELEASED;
 use xtask::chart::index::{self, Entry, FILE, Index};
 use xtask::chart::record::{self, Record};
 use xtask::chart::repository;
@@ -157,7 +157,8 @@ impl Adoption {
             }
             self.copies.insert(Copy { url, key, sha256 });
         }
-        let is_released = fields.get("annotations").is_some_and(|all| all.get().contains(RELEASED_IMAGE));
+        let annotations = fields.get("annotations").map(|all| all.get()).unwrap_or_default();
+        let is_released = RELEASED.iter().any(|name| annotations.contains(name));
         let entry = if moved { with_urls(fields, &urls).map_err(malformed)? } else { entry.clone() };
         if is_released {
             let (from, chart) = (self.from.clone(), chart.to_owned());
@@ -243,7 +244,7 @@ impl CopyOfRecord {
             let lost = || {
                 Error::new(Exit::Repository, format!("cannot adopt {chart} {}: {url} is not there", entry.version))
                     .because("its entry is short, and that has what it leaves out")
-                    .remedy("cargo xtask doctor --repair, where it was released, writes it again")
+                    .remedy("put it back at the old place: cargo xtask doctor --repair there does, where the chart has an image")
             };
             return if index::is_short(entry) { Err(lost()) } else { Ok(false) };
         };

@@ -27,6 +27,8 @@ pub const RELEASED_IMAGE: &str = "release/image";
 
 /// The annotation of a released chart without an image: the source state that it was made of.
 pub const RELEASED_REVISION: &str = "release/revision";
+/// The annotations of which every released chart has one.
+pub const RELEASED: [&str; 2] = [RELEASED_IMAGE, RELEASED_REVISION];
 
 /// No chart is larger than this, unpacked; Helm itself refuses one of 100 MiB.
 const SIZE_MAX: u64 = 100 << 20;

@@ -16,9 +16,9 @@ use std::time::Duration;
 use chart_text::changes::Changes;
 use chart_text::page::{self, Known, Part, STYLE, STYLE_SHEET, Signer, Site, Version, WRITTEN_BY};
 
-use crate::chart::archive::RELEASED_IMAGE;
+use crate::chart::archive::RELEASED;
 use crate::chart::hub;
-use crate::chart::index::{self, Entry, Index};
+use crate::chart::index::{Entry, Index};
 use crate::chart::manifest::ChartManifest;
 use crate::chart::record::{self, Record};
 use crate::chart::repository::Snapshot;
@@ -334,7 +334,7 @@ impl Maker<'_> {
 
 /// Strangers' versions have none, and there may be many of them.
 fn may_be_recorded(entry: &Entry) -> bool {
-    entry.json().contains(&format!("\"{RELEASED_IMAGE}\"")) || index::is_short(entry)
+    RELEASED.iter().any(|name| entry.json().contains(&format!("\"{name}\"")))
 }
 
 /// What a version's record says; nothing of another archive than the one that is listed.
@@ -632,7 +632,7 @@ mod tests {
     /// An entry of a release, and its record in the store.
     fn release(store: &Memory, number: usize) -> Entry {
         let mut fields: serde_json::Value = serde_json::from_str(entry(number).json()).unwrap();
-        fields["annotations"] = serde_json::json!({RELEASED_IMAGE: "host/demo:1@sha256:0"});
+        fields["annotations"] = serde_json::json!({RELEASED[0]: "host/demo:1@sha256:0"});
         let listed = Entry::of(&fields).unwrap();
         fields["kubeVersion"] = format!(">=1.{number}").into();
         let (changes, signers) = (Some(format!("- `change` {number}\n")), ["ann".to_owned()].into());

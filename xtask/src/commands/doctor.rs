@@ -36,6 +36,7 @@ pub struct Doctor {
 impl Doctor {
     pub(super) fn run(self, session: &Session) -> Result<()> {
         let product = session.workspace()?.product(self.product.as_deref())?.clone();
+        session.is_for(&product);
         if self.repair {
             return self.repair(session, &product);
         }

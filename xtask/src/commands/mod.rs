@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::config::{Product, Workspace};
+use crate::config::{Product, RESERVED, Workspace};
 use crate::connector::Connector;
 use crate::error::{Context, Error, Exit, Result};
 use crate::sys::tools;
@@ -35,7 +35,7 @@ pub mod verify;
 Examples:
   cargo xtask release              rehearse a release into target/release-local
   cargo xtask release minor --plan what a minor release would do, without doing it
-  cargo xtask release NAME minor   the same of one of several products, without --plan
+  cargo xtask release NAME minor   releases the next minor version of the product NAME, where there are several
   cargo xtask serve                a chart repository and an image registry on one port
   cargo xtask ci                   every check that CI makes
 
@@ -175,10 +175,15 @@ impl Session {
         });
         let said = said.collect::<Result<Vec<T>>>()?;
         let product = workspace.product(name)?.clone();
+        self.is_for(&product);
+        Ok((product, said))
+    }
+
+    /// Notes the product that remedies have to name.
+    fn is_for(&self, product: &Product) {
         if let Some(name) = &product.name {
             self.product.get_or_init(|| name.clone());
         }
-        Ok((product, said))
     }
 
     /// The same where at most one word follows.
@@ -194,17 +199,31 @@ impl Session {
 
 /// The same error, whose remedies name the product where they name one of its versions: `cargo xtask release 1.2.3`.
 fn naming(mut error: Error, product: Option<&str>) -> Error {
-    const COMMANDS: [&str; 2] = ["cargo xtask release ", "cargo xtask release unyank "];
     let Some(product) = product else { return error };
     for remedy in &mut error.remedies {
-        for command in COMMANDS {
-            let version = remedy.split_once(command).map(|(_, rest)| rest.to_owned());
-            if let Some(version) = version.filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit())) {
-                *remedy = remedy.replace(&format!("{command}{version}"), &format!("{command}{product} {version}"));
-            }
-        }
+        *remedy = named_for(remedy, product);
     }
     error
+}
+
+/// A remedy with the product's name where its command takes it: before the version, after a step's name.
+fn named_for(remedy: &str, product: &str) -> String {
+    const COMMANDS: [&str; 2] = ["cargo xtask release ", "cargo xtask doctor "];
+    let is_bump =
+        |word: &str| ["patch", "minor", "major"].contains(&word) || word.starts_with(|c: char| c.is_ascii_digit());
+    for command in COMMANDS {
+        let Some((before, after)) = remedy.split_once(command) else { continue };
+        let word = after.split(' ').next().unwrap_or_default();
+        let skipped = match word {
+            word if is_bump(word) || command == COMMANDS[1] => "",
+            word if RESERVED.contains(&word) => word,
+            _ => continue,
+        };
+        let rest = after[skipped.len()..].trim_start();
+        let step = if skipped.is_empty() { String::new() } else { format!("{skipped} ") };
+        return format!("{before}{command}{step}{product} {rest}").trim_end().to_owned();
+    }
+    remedy.to_owned()
 }
 
 /// Has cargo run another package's program in the place of this one, with all of its arguments but the first `skipped`. Returns only on
@@ -227,7 +246,6 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::config::RESERVED;
 
     #[test]
     fn no_product_can_be_called_what_release_takes_for_something_else() {
@@ -248,6 +266,9 @@ mod tests {
             "or take the next: cargo xtask release web 1.0.1"
         );
         assert_eq!(said("cargo xtask release unyank 1.0.1"), "cargo xtask release unyank web 1.0.1");
-        assert_eq!(said("cargo xtask release scan"), "cargo xtask release scan");
+        assert_eq!(said("cargo xtask release patch"), "cargo xtask release web patch");
+        assert_eq!(said("cargo xtask release scan --digest x"), "cargo xtask release scan web --digest x");
+        assert_eq!(said("cargo xtask doctor --repair"), "cargo xtask doctor web --repair");
+        assert_eq!(said("cargo xtask release build, scan and push"), "cargo xtask release build, scan and push");
     }
 }

@@ -28,6 +28,13 @@ impl Serve {
                 .because(format!("it is public: {}", target.repository))
                 .remedy("cargo xtask serve serves a rehearsal")
         })?;
+        let images: Vec<&str> = workspace
+            .products
+            .iter()
+            .zip(&targets)
+            .filter(|(product, _)| product.package.is_some())
+            .map(|(_, target)| target.image.as_str())
+            .collect();
         server::run(&folder, &targets, self.port.unwrap_or(target.port()), &|| {
             // Charts can be installed from a repository without a page as well.
             for product in &workspace.products {
@@ -36,7 +43,7 @@ impl Serve {
                     ui::warn(error);
                 }
             }
-            server::tell(&folder, &targets);
+            server::tell(&folder, &target, &images);
         })
     }
 }

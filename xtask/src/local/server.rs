@@ -114,16 +114,15 @@ pub fn run(folder: &Path, targets: &[Target], port: u16, started: &dyn Fn()) -> 
     runtime()?.block_on(accept(listeners, site)).context(Exit::Failure, || "the server ended".into())
 }
 
-/// Prints where a folder is served, and the three commands to try.
-pub fn tell(folder: &Path, targets: &[Target]) {
-    let target = &targets[0];
+/// Prints where a folder is served, and commands to try.
+pub fn tell(folder: &Path, target: &Target, images: &[&str]) {
     ui::status("Serving", format_args!("{} at {} (Ctrl-C ends it)", folder.display(), target.repository));
     if target.page {
         ui::note("look", format_args!("{}/ shows what users see", target.repository));
     }
     ui::note("try", format_args!("helm repo add rehearsal {}", target.repository));
     ui::note("try", "helm search repo rehearsal --versions");
-    for Target { image, .. } in targets {
+    for image in images {
         ui::note("try", format_args!("docker run --rm {image}:latest --version"));
     }
 }

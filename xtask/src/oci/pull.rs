@@ -79,7 +79,7 @@ impl<'t> Puller<'t> {
         };
         let ((ours, _), (theirs, refused)) = side_by_side(|| pull(self, one_half), move || pull(&other, other_half));
         let mut blobs = ours?;
-        self.refused.set(refused);
+        self.refused.set(refused | self.refused.get());
         blobs.extend(theirs?);
         blobs.insert(digest.clone(), index);
         Ok(Layout { digest: digest.clone(), blobs })

@@ -131,6 +131,17 @@ impl Pipeline {
         Ok(lacking.map(|subject| format!("{} of the {}", names(&subject.lacking), subject.kind)).collect())
     }
 
+    /// Refuses to list what is not signed as a whole: the chart, too.
+    pub(super) fn check_said(&self, image: Option<&ImageFacts>) -> Result<()> {
+        let unsaid = self.unsaid(image)?;
+        if unsaid.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(Exit::Conflict, format!("{} is not signed as a whole", self.release.version))
+            .because(unsaid.join("\n"))
+            .remedy("cargo xtask release sign comes first"))
+    }
+
     /// Whether the chart's tag in the registry leads to the chart for an image.
     pub(super) fn is_chart_tagged(&self, image: Option<&ImageFacts>) -> Result<bool> {
         Ok(self.untagged_chart(image)?.is_none())

@@ -58,6 +58,8 @@ pub struct Destination {
     root: PathBuf,
     /// The chart's folder, relative to the root.
     pub(super) folder: String,
+    /// The product's changelog, relative to the root.
+    pub(super) changelog: String,
     pub(super) cosign: OnceCell<Cosign>,
     seen: RefCell<Option<Rc<Snapshot>>>,
     /// The writing of the index that users are known to see, or to see soon.
@@ -114,6 +116,7 @@ impl Destination {
             user,
             root: product.root.clone(),
             folder: product.chart.clone().unwrap_or_default(),
+            changelog: product.changelog(),
             cosign: OnceCell::new(),
             seen: RefCell::default(),
             announced: RefCell::default(),
@@ -128,6 +131,11 @@ impl Destination {
     pub fn serve(&self) -> Result<Option<LocalServer>> {
         let config::Location::Folder(folder) = &self.target.location else { return Ok(None) };
         LocalServer::reach(&self.root.join(folder), std::slice::from_ref(&self.target)).map(Some)
+    }
+
+    /// Where users find what is published: the chart repository, or the image where that is all.
+    pub(super) fn place(&self) -> &str {
+        if self.has_chart { &self.target.repository } else { &self.target.image }
     }
 
     /// The folder of the workspace.

@@ -35,13 +35,17 @@ pub(super) enum Put {
 }
 
 impl Pipeline {
-    /// The chart alone, for an image that was chosen before: of that digest, or what the version's tag points at. It is done when users see it listed. True where that was left to do.
+    /// The chart alone, for an image that was chosen before, where it has one: of that digest, or what the version's tag points at. It is
+    /// done when users see it listed. True where that was left to do.
     ///
     /// # Errors
     /// The image is of another release, or cannot be pulled; the version is published with other content, or was yanked; users do not
     /// see it in time.
     pub fn publish_only(&self, digest: Option<Digest>) -> Result<bool> {
         self.product.chart()?;
+        if digest.is_some() {
+            self.product.package()?;
+        }
         let image = self.product.package.as_ref().map(|_| {
             let image = self.destination.facts(&digest.map_or_else(|| self.tagged(), Ok)?)?;
             self.check_ours(&image)?;
@@ -50,6 +54,7 @@ impl Pipeline {
         });
         let image = image.transpose()?;
         let image = image.as_ref();
+        self.check_said(image)?;
         let put = match self.put(image)? {
             Put::Met(other) => {
                 return Err(Error::new(Exit::Conflict, "the chart is published for another image")
@@ -126,7 +131,7 @@ impl Pipeline {
         let recorded =
             record::put(&*self.destination.store, &self.chart.name, &version.to_string(), &record, self.is_strict())?;
         if recorded && record.changes.is_none() && self.target().page {
-            let missing = format!("CHANGELOG.md has no section for {version}");
+            let missing = format!("{} has no section for {version}", self.destination.changelog);
             ui::note("Unexplained", format_args!("{missing}: the page does not say what changed"));
         }
         Ok(recorded)

@@ -57,7 +57,7 @@ pub struct Proof {
 /// # Errors
 /// Something is not there, or not what it should be; every complaint is listed.
 pub fn run(destination: &Destination, wanted: &Version, patience: Duration) -> Result<Proof> {
-    let Destination { target, chart, .. } = destination;
+    let chart = &destination.chart;
     patiently(patience, || {
         let mut visit = Visit::new(destination);
         let proof = visit.all(wanted)?;
@@ -65,7 +65,7 @@ pub fn run(destination: &Destination, wanted: &Version, patience: Duration) -> R
             Some(proof) if visit.complaints.is_empty() => Ok(proof),
             _ => Err(Error::new(
                 Exit::Verify,
-                format!("{chart} {wanted} is not what users get from {}", target.repository),
+                format!("{chart} {wanted} is not what users get from {}", destination.place()),
             )
             .because(visit.complaints.join("\n"))
             .remedy("run the same release again: it does what is missing")),
@@ -300,8 +300,12 @@ impl Visit<'_> {
         }
         let digest = Digest::of(&answer.body);
         let parts = self.pull_parts(&digest);
+        let facts = ImageFacts::of(digest.clone(), &parts);
+        if facts.version.as_deref() != Some(&*wanted.to_string()) {
+            self.complaints.push(format!("{}:{tag} leads to an image of another version", self.target.image));
+        }
         if self.target.signs(wanted) {
-            let revision = ImageFacts::of(digest.clone(), &parts).revision.unwrap_or_default();
+            let revision = facts.revision.unwrap_or_default();
             self.image_signatures(&digest, &parts, &Origin { version: wanted, revision: &revision });
         }
         let tagged = self.destination.tagged_versions()?.versions;

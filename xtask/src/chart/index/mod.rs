@@ -14,7 +14,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::chart::archive::{RELEASED_IMAGE, RELEASED_REVISION};
+use crate::chart::archive::RELEASED;
 use crate::chart::{json, yaml};
 use crate::error::{Error, Exit, Result};
 use crate::sys::time;
@@ -67,8 +67,8 @@ pub fn short(entry: &Entry) -> Entry {
         kept.collect()
     };
     let mut kept = of(&ASKED);
-    // What the chart was made of: one of both.
-    let origin = [RELEASED_IMAGE, RELEASED_REVISION].into_iter().find_map(|name| {
+    // What the chart was made of.
+    let origin = RELEASED.into_iter().find_map(|name| {
         let value = fields.get("annotations")?.get(name)?;
         Some(serde_json::json!({ name: value }))
     });

@@ -55,7 +55,7 @@ impl Destination {
     fn sight(&self, index: &Index, version: &Version) -> Result<Sight> {
         let text = version.to_string();
         let entries = index.entries(&self.chart).iter().filter(|entry| *entry.version == *text);
-        let entries: Vec<Listing> = entries.map(|entry| listing(entry, &self.target.repository)).collect();
+        let entries: Vec<Listing> = entries.map(|entry| self.listed_as(entry)).collect();
         let (is_yanked, is_signed) = (index.yanked(&self.chart, &text)?.is_some(), self.target.signs(version));
         if is_yanked && entries.is_empty() {
             // Its files stay as they are.
@@ -63,6 +63,22 @@ impl Destination {
         }
         let chart_tag = if is_signed { self.charts.resolve(&chart::oci::tag(&text)) } else { Ok(None) };
         Ok(Sight { entries, is_yanked, archive: self.archive(version), chart_tag, is_signed })
+    }
+
+    fn listed_as(&self, entry: &Entry) -> Listing {
+        let fields: serde_json::Value = serde_json::from_str(entry.json()).unwrap_or_default();
+        let url = fields["urls"][0].as_str().unwrap_or_default();
+        // One that says what no record does stays as it is.
+        let is_held = || {
+            let record = record::read(&*self.store, &self.chart, &entry.version);
+            record.is_ok_and(|record| record.is_none_or(|record| record.holds(entry)))
+        };
+        Listing {
+            sha256: entry.sha256().unwrap_or_default().to_owned(),
+            leads_here: url.starts_with(&format!("{}/", self.target.repository)),
+            image: fields["annotations"][RELEASED_IMAGE].as_str().map(str::to_owned),
+            is_long: !index::is_short(entry) && is_held(),
+        }
     }
 
     /// How what is recorded of a version stands to what its archive holds.
@@ -126,16 +142,5 @@ impl Destination {
         }
         outside.digest = sha256_hex(copies.as_bytes());
         Ok(outside)
-    }
-}
-
-fn listing(entry: &Entry, repository: &str) -> Listing {
-    let fields: serde_json::Value = serde_json::from_str(entry.json()).unwrap_or_default();
-    let url = fields["urls"][0].as_str().unwrap_or_default();
-    Listing {
-        sha256: entry.sha256().unwrap_or_default().to_owned(),
-        leads_here: url.starts_with(&format!("{repository}/")),
-        image: fields["annotations"][RELEASED_IMAGE].as_str().map(str::to_owned),
-        is_short: index::is_short(entry),
     }
 }

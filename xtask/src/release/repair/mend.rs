@@ -85,7 +85,7 @@ impl Destination {
         let parts = verify::image(self, &version::version_tags(version)[0], &image)?;
         verify::ArchiveVisit::new(self, &name, &sha256).make()?;
         let entry = publish::entry(&self.target, &manifest, &sha256, archive::time(&bytes)?)?;
-        let changelog = self.tree()("CHANGELOG.md")?.unwrap_or_default();
+        let changelog = self.tree()(&self.changelog)?.unwrap_or_default();
         let changes = changes::section(&String::from_utf8_lossy(&changelog), &version.to_string());
         let record = self.record(version, Some(&ImageFacts::of(image, &parts)), &entry, bytes.len(), changes)?;
         record::put(&*self.store, &self.chart, &version.to_string(), &record, true)?;

@@ -114,8 +114,8 @@ pub struct Listing {
     pub leads_here: bool,
     /// The image.
     pub image: Option<String>,
-    /// Whether it leaves out what need not be in the index.
-    pub is_short: bool,
+    /// Whether it says more than has to be in the index, and nothing that a record would not say.
+    pub is_long: bool,
 }
 
 /// How the record of a version stands.
@@ -334,7 +334,7 @@ fn long(seen: &Seen, found: &[Finding]) -> Option<Finding> {
     let doubtful: BTreeSet<&str> =
         found.iter().filter(|one| one.mend().is_none()).map(|one| one.what.as_str()).collect();
     let is_long = |(version, sight): &(&Version, &Sight)| {
-        matches!(&sight.entries[..], [entry] if !entry.is_short) && !doubtful.contains(version.to_string().as_str())
+        matches!(&sight.entries[..], [entry] if entry.is_long) && !doubtful.contains(version.to_string().as_str())
     };
     let count = seen.versions.iter().filter(is_long).count();
     let why = format!("{count} of its entries say what is, or can be, recorded beside their archives");

@@ -19,7 +19,7 @@ fn sound(number: &str) -> Sight {
         doubts: Ok(Vec::new()),
     };
     Sight {
-        entries: vec![Listing { sha256: number.into(), leads_here: true, image: Some(image), is_short: true }],
+        entries: vec![Listing { sha256: number.into(), leads_here: true, image: Some(image), is_long: false }],
         is_yanked: false,
         archive: Ok(Some(Archive { sha256: number.into(), chart: Ok(chart) })),
         chart_tag: Ok(Some(digest(&format!("chart {number}")))),
@@ -102,7 +102,7 @@ fn x8_h15_a_record_that_is_missing_is_written_again_and_one_of_something_else_is
 fn x8_h15_entries_become_short_once_they_are_recorded_and_those_in_doubt_stay() {
     let long = |damage: fn(&mut Seen)| {
         found(|seen| {
-            seen.versions.values_mut().for_each(|sight| sight.entries[0].is_short = false);
+            seen.versions.values_mut().for_each(|sight| sight.entries[0].is_long = true);
             damage(seen);
         })
     };
