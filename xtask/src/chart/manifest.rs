@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::chart::yaml;
-use crate::error::{Context, Error, Exit, Result};
+use crate::error::{Error, Exit, Result};
 use crate::sys::files;
 
 /// The name of the chart in a folder, whatever else is wrong there.
@@ -24,15 +24,13 @@ pub fn name_in(folder: &Path) -> Result<String> {
         .map(|chart| chart.name)
 }
 
-/// The version of the chart in a folder.
+/// What the chart in a folder says of itself.
 ///
 /// # Errors
-/// There is no `Chart.yaml` that gives one.
-pub fn version_in(folder: &Path) -> Result<Version> {
-    let path = folder.join("Chart.yaml");
-    let text = files::read(&path)?.unwrap_or_default();
-    let manifest = ChartManifest::parse(&String::from_utf8_lossy(&text))?;
-    Version::parse(&manifest.version).context(Exit::Workspace, || format!("{}: the version", path.display()))
+/// There is no `Chart.yaml` that can be read.
+pub fn in_folder(folder: &Path) -> Result<ChartManifest> {
+    let text = files::read(&folder.join("Chart.yaml"))?.unwrap_or_default();
+    ChartManifest::parse(&String::from_utf8_lossy(&text))
 }
 
 /// A chart's own description. Fields that Helm does not know are dropped, as Helm drops them.

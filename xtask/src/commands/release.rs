@@ -232,21 +232,15 @@ impl StepArgs {
 
 impl Stage {
     fn to(&self) -> Option<&TargetArgs> {
-        Some(match self {
-            Stage::Bump(step)
-            | Stage::Build { step, .. }
-            | Stage::Scan { step, .. }
-            | Stage::Push { step, .. }
-            | Stage::Sign { step, .. }
-            | Stage::Tag { step, .. }
-            | Stage::Chart { step, .. }
-            | Stage::Promote(step) => &step.to,
-            Stage::Assets { to, .. } | Stage::Yank { to, .. } | Stage::Unyank { to, .. } => to,
-            Stage::Notes { .. } => return None,
-        })
+        self.said().1
     }
 
     fn words(&self) -> &[String] {
+        self.said().0
+    }
+
+    /// The product and version that are named, and where they go.
+    fn said(&self) -> (&[String], Option<&TargetArgs>) {
         match self {
             Stage::Bump(step)
             | Stage::Build { step, .. }
@@ -255,11 +249,11 @@ impl Stage {
             | Stage::Sign { step, .. }
             | Stage::Tag { step, .. }
             | Stage::Chart { step, .. }
-            | Stage::Promote(step) => &step.words,
-            Stage::Notes { words }
-            | Stage::Assets { words, .. }
-            | Stage::Yank { words, .. }
-            | Stage::Unyank { words, .. } => words,
+            | Stage::Promote(step) => (&step.words, Some(&step.to)),
+            Stage::Assets { words, to } | Stage::Yank { words, to, .. } | Stage::Unyank { words, to, .. } => {
+                (words, Some(to))
+            }
+            Stage::Notes { words } => (words, None),
         }
     }
 

@@ -5,9 +5,7 @@
 //! them. Attestations are left out because they carry times, and the digest must follow from the sources alone (I15).
 
 use std::ffi::OsString;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -17,6 +15,7 @@ use crate::image::embedded::{BuildContext, Stamp};
 use crate::oci::{self, Digest, Layout, Platform};
 use crate::sys::children::{self, Call};
 use crate::sys::files;
+use crate::sys::threads::with_each;
 use crate::sys::tools;
 
 /// Copying takes seconds; a cold cluster builder takes minutes to start.
@@ -84,12 +83,8 @@ pub fn assemble(
     let folder = &buildx.folder;
     write_input(folder, dockerfile, context)?;
     files::create_folder(&folder.join(LAYOUTS))?;
-    let built = thread::scope(|scope| {
-        let calls: Vec<_> = platforms.iter().map(|one| scope.spawn(move || for_platform(one, stamp, buildx))).collect();
-        let built = calls.into_iter().map(|call| call.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        built.collect::<Result<Vec<Layout>>>()
-    });
-    match built.and_then(|parts| Layout::of_platforms(&parts)) {
+    let built = with_each(platforms, |platform| for_platform(platform, stamp, buildx));
+    match built.into_iter().collect::<Result<Vec<Layout>>>().and_then(|parts| Layout::of_platforms(&parts)) {
         Ok(layout) => files::remove(folder).map(|()| layout),
         Err(error) => {
             files::remove(&folder.join(LAYOUTS))?;

@@ -117,10 +117,9 @@ impl Toolchains {
     /// # Errors
     /// This machine has none.
     pub fn only(&self, platform: &Platform) -> Result<Self> {
-        let of = |platform: &Platform| platform.clone();
-        let found = self.found.get(platform).map(|toolchain| (of(platform), toolchain.clone())).into_iter().collect();
-        let missing = self.missing.get(platform).map(|missing| (of(platform), missing.clone())).into_iter().collect();
-        let only = Toolchains { found, missing };
+        let mut only = self.clone();
+        only.found.retain(|found, _| found == platform);
+        only.missing.retain(|missing, _| missing == platform);
         only.require_all()?;
         if only.found.is_empty() {
             return Err(Error::new(Exit::Usage, format!("there is no image for {platform}"))

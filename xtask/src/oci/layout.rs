@@ -64,8 +64,7 @@ impl Layout {
     pub fn of_platforms(parts: &[Layout]) -> Result<Self> {
         let (mut blobs, mut whole) = (BTreeMap::new(), ImageIndex::new(Vec::new()));
         for part in parts {
-            let index: ImageIndex = serde_json::from_slice(part.blob(&part.digest)?)
-                .context(Exit::Repository, || format!("{} is not an image index", part.digest))?;
+            let index: ImageIndex = parsed(&part.digest, part.blob(&part.digest)?)?;
             blobs.extend(
                 part.blobs.iter().filter(|(digest, _)| **digest != part.digest).map(|(d, b)| (d.clone(), b.clone())),
             );

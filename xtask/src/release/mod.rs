@@ -49,7 +49,7 @@ use version::Bump;
 pub fn version_in_tree(product: &Product) -> Result<Version> {
     match &product.package {
         Some(package) => Ok(package.version.clone()),
-        None => manifest::version_in(&product.root.join(product.chart()?)),
+        None => bump::version_in(product, &manifest::in_folder(&product.root.join(product.chart()?))?),
     }
 }
 
