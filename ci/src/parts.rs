@@ -18,6 +18,8 @@ pub(crate) enum Runs {
     Cargo(&'static str),
     /// Cargo, with Clippy in the compiler's place, which compiles all tests.
     Compile,
+    /// The same, with these arguments.
+    Lint(&'static str),
     /// A script of the infrastructure's package.
     Npm(&'static str),
     /// A pinned tool, with these arguments.
@@ -114,6 +116,8 @@ const ZIZMOR: &str = "--offline --persona pedantic --quiet .github";
 /// The tool that holds the dependency graph against `deny.toml`.
 pub(crate) const DENY: &str = "cargo-deny";
 const DENIED: &str = "--locked check bans licenses sources";
+/// Compiles every benchmark: nobody waits for them but those who measure.
+const BENCHMARKS: &str = "test --workspace --benches --locked --no-run";
 /// Where the infrastructure's `synth` leaves it.
 const TEMPLATES: &str = "infrastructure/cdk.out/*.template.json";
 
@@ -176,6 +180,7 @@ fn thorough() -> Vec<Part> {
 fn nightly() -> Vec<Part> {
     let operator = Programs::Integration("operator");
     vec![
+        part("benchmarks", Runs::Lint(BENCHMARKS), Stage::Alone),
         tests("operator nightly", operator, &[NIGHTLY], &[], 2, Stage::Alone),
         tests("xtask nightly", Programs::Integration("xtask"), &[NIGHTLY], &[], 2, Stage::Alone),
     ]

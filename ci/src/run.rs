@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use xtask::commands::ci::Ci;
 use xtask::config::Workspace;
 use xtask::error::{Context, Error, Exit, Result};
@@ -52,6 +53,7 @@ pub(crate) fn run(ci: &Ci) -> Result<()> {
         root: Workspace::find(&here)?.root,
         ci,
         is_root: Call::new("id").args(["-u"]).read()? == "0",
+        memory: tempfile::tempdir_in("/dev/shm").ok(),
         tools: OnceLock::new(),
         programs: OnceLock::new(),
         stop: AtomicBool::new(false),
@@ -68,6 +70,8 @@ struct Run<'r> {
     root: PathBuf,
     ci: &'r Ci,
     is_root: bool,
+    /// Where tests keep what they need for a moment: in memory, where the system has a folder for that.
+    memory: Option<TempDir>,
     tools: OnceLock<Toolbox>,
     programs: OnceLock<Vec<Program>>,
     /// Set by the first failure.
@@ -193,6 +197,7 @@ impl Run<'_> {
             // What people wait for first has the terminal, with cargo's colours and its progress.
             Runs::Cargo(arguments) => self.watch(part.name, &self.cargo().args(words(arguments))),
             Runs::Compile => self.compiled().map(drop),
+            Runs::Lint(arguments) => self.watch(part.name, &self.linting().args(words(arguments))),
             Runs::Advisories => self.look_for_advisories(part.name),
             Runs::Npm(script) => self.beside(part.name, &self.npm().args(["run", script])),
             Runs::Tool(name, arguments) => {
@@ -224,7 +229,9 @@ impl Run<'_> {
             ui::status("Checking", name);
             for program in programs {
                 if !program.names(tests)?.is_empty() {
-                    self.follow(name, &self.equipped(program.call(tests)))?;
+                    let call = self.equipped(program.call(tests));
+                    let call = self.memory.iter().fold(call, |call, folder| call.env("TMPDIR", folder.path()));
+                    self.follow(name, &call)?;
                 }
             }
             Ok(())

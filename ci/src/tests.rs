@@ -10,9 +10,9 @@ use xtask::sys::children::Call;
 
 use crate::parts::{Programs, Tests};
 
-/// Cargo's arguments that compile every test and benchmark, and print where.
+/// Cargo's arguments that compile every test, and print where.
 pub(crate) const COMPILE: &str =
-    "test --workspace --all-targets --locked --no-run --message-format json-render-diagnostics";
+    "test --workspace --lib --bins --tests --locked --no-run --message-format json-render-diagnostics";
 
 /// A compiled test program.
 #[derive(Clone, Debug, PartialEq, Eq)]

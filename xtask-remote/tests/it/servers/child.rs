@@ -23,6 +23,9 @@ pub struct Served {
     input: Option<ChildStdin>,
 }
 
+/// What systems keep over a restart, and so not in memory (Filesystem Hierarchy Standard, `/var/tmp`).
+pub const DISK: &str = "/var/tmp";
+
 /// An empty folder for a server's files, to be handed to `Served::start`.
 pub fn folder() -> PathBuf {
     let memory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
@@ -31,7 +34,7 @@ pub fn folder() -> PathBuf {
 
 /// The same on a disk, for servers that need what a file system in memory lacks.
 pub fn folder_on_disk() -> PathBuf {
-    tempfile::tempdir().unwrap().keep()
+    tempfile::tempdir_in(DISK).unwrap().keep()
 }
 
 impl Served {

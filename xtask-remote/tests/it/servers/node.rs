@@ -17,6 +17,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
 use xtask::oci::sha256_hex;
 
+use super::child::DISK;
 use crate::support::{Run, is_root, skipped, tool, wait_until};
 
 const GUARD: &str = include_str!("node.sh");
@@ -86,7 +87,7 @@ impl Node {
     /// A node without a pod.
     pub fn start() -> Self {
         let started = Instant::now();
-        let folder = tempfile::Builder::new().prefix("test-node-").tempdir().unwrap().keep();
+        let folder = tempfile::Builder::new().prefix("test-node-").tempdir_in(DISK).unwrap().keep();
         let group = folder.file_name().unwrap().to_str().unwrap().to_owned();
         let mut guard = Command::new("sh");
         guard.args(["-c", GUARD, "sh"]).arg(&folder).arg(&group).current_dir("/");
