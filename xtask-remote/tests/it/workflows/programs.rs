@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -143,12 +143,41 @@ fn cargo(home: &Path, tools: &Tools, ci_ends_with: i32) -> String {
          'build --locked --package xtask-remote')\n\
          mkdir -p target/debug; printf '#!/bin/sh\\nexec \"{xtask}\" \"$@\"\\n' >target/debug/xtask-remote; exit;;\n\
          'install cargo-auditable --locked --version {}') exec ln -s '{}' '{}';;\n\
-         install*) echo \"error: the tests have no crate for: cargo $*\" >&2; exit 101;;\n*) exec '{cargo}' \"$@\";;\nesac\n{checks}",
+         install*) echo \"error: the tests have no crate for: cargo $*\" >&2; exit 101;;\n\
+         'auditable build'*) {compile}\nexit;;\n*) exec '{cargo}' \"$@\";;\nesac\n{checks}",
         auditables_version(),
         auditable.display(),
-        home.join("bin/cargo-auditable").display()
+        home.join("bin/cargo-auditable").display(),
+        compile = COMPILE.replace("@CARGO@", cargo).replace("@KEPT@", &COMPILED.display().to_string()),
     )
 }
+
+/// What was compiled for these tests, by the digest of all that it depends on.
+static COMPILED: LazyLock<PathBuf> = LazyLock::new(|| tempfile::tempdir().unwrap().keep());
+
+/// Compiles what was not compiled yet: the same sources, by the same programs, with the same words and variables. Where things lie
+/// makes no difference (`reproducible` proves that).
+const COMPILE: &str = r#"
+kept=@KEPT@/$({
+    printf '%s\n' "$@"
+    PATH=$PATH:/usr/bin:/bin
+    sha256sum "$RUSTC" $(command -v cc aarch64-linux-gnu-gcc)
+    env | grep -E '^(CARGO|CC|CFLAGS|RUST)' | sort
+    cat Cargo.toml Cargo.lock operator/Cargo.toml operator/src/*
+} | (
+    PATH=$PATH:/usr/bin:/bin
+    sed "s|$CARGO_TARGET_DIR|target|g; s|$PWD|source|g; s|$HOME|home|g" | sha256sum | cut -d ' ' -f 1
+))
+[ -d "$kept" ] || '@CARGO@' "$@" || exit
+PATH=$PATH:/usr/bin:/bin
+if [ ! -d "$kept" ]; then
+    mkdir "$kept.$$"
+    (cd "$CARGO_TARGET_DIR" && cp --parents */release/demo "$kept.$$")
+    mv --no-target-directory "$kept.$$" "$kept" 2>/dev/null || rm -r "$kept.$$"
+fi
+mkdir -p "$CARGO_TARGET_DIR"
+cp --recursive "$kept/." "$CARGO_TARGET_DIR"
+"#;
 
 /// What a run of all checks needs and leaves: tools, crates, and what was compiled. What it finds of that it says.
 const PRETENDED: &str = r#"
