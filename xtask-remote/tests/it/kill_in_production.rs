@@ -252,14 +252,16 @@ impl Scene {
     fn moments(&self, wanted: &dyn Fn(usize) -> bool, effects: &[String]) -> Vec<Moment> {
         let mut moments = Vec::new();
         self.reset();
+        let mut user = self.production.watch();
         let mut run = Stepped::start(self.recorded(0), self.record());
         while let Some(record) = run.next_halt() {
             let number = self.effects().len();
             let is_middle = record.lines().last().is_some_and(|last| !is_effect(last));
             let doing = effects.get(number - 1).unwrap_or_else(|| panic!("every run has the same effects: {record}"));
             if !is_middle && wanted(number) && !is_more_than_files(doing) {
-                // The last look is at what a killed run would leave.
-                check(&self.production.observe().finish(), &format!("until a halt at {doing}"));
+                // This is what a killed run would leave.
+                user.look();
+                check(&user.observed, &format!("until a halt at {doing}"));
                 if self.is_new(number, effects) {
                     moments.push(self.moment(doing.clone()));
                 }

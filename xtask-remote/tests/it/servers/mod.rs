@@ -58,7 +58,7 @@ pub use laboratory::Laboratory;
 pub use moto::{Moto, Stack, ask as ask_aws};
 #[cfg(target_os = "linux")]
 pub use node::Node;
-pub use observer::{Observed, Observer, Publication};
+pub use observer::{Observed, Observer, Publication, Watch};
 pub use production::{IMAGE, Production, SIGNING_KEY};
 pub use proxy::{Answer, Asked, Proxy, Way};
 pub use registry::{PASSWORD, Packages, Registry, USER};

@@ -68,18 +68,7 @@ impl Observer {
         let pause = Duration::from_millis(if publication.changes.is_empty() { 30 } else { 250 });
         let changes = publication.changes.clone();
         let stop = Arc::new(AtomicBool::new(false));
-        let mut watch = Watch {
-            visitor: publication.edge.visitor(publication.location),
-            registry: publication.registry.url(),
-            image: publication.image.into(),
-            chart: publication.chart.into(),
-            started: Instant::now(),
-            token: RefCell::default(),
-            shown: BTreeSet::new(),
-            listed: BTreeMap::new(),
-            images: BTreeMap::new(),
-            observed: Observed::default(),
-        };
+        let mut watch = Watch::of(publication);
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             // One last look after the end: what was published then is judged, too.
@@ -116,7 +105,8 @@ impl Drop for Observer {
     }
 }
 
-struct Watch {
+/// A user who looks when told to.
+pub struct Watch {
     visitor: Visitor,
     registry: String,
     image: String,
@@ -130,11 +120,26 @@ struct Watch {
     listed: BTreeMap<String, String>,
     /// The image of each, once it was fetched as a whole.
     images: BTreeMap<String, String>,
-    observed: Observed,
+    pub observed: Observed,
 }
 
 impl Watch {
-    fn look(&mut self) {
+    pub fn of(publication: &Publication) -> Self {
+        Watch {
+            visitor: publication.edge.visitor(publication.location),
+            registry: publication.registry.url(),
+            image: publication.image.into(),
+            chart: publication.chart.into(),
+            started: Instant::now(),
+            token: RefCell::default(),
+            shown: BTreeSet::new(),
+            listed: BTreeMap::new(),
+            images: BTreeMap::new(),
+            observed: Observed::default(),
+        }
+    }
+
+    pub fn look(&mut self) {
         self.observed.polls += 1;
         self.token.replace(None);
         // Tags before the index: what a tag leads to must be listed by then.

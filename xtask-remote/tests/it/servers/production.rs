@@ -10,7 +10,7 @@ use xtask::trust::key::SigningKey;
 
 use super::client::Ask;
 use super::rights::{self, Need};
-use super::{CloudFront, Dialect, Edge, Moto, Observer, Proxy, Publication, Registry, Stack, Versitygw};
+use super::{CloudFront, Dialect, Edge, Moto, Observer, Proxy, Publication, Registry, Stack, Versitygw, Watch};
 use crate::support::{Demo, PAGELESS, Run, UNSIGNED, git};
 
 /// The path of the image in its registry.
@@ -141,9 +141,18 @@ impl Production {
 
     /// A user who looks all the time, through the location that `release` does not use.
     pub fn observe(&self) -> Observer {
+        Observer::start(&self.publication())
+    }
+
+    /// The same user, who looks when told to.
+    pub fn watch(&self) -> Watch {
+        Watch::of(&self.publication())
+    }
+
+    fn publication(&self) -> Publication<'_> {
         let (edge, registry) = (&self.edge, &self.registry);
         let changes = [&self.s3, &registry.proxy, &self.cloudfront.proxy].map(Proxy::changes).to_vec();
-        Observer::start(&Publication { edge, location: 1, registry, image: IMAGE, chart: "demo", changes })
+        Publication { edge, location: 1, registry, image: IMAGE, chart: "demo", changes }
     }
 
     /// The public index through a location of the edge.
