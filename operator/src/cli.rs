@@ -22,7 +22,11 @@ pub(crate) enum Command {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
     let words: Vec<String> = arguments.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let is_query = words.first() == Some(&"query");
+    let asked = match words.as_slice() {
+        ["query", "argocd", ..] => Asked::ForTree,
+        ["query", ..] => Asked::ByProgram,
+        _ => Asked::ByHand,
+    };
     let command = match words.as_slice() {
         _ if words.iter().any(|word| matches!(*word, "--help" | "-h")) => Ok(Command::Help),
         [] | ["serve"] => Ok(Command::Serve),
@@ -32,14 +36,27 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         ["query", "status", rest @ ..] => {
             flags(rest, &Query::STATUS_FLAGS).and_then(|flags| Query::status(&flags)).map(Command::Query)
         }
+        ["query", "argocd", "resource-tree", "get", rest @ ..] => {
+            let (name, rest) = match rest {
+                [name, rest @ ..] if !name.starts_with('-') => (Some(*name), rest),
+                _ => (None, rest),
+            };
+            flags(rest, &Query::TREE_FLAGS).and_then(|flags| Query::resource_tree(name, &flags)).map(Command::Query)
+        }
         ["--version" | "-V"] => Ok(Command::Version),
         ["help"] => Ok(Command::Help),
-        ["query", "events", other, ..] | ["query", other, ..] => Err(unknown(other)),
-        ["query"] => Err("`query` needs to know what: `events list` or `status`".to_owned()),
+        ["query", "argocd"] | ["query", "argocd", "resource-tree"] => {
+            Err("`query argocd` needs to know what: `resource-tree get`".to_owned())
+        }
+        ["query", "argocd", "resource-tree", other, ..] => Err(unknown(other)),
+        ["query", "events" | "argocd", other, ..] | ["query", other, ..] => Err(unknown(other)),
+        ["query"] => {
+            Err("`query` needs to know what: `events list`, `status` or `argocd resource-tree get`".to_owned())
+        }
         ["--version" | "-V" | "help" | "serve", other, ..] => Err(unknown(other)),
         [other, ..] => Err(unknown(other)),
     };
-    command.map_err(|message| UsageError { message, of_query: is_query })
+    command.map_err(|message| UsageError { message, asked })
 }
 
 /// `--flag=value` and `--flag value`.
@@ -65,8 +82,16 @@ fn unknown(word: &str) -> String {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct UsageError {
     message: String,
-    /// Queries are made by programs, which want to hear it their way.
-    pub(crate) of_query: bool,
+    pub(crate) asked: Asked,
+}
+
+/// Queries are made by programs, which want to hear of mistakes their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    ByHand,
+    ByProgram,
+    /// kube9 has a way of its own for resource trees.
+    ForTree,
 }
 
 impl fmt::Display for UsageError {
@@ -87,6 +112,8 @@ Usage: {NAME} [serve]                 run until SIGTERM or SIGINT (the default)
            [--object-namespace=NS] [--object-kind=KIND] [--since=RFC3339] [--limit=50] [--offset=0] [--format=json]
        {NAME} query status            the status that kube9 reads; a failure unless it is as expected
            [--expect=operated] [--format=json]
+       {NAME} query argocd resource-tree get APP    what an application of Argo CD is made of
+           [--namespace=NS] [--format=json]
        {NAME} --version               print the version
        {NAME} --help                  print this help
 
@@ -107,7 +134,8 @@ HTTP:
   /metrics    OpenMetrics
 
 Formats of queries: json, table. Queries print nothing but their answer to standard output;
-what goes wrong is one JSON object on standard error: {{\"error\": ..., \"details\": ...}}.
+what goes wrong is one JSON object on standard error: {{\"error\": ..., \"details\": ...}}, of resource
+trees {{\"ok\": false, \"code\": ..., \"message\": ..., \"details\": ...}} with exit codes from 1 to 7.
 Logs are JSON lines on standard error. Exit code 0 after a signal or an answer, 1 after any failure.
 
 Examples:
@@ -165,8 +193,10 @@ mod tests {
 
     #[test]
     fn only_mistakes_in_queries_are_told_to_programs() {
-        assert!(parse_words(&["query", "collections"]).unwrap_err().of_query);
-        assert!(!parse_words(&["serve", "query"]).unwrap_err().of_query);
+        let asked = |words: &[&str]| parse_words(words).unwrap_err().asked;
+        assert_eq!(asked(&["query", "collections"]), Asked::ByProgram);
+        assert_eq!(asked(&["query", "argocd", "resource-tree", "get"]), Asked::ForTree);
+        assert_eq!(asked(&["serve", "query"]), Asked::ByHand);
     }
 
     #[test]

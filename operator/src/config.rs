@@ -50,6 +50,24 @@ pub(crate) struct ArgoCd {
     pub(crate) selector: String,
     /// The time between two full looks.
     pub(crate) interval: Duration,
+    pub(crate) api: ArgoCdApi,
+}
+
+/// How Argo CD's own API is asked, which takes a token of Argo CD's.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ArgoCdApi {
+    /// Of its server, if a user says so; otherwise it follows from where Argo CD was found.
+    pub(crate) address: Option<String>,
+    /// The Service of its server, there.
+    pub(crate) service: String,
+    /// Nothing is asked without a token.
+    pub(crate) token_file: Option<PathBuf>,
+    /// Who vouches for the server's certificate, in place of those that everybody trusts.
+    pub(crate) authority_file: Option<PathBuf>,
+    /// Whether its certificate does not count.
+    pub(crate) insecure: bool,
+    /// How long one request may take.
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +112,13 @@ impl Pod {
     /// As `Config::read`, for who needs to know no more.
     pub(crate) fn read(look_up: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidConfig> {
         read(look_up, Reader::pod)
+    }
+}
+
+impl ArgoCd {
+    /// The same for Argo CD.
+    pub(crate) fn read(look_up: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidConfig> {
+        read(look_up, Reader::argocd)
     }
 }
 
@@ -181,6 +206,19 @@ variables! {
         "a label selector", "app.kubernetes.io/name=argocd-server";
     ARGOCD_DETECTION_INTERVAL: "hours between full looks; changes show at once",
         "a whole number from 1 to 24", "6";
+    ARGOCD_API_TOKEN_FILE: "file with a token for Argo CD's API; without, resource trees are left to kube9",
+        "an absolute path", "";
+    ARGOCD_API_BASE_URL: "address of that API, in place of the Service where Argo CD was found",
+        "http:// or https://, a host, and perhaps a port and a path", "";
+    ARGOCD_API_SERVICE: "name of that Service",
+        "the name of a Service", "argocd-server";
+    ARGOCD_API_CA_FILE: "certificates that vouch for that API, in place of those that everybody trusts",
+        "an absolute path", "";
+    ARGOCD_API_TLS_INSECURE: "take any certificate of that API's",
+        "true or false", "false";
+    // kube9 waits for 30 s; before, the status may have to be read, which may take 10.
+    ARGOCD_API_TIMEOUT_MS: "how long that API may take for an answer, in milliseconds",
+        "a whole number from 1000 to 15000", "10000";
     EVENT_STORE: "keep warnings and errors, and list those",
         "true or false", "false";
     DB_PATH: "folder of the event store",
@@ -239,7 +277,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     /// Nothing in it where it is switched off.
     fn event_store(&mut self) -> Option<Option<EventStore>> {
         let enabled = self.read(EVENT_STORE, boolean);
-        let folder = self.read(DB_PATH, |text| Some(PathBuf::from(text)).filter(|path| path.is_absolute()));
+        let folder = self.read(DB_PATH, absolute);
         let megabytes = self.read(EVENT_STORE_MEGABYTES, number::<16, 65_536>);
         let info_and_warning = self.read(EVENT_RETENTION_INFO_WARNING_DAYS, days::<1, 3650>);
         let error_and_critical = self.read(EVENT_RETENTION_ERROR_CRITICAL_DAYS, days::<1, 3650>);
@@ -254,12 +292,30 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let namespace = self.read_optional(ARGOCD_NAMESPACE, label);
         let selector = self.read(ARGOCD_SELECTOR, selector);
         let hours = self.read(ARGOCD_DETECTION_INTERVAL, seconds::<1, 24>);
+        let api = self.argocd_api();
         let approach = match (auto_detect?, enabled) {
             (false, _) | (_, Some(false)) => Approach::Off,
             (true, Some(true)) => Approach::WithoutCrd,
             (true, None) => Approach::WithCrd,
         };
-        Some(ArgoCd { approach, namespace, selector: selector?, interval: hours? * 3600 })
+        Some(ArgoCd { approach, namespace, selector: selector?, interval: hours? * 3600, api: api? })
+    }
+
+    fn argocd_api(&mut self) -> Option<ArgoCdApi> {
+        let token_file = self.read_optional(ARGOCD_API_TOKEN_FILE, absolute);
+        let address = self.read_optional(ARGOCD_API_BASE_URL, url);
+        let service = self.read(ARGOCD_API_SERVICE, label);
+        let authority_file = self.read_optional(ARGOCD_API_CA_FILE, absolute);
+        let insecure = self.read(ARGOCD_API_TLS_INSECURE, boolean);
+        let timeout = self.read(ARGOCD_API_TIMEOUT_MS, number::<1000, 15_000>).map(Duration::from_millis);
+        Some(ArgoCdApi {
+            address,
+            service: service?,
+            token_file,
+            authority_file,
+            insecure: insecure?,
+            timeout: timeout?,
+        })
     }
 
     /// The parsed value, or nothing and one more mistake.
@@ -294,11 +350,23 @@ pub(crate) fn label(text: &str) -> Option<String> {
 }
 
 /// The same with dots and more room.
-fn object_name(text: &str) -> Option<String> {
+pub(crate) fn object_name(text: &str) -> Option<String> {
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_part =
         |part: &str| !part.is_empty() && part.bytes().all(is_inner) && !part.starts_with('-') && !part.ends_with('-');
     (text.len() <= 253 && text.split('.').all(is_part)).then(|| text.to_owned())
+}
+
+fn absolute(text: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(text)).filter(|path| path.is_absolute())
+}
+
+/// One to which paths are added. It names nobody, and asks for nothing itself.
+fn url(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&byte);
+    let is_url = rest.bytes().all(is_allowed) && !rest.starts_with(['/', ':']) && !rest.is_empty();
+    is_url.then(|| text.trim_end_matches('/').to_owned())
 }
 
 fn uid(text: &str) -> Option<String> {
@@ -371,6 +439,14 @@ mod tests {
                 namespace: None,
                 selector: "app.kubernetes.io/name=argocd-server".to_owned(),
                 interval: Duration::from_secs(6 * 3600),
+                api: ArgoCdApi {
+                    address: None,
+                    service: "argocd-server".to_owned(),
+                    token_file: None,
+                    authority_file: None,
+                    insecure: false,
+                    timeout: Duration::from_secs(10),
+                },
             },
             collection_interval: Some(Duration::from_secs(900)),
             event_store: None,
@@ -397,6 +473,8 @@ mod tests {
             ("HEALTH_PORT", ["1", "65535"]),
             ("COLLECTION_INTERVAL_SECONDS", ["60", "86400"]),
             ("ARGOCD_DETECTION_INTERVAL", ["1", "24"]),
+            ("ARGOCD_API_TIMEOUT_MS", ["1000", "15000"]),
+            ("ARGOCD_API_BASE_URL", ["http://a", "https://argocd.example:8443/argo-cd/"]),
             ("EVENT_STORE_MEGABYTES", ["16", "65536"]),
             ("EVENT_RETENTION_INFO_WARNING_DAYS", ["1", "3650"]),
             ("EVENT_RETENTION_ERROR_CRITICAL_DAYS", ["1", "3650"]),
@@ -475,6 +553,15 @@ mod tests {
             ("ARGOCD_NAMESPACE", "*"),
             ("ARGOCD_SELECTOR", "a=b&limit=1"),
             ("ARGOCD_DETECTION_INTERVAL", "25"),
+            ("ARGOCD_API_TOKEN_FILE", "token"),
+            ("ARGOCD_API_BASE_URL", "argocd.example"),
+            ("ARGOCD_API_BASE_URL", "https://ann:secret@argocd.example"),
+            ("ARGOCD_API_BASE_URL", "https://argocd.example?a=b"),
+            ("ARGOCD_API_BASE_URL", "https:///argo-cd"),
+            ("ARGOCD_API_SERVICE", "argocd-server.other"),
+            ("ARGOCD_API_CA_FILE", "ca.crt"),
+            ("ARGOCD_API_TLS_INSECURE", "maybe"),
+            ("ARGOCD_API_TIMEOUT_MS", "15001"),
             ("EVENT_STORE", "sometimes"),
             ("DB_PATH", "data"),
             ("EVENT_STORE_MEGABYTES", "15"),

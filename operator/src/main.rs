@@ -22,7 +22,7 @@ mod text;
 
 use std::process::ExitCode;
 
-use cli::Command;
+use cli::{Asked, Command};
 use output::{complain, print, refuse};
 
 /// The name the program goes by, in messages and towards the API server.
@@ -37,7 +37,10 @@ fn main() -> ExitCode {
         Ok(Command::Query(query)) => query::run(&query),
         Ok(Command::Version) => print(&format!("{NAME} {VERSION}\n")),
         Ok(Command::Help) => print(&cli::help()),
-        Err(usage) if usage.of_query => refuse("unusable arguments", &usage.to_string()),
-        Err(usage) => complain(&usage.to_string()),
+        Err(usage) => match usage.asked {
+            Asked::ByHand => complain(&usage.to_string()),
+            Asked::ByProgram => refuse("unusable arguments", &usage.to_string()),
+            Asked::ForTree => query::refuse_arguments_of_tree(usage.to_string()),
+        },
     }
 }

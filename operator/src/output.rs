@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::NAME;
+use crate::text::ascii_json;
 
 /// Standard output carries what was asked for and nothing else, since other programs read it.
 pub(crate) fn print(text: &str) -> ExitCode {
@@ -26,4 +27,10 @@ pub(crate) fn complain(message: &str) -> ExitCode {
 pub(crate) fn refuse(error: &str, details: &str) -> ExitCode {
     let _ = writeln!(io::stderr(), "{}", json!({"error": error, "details": details}));
     ExitCode::FAILURE
+}
+
+/// The same with an exit code that says which kind of failure it is.
+pub(crate) fn refuse_with(exit: u8, refusal: &Value) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{}", ascii_json(&refusal.to_string()));
+    ExitCode::from(exit)
 }

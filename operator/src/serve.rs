@@ -25,7 +25,12 @@ pub(crate) fn run() -> ExitCode {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))
-        .and_then(|runtime| runtime.block_on(serve()));
+        .and_then(|runtime| {
+            let served = runtime.block_on(serve());
+            // Not waiting for a name server that does not answer.
+            runtime.shutdown_background();
+            served
+        });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -21,6 +21,22 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().filter(is_plain).collect()
 }
 
+/// The same JSON in ASCII: kube9 reads an answer in pieces, and loses a character that two of them share; and nothing of it is a
+/// command for a terminal.
+pub(crate) fn ascii_json(json: &str) -> String {
+    let mut ascii = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for character in json.chars() {
+        match character {
+            '\n' | ' '..='~' => ascii.push(character),
+            // Only space between tokens may hold such.
+            '\0'..' ' => ascii.push(' '),
+            _ => character.encode_utf16(&mut units).iter().for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}"))),
+        }
+    }
+    ascii
+}
+
 /// In UTC with a `Z`, to the second.
 pub(crate) fn rfc_3339(time: Timestamp) -> String {
     format!("{time:.0}")
@@ -34,6 +50,14 @@ mod tests {
     fn a_text_that_fits_is_kept_and_a_longer_one_says_that_it_is() {
         assert_eq!(shortened(&"ü".repeat(500), 500), "ü".repeat(500));
         assert_eq!(shortened("four", 3), "fo…");
+    }
+
+    #[test]
+    fn json_in_ascii_says_the_same() {
+        let json = "{\"a\":\r\n\t\"ü\u{7f}\u{9b}\u{202e}🦀\"}";
+        assert_eq!(ascii_json(json), "{\"a\": \n \"\\u00fc\\u007f\\u009b\\u202e\\ud83e\\udd80\"}");
+        let read = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+        assert_eq!(read(&ascii_json(json)), read(json));
     }
 
     #[test]

@@ -31,6 +31,24 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if include "kube9-operator.argocdIsLookedFor" . }}{{ (.Values.argocd | default dict).namespace | default "" }}{{ end }}
 {{- end }}
 
+{{/* The Secret with a token for Argo CD's API, if there is one to be used. */}}
+{{- define "kube9-operator.argocdToken" -}}
+{{- $token := ((.Values.argocd | default dict).api | default dict).token | default dict }}
+{{- if include "kube9-operator.argocdIsLookedFor" . }}{{ $token.existingSecret | default "" }}{{ end }}
+{{- end }}
+
+{{/* Where that Secret is in the operator's container: a folder, since a file that is mounted by itself does not follow its Secret. */}}
+{{- define "kube9-operator.argocdFolder" -}}
+/var/run/secrets/kube9/argocd
+{{- end }}
+
+{{/* The ports of Argo CD's API: of its Service, of its pods, and of an address that users gave. */}}
+{{- define "kube9-operator.argocdPorts" -}}
+{{- $url := urlParse (((.Values.argocd | default dict).api | default dict).baseUrl | default "") }}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "80" "443" (eq $url.scheme "http")) }}
+{{- list "443" "8080" $port | uniq | toJson }}
+{{- end }}
+
 {{/* Not empty if the operator counts what is in the cluster. */}}
 {{- define "kube9-operator.collects" -}}
 {{- if dig "enabled" true (.Values.collection | default dict) }}true{{ end }}

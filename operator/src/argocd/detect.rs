@@ -97,7 +97,7 @@ fn chosen(servers: &Servers) -> Option<(&Place, &Candidate)> {
     servers.iter().find(|((namespace, _), _)| namespace == USUAL_NAMESPACE).or(servers.first_key_value())
 }
 
-const USUAL_NAMESPACE: &str = "argocd";
+pub(super) const USUAL_NAMESPACE: &str = "argocd";
 
 /// More that look like Argo CD are of no interest, and somebody's joke.
 const MOST_SERVERS: usize = 1000;

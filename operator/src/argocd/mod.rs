@@ -3,8 +3,11 @@
 //! kube9 takes the answer for final and stops looking for itself. So "not there" is only said when the API server said
 //! so: an error leaves the last answer standing, and before there is one, none is given.
 //!
-//! `detect` decides; this file brings it the facts, by two watches, so that an install shows within seconds.
+//! `detect` decides; this file brings it the facts, by two watches, so that an install shows within seconds. `api` asks Argo CD
+//! itself, where there is a token for that, and `attempts` tells whether it would answer.
 
+pub(crate) mod api;
+mod attempts;
 mod detect;
 
 use std::cell::RefCell;
@@ -38,6 +41,7 @@ pub(crate) async fn look(client: Client, context: Arc<Context>) {
         },
         look.follow(&servers, Task::DeploymentWatch, Known::servers),
         look.name_versions(&client),
+        attempts::keep_trying(&context),
     );
 }
 

@@ -23,7 +23,7 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use serde::de::DeserializeOwned;
 
 use super::Request;
-use super::access::{Access, Token};
+use super::access::{Access, Token, without_token};
 use super::refusal::Refusal;
 use crate::runtime::{Class, Failure};
 
@@ -84,10 +84,19 @@ impl Client {
         within(limit, async { whole(self.open(request).await?, LARGEST_ANSWER).await }).await
     }
 
+    /// The whole answer, of at most `longest` bytes, without the token.
+    pub(crate) async fn text(&self, request: Request, limit: Duration, longest: usize) -> Result<String, Failure> {
+        let sent = self.token.as_ref().map(Token::header);
+        let answer = within(limit, async { whole(self.open(request).await?, longest).await }).await?;
+        String::from_utf8(without_token(sent.as_ref(), answer).into()).map_err(|error| unreadable(&error))
+    }
+
     /// The answer as it comes.
     pub(super) async fn open(&self, request: Request) -> Result<Incoming, Failure> {
         let (method, target) = (request.method.clone(), request.target.clone());
-        let response = self.http.request(self.dressed(request)?).await;
+        let dressed = self.dressed(request)?;
+        let sent = dressed.headers().get(AUTHORIZATION).cloned();
+        let response = self.http.request(dressed).await;
         let response = response.inspect_err(|error| tracing::debug!(%method, target, error = chain(error)));
         let response = response.map_err(|error| broken(&error))?;
         let date = response.headers().get(DATE).and_then(|date| date_of(date.as_bytes()));
@@ -104,7 +113,7 @@ impl Client {
         }
         // One that is too long or breaks off says enough by its status.
         let answer = whole(response.into_body(), LARGEST_REFUSAL).await.unwrap_or_default();
-        Err(Refusal::of(status.as_u16(), &answer))
+        Err(Refusal::of(status.as_u16(), &without_token(sent.as_ref(), answer)))
     }
 
     /// As it goes over the wire.
@@ -159,7 +168,7 @@ pub(super) fn broken(error: &(dyn Error + 'static)) -> Failure {
 
 /// An answer that makes no sense.
 pub(super) fn unreadable(reason: &dyn std::fmt::Display) -> Failure {
-    Failure::new(Class::ServerError, format!("the API server's answer cannot be read: {reason}"))
+    Failure::new(Class::ServerError, format!("the server's answer cannot be read: {reason}"))
 }
 
 /// The error and its causes, leaving out causes that were quoted already.

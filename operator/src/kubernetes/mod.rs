@@ -19,6 +19,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+pub(crate) use access::Voucher;
 pub(crate) use client::Client;
 pub(crate) use list::{Form, List, Read, Reader};
 use request::ListOptions;
@@ -32,6 +33,11 @@ pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Finds out where the API server is, from `KUBECONFIG` or the pod's service account, without calling it yet.
 pub(crate) fn client() -> Result<Client, String> {
     Client::new(access::Access::find()?)
+}
+
+/// A client for another server than the API server, with a token of its own.
+pub(crate) fn client_of(server: &str, token: &str, voucher: Voucher<'_>) -> Result<Client, String> {
+    Client::new(access::Access::elsewhere(server, token, voucher)?)
 }
 
 /// What a list says of itself.

@@ -23,7 +23,7 @@ pub(crate) use owner::Owner;
 pub(crate) use role::Role;
 pub(crate) use shutdown::Shutdown;
 pub(crate) use skew::Skew;
-pub(crate) use state::{Answer, Finding, Server, State, Writes};
+pub(crate) use state::{Answer, Finding, Server, State, Unavailable, Writes};
 pub(crate) use task::{TROUBLESOME, Task, TaskState};
 #[cfg(test)]
 pub(crate) use {state::Collections, task::Trouble};

@@ -19,6 +19,8 @@ pub(crate) struct State {
     pub(crate) owner: Lookup,
     /// What is known of Argo CD, once something is.
     pub(crate) argocd: Option<Finding>,
+    /// Whether its API lets resource trees be read, once that is known.
+    pub(crate) resource_tree: Option<Result<(), Unavailable>>,
     /// Everything else that goes on, as far as it is switched on.
     pub(crate) tasks: BTreeMap<Task, TaskState>,
     pub(crate) collections: Collections,
@@ -83,6 +85,13 @@ pub(crate) struct Server {
     pub(crate) namespace: String,
     /// Like `v2.8.0`.
     pub(crate) version: Option<String>,
+}
+
+/// Why something is not to be had, in a word of the status and a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unavailable {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
 }
 
 /// What was counted since the process started.
@@ -167,6 +176,14 @@ impl State {
         let is_news = self.argocd.as_ref().is_none_or(|before| before.answer != finding.answer);
         self.news.to_tell += u64::from(is_news);
         self.argocd = Some(finding);
+    }
+
+    /// Argo CD is optional: that its API does not answer is told, and is no trouble of the operator's.
+    pub(crate) fn tried_resource_tree(&mut self, outcome: Result<(), Unavailable>) {
+        let outcome = Some(outcome);
+        let is_told = self.argocd.as_ref().is_some_and(|finding| finding.answer != Answer::NotDetected);
+        self.news.to_tell += u64::from(is_told && self.resource_tree != outcome);
+        self.resource_tree = outcome;
     }
 
     pub(crate) fn found_owner(&mut self, owner: Option<Owner>) {

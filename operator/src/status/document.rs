@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::health::Health;
 use crate::VERSION;
-use crate::runtime::{Answer, Finding, State};
+use crate::runtime::{Answer, Finding, State, Unavailable};
 use crate::text::{rfc_3339, shortened};
 
 /// `error` is shown in a tooltip; a longer text would be cut there anyway.
@@ -55,25 +55,28 @@ pub(crate) fn document(namespace: &str, health: &Health, state: &State, now: Now
         document["skippedObjects"] = json!(skipped);
     }
     if let Some(finding) = &state.argocd {
-        document["argocd"] = argocd(finding, now);
+        document["argocd"] = argocd(finding, state, now);
     }
     document
 }
 
-fn argocd(finding: &Finding, now: Now) -> Value {
+fn argocd(finding: &Finding, state: &State, now: Now) -> Value {
     let checked = now.date_of(finding.checked);
-    match &finding.answer {
-        Answer::NotDetected => json!({"detected": false, "namespace": null, "version": null, "lastChecked": checked}),
-        Answer::Detected(server) => json!({
-            "detected": true,
-            "namespace": server.namespace,
-            "version": server.version,
-            "lastChecked": checked,
-            // kube9 then builds the tree of an application by itself.
-            "resourceTreeCapable": false,
-            "resourceTreeLastError": {"code": "ARGOCD_TOKEN_MISSING", "message": "no API token configured"},
-        }),
+    let Answer::Detected(server) = &finding.answer else {
+        return json!({"detected": false, "namespace": null, "version": null, "lastChecked": checked});
+    };
+    let mut told = json!({
+        "detected": true,
+        "namespace": server.namespace,
+        "version": server.version,
+        "lastChecked": checked,
+        // Otherwise kube9 builds the tree of an application by itself.
+        "resourceTreeCapable": state.resource_tree == Some(Ok(())),
+    });
+    if let Some(Err(Unavailable { code, message })) = &state.resource_tree {
+        told["resourceTreeLastError"] = json!({"code": code, "message": message});
     }
+    told
 }
 
 #[cfg(test)]
@@ -138,6 +141,21 @@ mod tests {
         let detected = told(Answer::Detected(server));
         assert_eq!((&detected["detected"], &detected["namespace"]), (&json!(true), &json!("gitops")));
         assert_eq!((&detected["version"], &detected["resourceTreeCapable"]), (&json!("v3.0.6"), &json!(false)));
+    }
+
+    #[test]
+    fn f9_resource_trees_are_told_of_where_there_is_argocd_with_the_reason_why_not() {
+        let told = |answer: Answer, tree| {
+            let argocd = Some(Finding { answer, checked: Duration::ZERO });
+            let told = healthy(&State { argocd, resource_tree: tree, ..State::default() })["argocd"].clone();
+            (told.get("resourceTreeCapable").cloned(), told.get("resourceTreeLastError").cloned())
+        };
+        let detected = || Answer::Detected(Server { namespace: "gitops".to_owned(), version: None });
+        let refused = || Some(Err(Unavailable { code: "TIMEOUT", message: "no answer".to_owned() }));
+        let reason = json!({"code": "TIMEOUT", "message": "no answer"});
+        assert_eq!(told(detected(), refused()), (Some(json!(false)), Some(reason)));
+        assert_eq!(told(detected(), Some(Ok(()))), (Some(json!(true)), None));
+        assert_eq!(told(Answer::NotDetected, refused()), (None, None));
     }
 
     #[test]

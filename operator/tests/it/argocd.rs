@@ -6,6 +6,7 @@ use crate::chart;
 use crate::cluster::Cluster;
 use crate::consumer::Mode;
 use crate::gitops::{definition, install, server};
+use crate::resource_tree;
 use crate::tenant::Tenant;
 use crate::wait::{seconds, until, until_true};
 
@@ -22,10 +23,14 @@ fn an_install_and_its_end_show_within_seconds_and_an_error_changes_nothing() {
     let argocd = || tenant.status().map(|status| status.0["argocd"].clone()).unwrap_or_default();
     until_true("there is none, says the API server", SOON, || argocd()["detected"] == false);
 
+    resource_tree::are_not_asked_for(&tenant);
+
     install(&cluster, "gitops", "v3.0.6");
     let found = until("it is found", SOON, || Some(argocd()).filter(|argocd| argocd["detected"] == true));
     assert_eq!((&found["namespace"], &found["version"]), (&json!("gitops"), &json!("v3.0.6")));
     assert_eq!(found["resourceTreeCapable"], false);
+    assert_eq!(found["resourceTreeLastError"]["code"], "ARGOCD_TOKEN_MISSING");
+    resource_tree::shows_in_the_status(&cluster);
 
     chart::delete(&cluster, &server("gitops", "v3.0.6"));
     chart::create(&cluster, &server("gitops", "v3.1.0"));

@@ -131,6 +131,13 @@ impl Faults {
             argocd["resourceTreeCapable"].is_boolean() == (detected == Some(true)),
             "argocd.resourceTreeCapable",
         );
+        if let Some(error) = argocd.get("resourceTreeLastError") {
+            self.expect(
+                argocd["resourceTreeCapable"] == false,
+                "argocd.resourceTreeLastError though trees can be read",
+            );
+            self.expect(error["code"].is_string() && error["message"].is_string(), "argocd.resourceTreeLastError");
+        }
     }
 }
 
@@ -219,6 +226,13 @@ mod tests {
             ("error", json!("but why")),
             ("collectionStats", json!({})),
             ("argocd", json!({"detected": true})),
+            (
+                "argocd",
+                json!({
+                    "detected": true, "namespace": "a", "version": null, "lastChecked": "2026-08-03T09:14:05Z",
+                    "resourceTreeCapable": true, "resourceTreeLastError": {"code": "a", "message": "b"},
+                }),
+            ),
             ("assessment", json!({})),
         ];
         for (field, value) in broken {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
 
+mod argocd_api;
 mod audit;
 mod branches;
 mod chart;
@@ -39,6 +40,7 @@ mod nightly {
 mod pages;
 mod pointer;
 mod queries;
+mod resource_tree;
 mod roles;
 mod shutdown;
 mod soak;

@@ -48,7 +48,7 @@ fn upgrade(cluster: &Cluster, helm: &Helm, namespace: &str, claim: Claim) {
     let stays = old.is_some_and(|old| old.metadata.deletion_timestamp.is_none());
     assert_eq!(stays, claim == Claim::IsToStay, "{}", helm.name);
     assert!(notes.contains("REMOVED: the volume claim of charts 2.x"), "{}: {notes}", helm.name);
-    let ignored = "have no effect in this chart: aiConformance, assessment, events, metrics, trivy, argocd.api\n";
+    let ignored = "have no effect in this chart: aiConformance, assessment, events, metrics, trivy, argocd.api.collectionEnabled\n";
     assert!(!notes.contains("gh attestation"), "{}: of no digest nothing is attested: {notes}", helm.name);
     for text in [ignored, "IGNORED: image.repository ghcr.io/alto9/kube9-operator with image.tag 2.4.0"] {
         assert!(notes.contains(text), "{}: {notes}", helm.name);

@@ -50,7 +50,7 @@ fn the_schema_explains_every_value_and_knows_no_object_that_takes_anything() {
 }
 
 /// What Kubernetes defines, and what belongs to others, is not ours to limit.
-const OPEN: [&str; 15] = [
+const OPEN: [&str; 14] = [
     "global",
     "aiConformance",
     "assessment",
@@ -58,7 +58,6 @@ const OPEN: [&str; 15] = [
     "metrics",
     "prometheus",
     "trivy",
-    "api",
     "podSecurityContext",
     "securityContext",
     "valueFrom",
@@ -137,6 +136,9 @@ fn h4_a_value_of_the_wrong_type_is_refused_by_its_name() {
 fn h4_a_value_that_could_not_work_is_refused() {
     let refused = [
         (json!({"argocd": {"namspace": "gitops"}}), "namspace"),
+        (json!({"argocd": {"api": {"baseUrl": "argocd.example"}}}), "baseUrl"),
+        (json!({"argocd": {"api": {"timeoutMs": 999}}}), "timeoutMs"),
+        (json!({"argocd": {"api": {"token": {"existingSecret": "a/b"}}}}), "existingSecret"),
         (json!({"replicas": 0}), "replicas"),
         (json!({"podDisruptionBudget": {"maxUnavailable": "half"}}), "maxUnavailable"),
         (json!({"podDisruptionBudget": {"minAvailable": "101%"}}), "minAvailable"),

@@ -81,6 +81,33 @@ fn the_variants_take_every_branch_of_the_templates() {
 }
 
 #[test]
+fn f9_a_token_for_argocd_is_mounted_so_that_it_follows_its_secret_and_otherwise_nothing_is_asked_for() {
+    let Some(helm) = Helm::usual() else { return };
+    for variant in Variant::all() {
+        let rendered = helm.render(&helm::chart(), &variant, VERSION);
+        let is_asked = variant.name.starts_with("Argo CD's API is asked");
+        let pod = &rendered.one("Deployment")["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        let variables = container["env"].to_string();
+        assert_eq!(variables.contains("ARGOCD_API_TOKEN_FILE"), is_asked, "{}", variant.name);
+        assert_eq!(variables.contains("ARGOCD_API_"), is_asked, "{}", variant.name);
+        let named = |list: &Value| list.as_array()?.iter().find(|it| it["name"] == "argocd-api").cloned();
+        let (mount, volume) = (named(&container["volumeMounts"]), named(&pod["volumes"]));
+        assert_eq!((mount.is_some(), volume.is_some()), (is_asked, is_asked), "{}", variant.name);
+        if let (Some(mount), Some(volume)) = (mount, volume) {
+            assert_eq!(mount.get("subPath"), None, "a file that is mounted by itself stays as it is");
+            let secrets = volume["projected"]["sources"].as_array().unwrap();
+            assert!(secrets.iter().all(|source| source["secret"]["optional"] == true), "the pod starts without");
+        }
+        for policy in rendered.of_kind("NetworkPolicy") {
+            let ports = policy["spec"]["egress"].to_string();
+            assert_eq!(ports.contains("\"port\":53,"), is_asked, "{}: {ports}", variant.name);
+            assert_eq!(ports.contains("\"port\":8080,"), is_asked, "{}: {ports}", variant.name);
+        }
+    }
+}
+
+#[test]
 fn h4_the_api_server_takes_every_variant_where_only_restricted_pods_may_run() {
     let Some(cluster) = Cluster::shared() else { return };
     assert_taken(cluster);

@@ -11,11 +11,14 @@ mod yaml;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hyper::body::Bytes;
 use hyper::header::HeaderValue;
+use memchr::memmem;
 
 use reread::Reread;
 pub(super) use tls::Tls;
 use tls::Trust;
+pub(crate) use tls::Voucher;
 
 /// Where the kubelet puts what a pod needs to know.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -53,6 +56,13 @@ impl Access {
         Self::of_pod(&host, port, account)
     }
 
+    /// To another server, which has a token of its own: nobody but the API server gets the pod's.
+    pub(super) fn elsewhere(server: &str, token: &str, voucher: Voucher<'_>) -> Result<Self, String> {
+        let trust = if server.starts_with("http:") { Trust::Nobody } else { Trust::of(voucher)? };
+        let tls = Tls { trust, name: None, identity: None };
+        Ok(Self { server: address(server)?, tls, token: Some(Token::fixed(token)?) })
+    }
+
     /// As the service account of a pod.
     fn of_pod(host: &str, port: u16, account: &Path) -> Result<Self, String> {
         // An IPv6 address.
@@ -71,7 +81,7 @@ fn address(url: &str) -> Result<String, String> {
     let parsed: Result<hyper::Uri, _> = url.parse();
     match parsed {
         Ok(uri) if matches!(uri.scheme_str(), Some("https" | "http")) => Ok(url.trim_end_matches('/').to_owned()),
-        _ => Err(format!("the API server's address must be https://HOST:PORT, but is {url:?}")),
+        _ => Err(format!("the server's address must be https://HOST:PORT, but is {url:?}")),
     }
 }
 
@@ -111,13 +121,32 @@ impl Token {
     }
 }
 
+/// An answer without the token that was sent: some servers repeat what they were asked. What is so short is no secret.
+pub(super) fn without_token(sent: Option<&HeaderValue>, answer: Bytes) -> Bytes {
+    let token = sent.and_then(|header| header.as_bytes().strip_prefix(BEARER.as_bytes()));
+    let Some(token) = token.filter(|token| token.len() >= 8) else { return answer };
+    let (mut hidden, mut from) = (Vec::new(), 0);
+    for place in memmem::find_iter(&answer, token) {
+        hidden.extend_from_slice(&answer[from..place]);
+        hidden.extend_from_slice(b"[token]");
+        from = place + token.len();
+    }
+    if from == 0 {
+        return answer;
+    }
+    hidden.extend_from_slice(&answer[from..]);
+    hidden.into()
+}
+
+const BEARER: &str = "Bearer ";
+
 fn bearer(token: &str) -> Result<HeaderValue, String> {
     let token = token.trim();
     if token.is_empty() {
         return Err("the token is empty".to_owned());
     }
     let mut header =
-        HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "the token has characters that none can have")?;
+        HeaderValue::try_from(format!("{BEARER}{token}")).map_err(|_| "the token has characters that none can have")?;
     // Not to be shown in logs.
     header.set_sensitive(true);
     Ok(header)

@@ -33,7 +33,26 @@ pub(super) enum Trust {
     Nobody,
 }
 
+/// Who may vouch for another server.
+#[derive(Clone, Copy)]
+pub(crate) enum Voucher<'path> {
+    /// Those in a file.
+    File(&'path Path),
+    /// Those that everybody on this machine trusts.
+    Machine,
+    /// Nobody has to.
+    Nobody,
+}
+
 impl Trust {
+    pub(super) fn of(voucher: Voucher<'_>) -> Result<Self, String> {
+        match voucher {
+            Voucher::File(path) => Self::file(path.to_owned()),
+            Voucher::Machine => Self::of_machine(),
+            Voucher::Nobody => Ok(Self::Anybody),
+        }
+    }
+
     pub(super) fn these(pem: &[u8]) -> Result<Self, String> {
         roots(pem).map(Self::Roots)
     }
@@ -51,7 +70,7 @@ impl Trust {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
-            return Err("the cluster has no certificate-authority, and this machine has none that all trust".to_owned());
+            return Err("no certificate-authority is named, and this machine has none that all trust".to_owned());
         }
         Ok(Self::Roots(roots))
     }
