@@ -52,6 +52,8 @@ impl Anonymous {
     /// The same with other settings, such as those of TLS.
     pub fn with_settings(limit: Duration, set: impl FnOnce(Settings) -> Settings) -> Self {
         let settings = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(limit));
+        // Each connection fills its buffers with zeros first; requests without a body are short.
+        let settings = settings.output_buffer_size(8 << 10).input_buffer_size(32 << 10);
         Anonymous { agent: set(settings).build().into() }
     }
 
