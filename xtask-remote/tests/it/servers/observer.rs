@@ -65,7 +65,7 @@ impl Observer {
     /// Looks as soon as anything changed, and now and then where nothing did: caches change by themselves.
     pub fn start(publication: &Publication) -> Self {
         const LOOKS: Duration = Duration::from_millis(3);
-        let pause = Duration::from_millis(if publication.changes.is_empty() { 30 } else { 250 });
+        let pause = Duration::from_millis(if publication.changes.is_empty() { 30 } else { 1000 });
         let changes = publication.changes.clone();
         let stop = Arc::new(AtomicBool::new(false));
         let mut watch = Watch::of(publication);
