@@ -329,4 +329,24 @@ fn i16_whom_a_target_does_not_accept_signs_nothing_there() {
     production.release(&[]).ok();
     let known = production.xtask(&["verify", "--to", "production", "--json"]).ok().json();
     assert_eq!(known["signers"].as_array().unwrap().len(), 1, "{known}");
+
+    // Who accepts an identity needs what judges certificates, whoever signs.
+    let demo = &production.demo;
+    let identity =
+        "[{ issuer = \"https://issuer.example\", identity = \"https://workflow.example@refs/tags/v{version}\" }, {";
+    demo.write("Cargo.toml", demo.read("Cargo.toml").replace("signers = [{", &format!("signers = {identity}")));
+    let judging = |path: &str| {
+        let mut doctor = production.command(&["doctor", "--to", "production", "--json"]);
+        doctor.env("PATH", path);
+        let found = Run::of(doctor).json();
+        let cosign = found.as_array().unwrap().iter().find(|one| one["what"] == "cosign").unwrap().clone();
+        (cosign["standing"].as_str().unwrap().to_owned(), cosign["detail"].as_str().unwrap().to_owned())
+    };
+    let path = std::env::var("PATH").unwrap();
+    let (standing, detail) = judging(&path);
+    assert!(standing == "missing" && detail.contains("cosign 3.1 or later is needed"), "{standing}: {detail}");
+    if let Some(cosign) = tool("cosign") {
+        let (standing, detail) = judging(&format!("{path}:{}", cosign.parent().unwrap().display()));
+        assert!(standing == "found" && detail.ends_with("/cosign"), "{standing}: {detail}");
+    }
 }
