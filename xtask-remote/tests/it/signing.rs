@@ -20,7 +20,8 @@ use xtask::trust::{attachments, bundle};
 
 use crate::servers::{Production, SIGNING_KEY};
 use crate::support::{Demo, Helm, Run, http_status, scrubbed, tool, unsigned};
-use crate::trust::Cosign;
+use crate::trust::bundles::certificate;
+use crate::trust::{Cosign, changed};
 
 /// What is said of which part of a release, by kinds of subjects and of statements.
 fn said(demo: &Demo) -> BTreeSet<String> {
@@ -235,6 +236,43 @@ fn forge(demo: &Demo, digest: &Digest) -> Digest {
     registry.tag(&["v1.0.0", "1.0.0"].map(|tag| (tag.to_owned(), digest.clone()))).unwrap();
     std::fs::remove_file(demo.published().join("demo-1.0.0.tgz")).unwrap();
     digest
+}
+
+#[test]
+fn i16_a_build_says_what_it_would_take_over_and_that_it_lacks_what_judges_certificates() {
+    let demo = Demo::new().that_signs();
+    let (key, identity) = (SigningKey::generate().unwrap(), "https://workflow.example@refs/tags/v{version}");
+    let ann = SigningKey::from_pem(&key, &"a test").unwrap();
+    demo.write("ann.pub", ann.public().to_pem());
+    let signers = format!(
+        "signers = [{{ key = \"ann.pub\" }}, {{ issuer = \"https://issuer.example\", identity = \"{identity}\" }}]\n\
+         signing = {{ variable = \"{SIGNING_KEY}\" }}\n"
+    );
+    demo.write("Cargo.toml", demo.read("Cargo.toml") + &signers);
+    demo.commit("name who signs");
+    let run = |words: &[&str]| {
+        let mut command = demo.command(words);
+        command.env(SIGNING_KEY, &key);
+        Run::of(command)
+    };
+    let plan = ["release", "build", "--plan", "--json"];
+    assert_eq!(run(&plan).ok().json()["there"], Value::Null);
+    assert!(!demo.published().exists(), "nothing was made");
+    run(&["release"]).ok();
+    let digest = image(&demo, "v1.0.0");
+    assert_eq!(run(&plan).ok().json()["there"], digest.to_string());
+
+    // Who else signed can be told by a certificate alone.
+    let registry = local::registry(&demo.published());
+    let subject = Descriptor::of(oci::INDEX, &registry.fetch(oci::Part::Manifest, &digest).unwrap());
+    let statement = Statement::new("demo", &digest, predicate::PROVENANCE, serde_json::json!({}));
+    let bundle = Signer::Key(ann).sign(&[statement]).unwrap().remove(0);
+    let bundle = changed(&bundle, |it| {
+        it["verificationMaterial"] = serde_json::json!({"certificate": {"rawBytes": certificate()}});
+    });
+    let referrer = attachments::referrer(&subject, &bundle, predicate::PROVENANCE, "2026-01-01T00:00:00Z").unwrap();
+    registry.attach(&[referrer]).unwrap();
+    run(&plan).fails(4, "cosign 3.1 or later is needed").fails(4, "it is not on PATH");
 }
 
 #[test]
