@@ -5,7 +5,4 @@ set -eu
 folder=$(cd "$1" && pwd)
 cd "${0%/*}"
 export GOFLAGS=-mod=readonly GOTOOLCHAIN=local
-# A program that is built from its module does not know its version; xtask wants to be told it.
-version=$(go list -m -f '{{.Version}}' github.com/sigstore/cosign/v3)
-go build -trimpath -ldflags "-s -w -X sigs.k8s.io/release-utils/version.gitVersion=$version" -o "$folder/cosign" \
-  github.com/sigstore/cosign/v3/cmd/cosign
+go build -trimpath -ldflags "-s -w" -o "$folder/cosign" github.com/sigstore/cosign/v3/cmd/cosign
