@@ -1,6 +1,6 @@
 //! The pinned programs that tests run, installed once for each user and kept by the digest of their lock.
 //!
-//! Go programs are built from locks in the repository (`ci/test-tools`), whose checksums Go enforces; a Rust program by its own
+//! Go programs are built from locks in the repository (`ci/test-tools`; cosign's is the workflows'), whose checksums Go enforces; a Rust program by its own
 //! lock; Python wheels, some of which hold other programs such as Node, by their hashes. Everything else comes from Debian (`debian.rs`).
 
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ impl Installation {
         let list = files::read(&locks.join("tools.toml"))?.unwrap_or_default();
         let list: List = toml_edit::de::from_str(&String::from_utf8_lossy(&list))
             .context(Exit::Workspace, || format!("{LOCKS}/tools.toml cannot be used"))?;
-        let recipes = list.recipes(&Places { locks: &locks, cache: &cache }, parts)?;
+        let recipes = list.recipes(&Places { root, cache: &cache }, parts)?;
         let _turn = Lock::wait(&cache.join(".lock"))?;
         Ok(Installation { recipes, cache, packages: Packages::missing(&locks.join("debian.txt"), parts)?, _turn })
     }
@@ -144,6 +144,8 @@ struct List {
 #[serde(deny_unknown_fields)]
 struct Go {
     folder: String,
+    /// Where the lock is, relative to the workspace's root, if not in the folder of that name among the locks.
+    lock: Option<PathBuf>,
     parts: Vec<String>,
     programs: BTreeMap<String, String>,
     #[serde(default)]
@@ -181,13 +183,17 @@ struct Wheel {
     programs: BTreeMap<String, PathBuf>,
 }
 
-/// Where locks are, and where tools are kept.
+/// The workspace, and where tools are kept.
 struct Places<'p> {
-    locks: &'p Path,
+    root: &'p Path,
     cache: &'p Path,
 }
 
 impl Places<'_> {
+    fn locks(&self) -> PathBuf {
+        self.root.join(LOCKS)
+    }
+
     fn home(&self, name: &str, key: &[u8]) -> PathBuf {
         self.cache.join(format!("{name}-{}", &sha256_hex(key)[..12]))
     }
@@ -205,8 +211,12 @@ impl List {
 }
 
 impl Go {
+    fn lock(&self, places: &Places) -> PathBuf {
+        self.lock.as_ref().map_or_else(|| places.locks().join(&self.folder), |lock| places.root.join(lock))
+    }
+
     fn recipe(&self, places: &Places) -> Result<Recipe> {
-        let lock = places.locks.join(&self.folder);
+        let lock = self.lock(places);
         // Nobody debugs them: without its tables a program is linked sooner.
         let link: String =
             ["-s -w".to_owned()].into_iter().chain(self.link.iter().map(|set| format!(" -X {set}"))).collect();
@@ -296,7 +306,7 @@ struct Wheels {
 
 impl Wheels {
     fn read(name: &str, requirements: &str, places: &Places) -> Result<Self> {
-        let requirements = places.locks.join(requirements);
+        let requirements = places.locks().join(requirements);
         let home = places.home(name, &files::read(&requirements)?.unwrap_or_default());
         Ok(Wheels { home, requirements })
     }
@@ -348,6 +358,21 @@ mod tests {
             together(&packages).iter().map(|call| call.iter().map(|(name, _)| *name).collect()).collect();
         assert_eq!(calls, [vec!["etcd", "helm-3"], vec!["helm-4"]]);
         assert_eq!(file_name("go.etcd.io/etcd/server/v3"), "server");
+    }
+
+    #[test]
+    fn what_a_program_is_told_to_call_itself_is_the_version_in_its_lock() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let places = Places { root, cache: root };
+        let list = std::fs::read_to_string(places.locks().join("tools.toml")).unwrap();
+        let list: List = toml_edit::de::from_str(&list).unwrap();
+        for tool in &list.go {
+            let lock = std::fs::read_to_string(tool.lock(&places).join("go.mod")).unwrap();
+            let said = tool.link.iter().filter_map(|set| set.split_once('=')).map(|(_, value)| value);
+            for version in said.filter(|value| value.starts_with('v')) {
+                assert!(lock.contains(&format!(" {version}")), "{}: {version}", tool.folder);
+            }
+        }
     }
 
     #[test]

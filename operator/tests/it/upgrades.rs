@@ -74,6 +74,8 @@ fn upgrade(cluster: &Cluster, helm: &Helm, namespace: &str, claim: Claim) {
             "{}: {notes}",
             helm.name
         );
+        let signer = format!("/release-image.yml@refs/tags/v{} \\\n    {image}@{digest}\n", env!("CARGO_PKG_VERSION"));
+        assert!(notes.contains(&signer), "{}: {notes}", helm.name);
     }
     run(&["uninstall", RELEASE]);
 }

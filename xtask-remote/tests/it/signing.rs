@@ -20,7 +20,8 @@ use xtask::trust::{attachments, bundle};
 
 use crate::servers::{Production, SIGNING_KEY};
 use crate::support::{Demo, Helm, Run, http_status, scrubbed, tool, unsigned};
-use crate::trust::Cosign;
+use crate::trust::bundles::certificate;
+use crate::trust::{Cosign, changed};
 
 /// What is said of which part of a release, by kinds of subjects and of statements.
 fn said(demo: &Demo) -> BTreeSet<String> {
@@ -238,6 +239,43 @@ fn forge(demo: &Demo, digest: &Digest) -> Digest {
 }
 
 #[test]
+fn i16_a_build_says_what_it_would_take_over_and_that_it_lacks_what_judges_certificates() {
+    let demo = Demo::new().that_signs();
+    let (key, identity) = (SigningKey::generate().unwrap(), "https://workflow.example@refs/tags/v{version}");
+    let ann = SigningKey::from_pem(&key, &"a test").unwrap();
+    demo.write("ann.pub", ann.public().to_pem());
+    let signers = format!(
+        "signers = [{{ key = \"ann.pub\" }}, {{ issuer = \"https://issuer.example\", identity = \"{identity}\" }}]\n\
+         signing = {{ variable = \"{SIGNING_KEY}\" }}\n"
+    );
+    demo.write("Cargo.toml", demo.read("Cargo.toml") + &signers);
+    demo.commit("name who signs");
+    let run = |words: &[&str]| {
+        let mut command = demo.command(words);
+        command.env(SIGNING_KEY, &key);
+        Run::of(command)
+    };
+    let plan = ["release", "build", "--plan", "--json"];
+    assert_eq!(run(&plan).ok().json()["there"], Value::Null);
+    assert!(!demo.published().exists(), "nothing was made");
+    run(&["release"]).ok();
+    let digest = image(&demo, "v1.0.0");
+    assert_eq!(run(&plan).ok().json()["there"], digest.to_string());
+
+    // Who else signed can be told by a certificate alone.
+    let registry = local::registry(&demo.published());
+    let subject = Descriptor::of(oci::INDEX, &registry.fetch(oci::Part::Manifest, &digest).unwrap());
+    let statement = Statement::new("demo", &digest, predicate::PROVENANCE, serde_json::json!({}));
+    let bundle = Signer::Key(ann).sign(&[statement]).unwrap().remove(0);
+    let bundle = changed(&bundle, |it| {
+        it["verificationMaterial"] = serde_json::json!({"certificate": {"rawBytes": certificate()}});
+    });
+    let referrer = attachments::referrer(&subject, &bundle, predicate::PROVENANCE, "2026-01-01T00:00:00Z").unwrap();
+    registry.attach(&[referrer]).unwrap();
+    run(&plan).fails(4, "cosign 3.1 or later is needed").fails(4, "it is not on PATH");
+}
+
+#[test]
 fn i16_what_strangers_put_beside_an_image_counts_for_nothing_and_keeps_nobody_from_finishing() {
     let demo = Demo::new().that_signs();
     demo.xtask(&["release"]).ok();
@@ -329,4 +367,24 @@ fn i16_whom_a_target_does_not_accept_signs_nothing_there() {
     production.release(&[]).ok();
     let known = production.xtask(&["verify", "--to", "production", "--json"]).ok().json();
     assert_eq!(known["signers"].as_array().unwrap().len(), 1, "{known}");
+
+    // Who accepts an identity needs what judges certificates, whoever signs.
+    let demo = &production.demo;
+    let identity =
+        "[{ issuer = \"https://issuer.example\", identity = \"https://workflow.example@refs/tags/v{version}\" }, {";
+    demo.write("Cargo.toml", demo.read("Cargo.toml").replace("signers = [{", &format!("signers = {identity}")));
+    let judging = |path: &str| {
+        let mut doctor = production.command(&["doctor", "--to", "production", "--json"]);
+        doctor.env("PATH", path);
+        let found = Run::of(doctor).json();
+        let cosign = found.as_array().unwrap().iter().find(|one| one["what"] == "cosign").unwrap().clone();
+        (cosign["standing"].as_str().unwrap().to_owned(), cosign["detail"].as_str().unwrap().to_owned())
+    };
+    let path = std::env::var("PATH").unwrap();
+    let (standing, detail) = judging(&path);
+    assert!(standing == "missing" && detail.contains("cosign 3.1 or later is needed"), "{standing}: {detail}");
+    if let Some(cosign) = tool("cosign") {
+        let (standing, detail) = judging(&format!("{path}:{}", cosign.parent().unwrap().display()));
+        assert!(standing == "found" && detail.ends_with("/cosign"), "{standing}: {detail}");
+    }
 }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
-mod bundles;
+pub mod bundles;
 mod nightly;
 mod sbom;
 

@@ -13,6 +13,7 @@ mod caches;
 mod expression;
 mod file;
 mod glob;
+mod nightly;
 mod poisonings;
 mod programs;
 mod runner;
@@ -28,16 +29,22 @@ use scanning::CodeScanning;
 
 use crate::folders::copy_tree;
 use crate::servers::{Account, Fault, STACK, When, Whole};
-use crate::support::{git, root, wait_until};
+use crate::support::{documented, git, root, tool, wait_until};
 
 /// The issue that the daily look opens.
 const ISSUE: &str = "What users get is not what was released, or is not safe any more";
 const STABLE: [&str; 5] = ["1", "1.0", "1.0.0", "latest", "v1.0.0"];
 
-/// Production with a scanner that knows nothing bad.
+/// Production with a scanner that knows nothing bad, and a workspace that has the lock of what signs.
 fn world() -> Option<Whole> {
+    tool("cosign")?;
     let whole = Whole::new()?;
     whole.laboratory.know(&[], 1);
+    let demo = &whole.production.demo;
+    std::fs::create_dir_all(demo.root().join(".github/cosign")).unwrap();
+    copy_tree(&root().join(".github/cosign"), &demo.root().join(".github/cosign"));
+    demo.commit("build what signs");
+    demo.git(&["push", "--quiet"]);
     Some(whole)
 }
 
@@ -86,6 +93,8 @@ fn x1_i1_x3_a_tag_releases_and_a_published_release_of_it_then_changes_nothing() 
     {
         assert!(told.contains(line), "{told}");
     }
+    let builds: Vec<&str> = told.lines().filter(|line| line.contains(": go build ")).collect();
+    assert_eq!(builds.len(), 2, "one cosign each for image and chart, and nobody waits for it to build: {builds:?}");
     let made = runner.github.release("v1.0.0").unwrap();
     assert_eq!((&made["draft"], &made["prerelease"], &made["name"]), (&false.into(), &false.into(), &"v1.0.0".into()));
     assert_eq!(made["body"], "### Added\n\n- The demo.");
@@ -875,7 +884,8 @@ fn i4_a_job_that_compiles_what_strangers_wrote_has_no_right_and_no_secret() {
     let mut compiling = BTreeSet::new();
     for workflow in Workflow::all() {
         for (id, job) in workflow.jobs() {
-            let compiles = steps(job).iter().any(|step| step["run"].as_str().is_some_and(|run| run.contains("cargo ")));
+            let builds = |run: &str| run.contains("cargo ") || run.contains(".github/cosign/build.sh ");
+            let compiles = steps(job).iter().any(|step| step["run"].as_str().is_some_and(builds));
             assert!(!(compiles && holds_rights(job)), "{id} of {}", workflow.name);
             if compiles && workflow.name.starts_with("release") {
                 compiling.insert(format!("{id} of {}", workflow.name));
@@ -905,8 +915,17 @@ fn i4_a_job_that_holds_a_role_or_publishes_runs_an_xtask_that_was_handed_on_by_i
                 "{id} of {}: nothing unknown runs with a role",
                 workflow.name
             );
+            if workflow.name.starts_with("release") {
+                assert!(at("needs.cosign.outputs.artifact") < check, "{id} of {} signs or judges", workflow.name);
+            }
             assert_eq!(workflow.value["jobs"]["xtask"]["uses"], "./.github/workflows/xtask.yml");
             publishing.push(format!("{id} of {}", workflow.name));
+        }
+        for (id, job) in workflow.jobs().filter(|(_, job)| job.to_string().contains("needs.cosign.outputs.artifact")) {
+            let check = steps(job).iter().find(|step| step["env"]["COSIGN_SHA256"].is_string()).unwrap();
+            assert_eq!(check["env"]["COSIGN_SHA256"], "${{ needs.cosign.outputs.sha256 }}");
+            let checked = "echo \"$COSIGN_SHA256  target/xtask/bin/cosign\" | sha256sum --check --strict\n";
+            assert!(check["run"].as_str().unwrap().contains(checked), "{id} of {}", workflow.name);
         }
         // A token for AWS or for a signature is asked for by these, and by those that call them.
         let asks = |(_, job): &(&str, &serde_json::Value)| job["permissions"]["id-token"] == "write";
@@ -956,4 +975,48 @@ fn x5_releases_of_one_version_wait_for_each_other_and_are_never_cancelled() {
     for called in ["release-image.yml", "release-chart.yml"] {
         assert!(Workflow::read(called).value["concurrency"].is_null(), "{called} would wait for its caller");
     }
+}
+
+#[test]
+fn i16_production_accepts_the_one_workflow_that_signs_at_the_versions_tag_and_the_texts_for_users_name_it() {
+    let workspace = xtask::config::Workspace::find(&root()).unwrap();
+    let product = workspace.product(None).unwrap();
+    let target = product.target("production").unwrap();
+    let [signer] = &target.signers[..] else { panic!("{:?}", target.signers) };
+    let signs = |job: &serde_json::Value| job.to_string().contains("xtask release sign ");
+    let signing = |workflow: &Workflow| workflow.jobs().filter(|(_, job)| signs(job)).count();
+    let files: Vec<String> = Workflow::all().into_iter().filter(|it| signing(it) > 0).map(|it| it.name).collect();
+    let [file] = &files[..] else { panic!("{files:?} sign") };
+    let identity = format!("https://github.com/{}/.github/workflows/{file}@refs/tags/v", runner::REPOSITORY);
+    assert_eq!(signer.identity.as_deref(), Some(&*format!("{identity}{{version}}")));
+    assert_eq!(signer.issuer.as_deref(), Some("https://token.actions.githubusercontent.com"));
+    assert!(target.signing.keyless && target.signs(&product.first_version) && target.signed_since.is_some());
+    for text in ["README.md", "SECURITY.md", "docs/signatures.md", "charts/kube9-operator/templates/NOTES.txt"] {
+        let text = std::fs::read_to_string(root().join(text)).unwrap();
+        assert!(text.contains(&format!("--certificate-identity {identity}")), "{text}");
+    }
+    let policy = documented("docs/signatures.md", "ClusterImagePolicy");
+    let accepted = &policy["spec"]["authorities"][0]["keyless"]["identities"][0];
+    assert_eq!(accepted["issuer"].as_str(), signer.issuer.as_deref());
+    assert_eq!(accepted["subjectRegExp"], format!("^{}[0-9.]+$", identity.replace('.', "\\.")));
+}
+
+#[test]
+fn i16_whoever_builds_cosign_does_so_by_one_exact_go_that_is_not_older_than_the_lock_wants() {
+    let mut used = BTreeSet::new();
+    for workflow in Workflow::all() {
+        for (id, job) in workflow.jobs() {
+            let at = |what: &str| steps(job).iter().position(|step| step.to_string().contains(what));
+            let Some(build) = at(".github/cosign/build.sh ") else { continue };
+            let go = at("actions/setup-go@").filter(|go| *go < build).unwrap_or_else(|| panic!("{id} sets up no Go"));
+            assert_eq!(steps(job)[go]["if"], steps(job)[build]["if"], "{id} of {}", workflow.name);
+            used.insert(steps(job)[go]["with"]["go-version"].as_str().unwrap().to_owned());
+        }
+    }
+    let [version] = &used.iter().map(|version| version.parse().unwrap()).collect::<Vec<semver::Version>>()[..] else {
+        panic!("{used:?}")
+    };
+    let lock = std::fs::read_to_string(root().join(".github/cosign/go.mod")).unwrap();
+    let wanted = lock.lines().find_map(|line| line.strip_prefix("go ")).unwrap();
+    assert!(*version >= wanted.parse().unwrap(), "{version}, and the lock wants {wanted}");
 }

@@ -338,6 +338,14 @@ impl Destination {
         }
     }
 
+    /// The program that judges certificates, for people.
+    ///
+    /// # Errors
+    /// It is not installed, or too old.
+    pub fn who_judges(&self) -> Result<String> {
+        Ok(self.cosign()?.program().display().to_string())
+    }
+
     fn named_signer(&self) -> Result<Signer> {
         let variable = |name: &str| std::env::var(name).ok();
         Signer::choose(&self.target.name, &self.target.signing, self.root(), &variable, &|| self.cosign().cloned())

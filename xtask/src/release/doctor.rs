@@ -87,6 +87,9 @@ pub fn look(product: &Product, target: &Target, connector: Option<&Connector>) -
     let version = release::version_in_tree(product);
     if target.is_remote() && version.is_ok_and(|version| target.signs(&version)) {
         findings.push(checked("signer", destination.who_signs()));
+        if target.signers.iter().any(|signer| signer.identity.is_some()) {
+            findings.push(checked("cosign", destination.who_judges()));
+        }
     }
     if destination.has_chart {
         findings.push(index(&*destination.store));

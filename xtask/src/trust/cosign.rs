@@ -99,6 +99,11 @@ impl Cosign {
         Cosign { program: program.to_owned(), trusted_root }
     }
 
+    /// Where it is.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Signs a statement, and gives the bundle.
     ///
     /// # Errors

@@ -444,8 +444,7 @@ pub(super) fn decoded(path: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// An authority of this edge alone, and what it vouches for.
-/// A server over TLS that leads everybody elsewhere.
+/// A server over TLS that tells everybody the same.
 pub struct Signpost {
     port: u16,
     /// The private authority that it is trusted by.
@@ -454,10 +453,17 @@ pub struct Signpost {
 }
 
 impl Signpost {
+    /// It leads elsewhere.
     pub fn to(url: &str) -> Self {
-        let (port, certificates, url) = (free_port(), Certificates::new(), url.to_owned());
+        Self::saying(|_| Answer::new(302, "text/plain", "elsewhere").with("location", url))
+    }
+
+    /// Its answer, which may name its own address.
+    pub fn saying(answer: impl FnOnce(&str) -> Answer) -> Self {
+        let (port, certificates) = (free_port(), Certificates::new());
+        let answer = answer(&format!("https://localhost:{port}"));
         let handler = handler(move |_| {
-            let answer = Answer::new(302, "text/plain", "elsewhere").with("location", &url);
+            let answer = answer.clone();
             async { Outcome::Answer(answer) }
         });
         let sites = loopback(port).into_iter().map(|address| (address, Arc::clone(&handler))).collect();
@@ -470,6 +476,7 @@ impl Signpost {
     }
 }
 
+/// An authority of one server alone, and what it vouches for.
 struct Certificates {
     authority: String,
     server: Arc<rustls::ServerConfig>,

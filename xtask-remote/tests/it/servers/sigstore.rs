@@ -18,6 +18,7 @@ use xtask::sys::http::Anonymous;
 
 use super::child::{Served, folder};
 use super::client::Ask;
+use super::edge::Signpost;
 use super::fault::Dialect;
 use super::proxy::{Answer, Asked, Proxy, Way};
 use crate::support::{Run, free_port, http_status, script, tool};
@@ -26,12 +27,15 @@ use crate::support::{Run, free_port, http_status, script, tool};
 const ORIGIN: &str = "localhost";
 /// What a job of GitHub's has to show for a token.
 const REQUEST: &str = "canary-request-token";
+/// The job of tests that have none of their own.
 const CLAIMED: &str = "team/demo/.github/workflows/release.yml@refs/tags/v1.2.3";
 
 /// Running services, and the files by which cosign finds and trusts them.
 pub struct Sigstore {
     /// Who gives out tokens.
     pub issuer: String,
+    /// Where a job asks it for one.
+    tokens: String,
     /// Whose certificates the job of the workflow gets.
     pub identity: String,
     /// The authorities, in Sigstore's format.
@@ -43,7 +47,7 @@ pub struct Sigstore {
     timestamps: String,
     log: String,
     folder: tempfile::TempDir,
-    _issuer: Proxy,
+    _issuer: (Proxy, Signpost),
     served: Vec<Served>,
 }
 
@@ -58,8 +62,9 @@ impl Sigstore {
     fn start() -> Option<Self> {
         let programs = (tool("fulcio")?, tool("rekor")?, tool("timestamp-server")?, tool("cosign")?);
         let folder = tempfile::tempdir().unwrap();
-        let (issuer, token_issuer) = token_issuer();
-        let (fulcio, fulcio_url) = fulcio(&programs.0, &issuer);
+        let token_issuer = token_issuer();
+        let (tokens, issuer) = (token_issuer.0.url(), token_issuer.1.url());
+        let (fulcio, fulcio_url) = fulcio(&programs.0, &token_issuer.1);
         let (rekor, rekor_url) = rekor(&programs.1, folder.path());
         let (authority, timestamps) = timestamp_authority(&programs.2);
         let path = |name: &str| folder.path().join(name);
@@ -92,15 +97,13 @@ impl Sigstore {
             format!("--out={}", services.display()),
         ]);
         let cosign = path("cosign");
-        let job = format!(
-            "export ACTIONS_ID_TOKEN_REQUEST_URL='{issuer}/token?x=y' ACTIONS_ID_TOKEN_REQUEST_TOKEN={REQUEST}\n\
-             exec '{}' \"$@\"\n",
-            programs.3.display()
-        );
-        script(&cosign, &job);
+        let [(url, request), (token, secret)] = job(&tokens, CLAIMED);
+        let text = format!("export {url}='{request}' {token}={secret}\nexec '{}' \"$@\"\n", programs.3.display());
+        script(&cosign, &text);
         Some(Sigstore {
             identity: format!("https://github.com/{CLAIMED}"),
             issuer,
+            tokens,
             trusted_root,
             services,
             cosign,
@@ -114,6 +117,11 @@ impl Sigstore {
 
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// What a job of a workflow (`OWNER/REPOSITORY/.github/workflows/FILE@REF`) finds in its environment.
+    pub fn job(&self, workflow: &str) -> [(&'static str, String); 2] {
+        job(&self.tokens, workflow)
     }
 
     /// What its servers said.
@@ -139,41 +147,57 @@ impl Sigstore {
     }
 }
 
-/// GitHub's issuer of tokens, of one job: its configuration, its keys, and the token for whoever has the job's own.
-fn token_issuer() -> (String, Proxy) {
+fn job(tokens: &str, workflow: &str) -> [(&'static str, String); 2] {
+    let request = format!("{tokens}/token?workflow={workflow}");
+    [("ACTIONS_ID_TOKEN_REQUEST_URL", request), ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST.into())]
+}
+
+/// GitHub's issuer of tokens: its keys, and the token for whoever has a job's own. Its configuration is found over TLS, as all demand.
+fn token_issuer() -> (Proxy, Signpost) {
     let port = free_port();
     let url = format!("http://localhost:{port}");
+    let signpost = Signpost::saying(|issuer| {
+        let configuration = json!({
+            "issuer": issuer, "jwks_uri": format!("{url}/keys"), "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
+        });
+        Answer::new(200, "application/json", configuration.to_string())
+    });
     let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
     let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &SystemRandom::new());
-    let (key, issuer) = (key.unwrap(), url.clone());
+    let (key, issuer) = (key.unwrap(), signpost.url());
     let route = move |asked: &mut Asked| {
         let json = |value: Value| Way::Here(Answer::new(200, "application/json", value.to_string()));
         let allowed = asked.header("authorization").is_some_and(|value| value.ends_with(REQUEST));
-        match asked.path.split('?').next().unwrap() {
-            "/.well-known/openid-configuration" => json(json!({
-                "issuer": issuer, "jwks_uri": format!("{issuer}/keys"), "response_types_supported": ["id_token"],
-                "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"],
-            })),
+        let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
+        let workflow = query.split('&').find_map(|pair| pair.strip_prefix("workflow="));
+        match path {
             "/keys" => {
                 let point = key.public_key().as_ref();
                 json(json!({"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "k",
                     "x": BASE64.encode(&point[1..33]), "y": BASE64.encode(&point[33..])}]}))
             }
-            "/token" if allowed => json(json!({"value": token(&key, &issuer)})),
+            "/token" if allowed && workflow.is_some() => {
+                json(json!({"value": token(&key, &issuer, workflow.unwrap())}))
+            }
             _ => Way::Here(Answer::new(403, "application/json", "{}")),
         }
     };
-    (url, Proxy::with(port, Dialect::Registry, route, |_, answer| answer))
+    (Proxy::with(port, Dialect::Registry, route, |_, answer| answer), signpost)
 }
 
-fn token(key: &EcdsaKeyPair, issuer: &str) -> String {
+/// A token as GitHub's are: of a called workflow, `job_workflow_ref` is its own place, and all else is its caller's.
+fn token(key: &EcdsaKeyPair, issuer: &str, workflow: &str) -> String {
     let now = jiff::Timestamp::now().as_second();
+    let (place, reference) = workflow.split_once('@').unwrap();
+    let (repository, _) = place.split_once("/.github/").unwrap();
+    let (owner, _) = repository.split_once('/').unwrap();
     let claims = json!({
-        "iss": issuer, "aud": "sigstore", "sub": "repo:team/demo:ref:refs/tags/v1.2.3", "iat": now, "nbf": now, "exp": now + 300,
-        "job_workflow_ref": CLAIMED, "workflow_ref": CLAIMED, "job_workflow_sha": "c0ffee", "workflow_sha": "c0ffee", "sha": "c0ffee",
-        "event_name": "push", "workflow": "release", "repository": "team/demo", "ref": "refs/tags/v1.2.3", "repository_id": "1",
-        "repository_owner": "team", "repository_owner_id": "2", "runner_environment": "github-hosted", "run_id": "3",
-        "run_attempt": "1", "repository_visibility": "public",
+        "iss": issuer, "aud": "sigstore", "sub": format!("repo:{repository}:ref:{reference}"), "iat": now, "nbf": now, "exp": now + 300,
+        "job_workflow_ref": workflow, "workflow_ref": format!("{repository}/.github/workflows/release.yml@{reference}"),
+        "job_workflow_sha": "c0ffee", "workflow_sha": "c0ffee", "sha": "c0ffee", "event_name": "push", "workflow": "release",
+        "repository": repository, "ref": reference, "repository_id": "1", "repository_owner": owner, "repository_owner_id": "2",
+        "runner_environment": "github-hosted", "run_id": "3", "run_attempt": "1", "repository_visibility": "public",
     });
     let part = |value: &Value| BASE64.encode(value.to_string());
     let head = format!("{}.{}", part(&json!({"alg": "ES256", "kid": "k", "typ": "JWT"})), part(&claims));
@@ -181,12 +205,14 @@ fn token(key: &EcdsaKeyPair, issuer: &str) -> String {
     format!("{head}.{}", BASE64.encode(signature.as_ref()))
 }
 
-fn fulcio(program: &Path, issuer: &str) -> (Served, String) {
+fn fulcio(program: &Path, signpost: &Signpost) -> (Served, String) {
     let (place, port, grpc, metrics) = (folder(), free_port(), free_port(), free_port());
+    let (issuer, authority) = (signpost.url(), place.join("issuer.pem"));
+    std::fs::write(&authority, &signpost.authority).unwrap();
     let config = place.join("config.yaml");
     let provider = "github-workflow";
     let known = json!({
-        "oidc-issuers": {issuer: {"issuer-url": issuer, "client-id": "sigstore", "type": "ci-provider", "ci-provider": provider}},
+        "oidc-issuers": {&issuer: {"issuer-url": issuer, "client-id": "sigstore", "type": "ci-provider", "ci-provider": provider}},
         "ci-issuer-metadata": {provider: {
             "default-template-values": {"url": "https://github.com", "environment": ""},
             "extension-templates": {
@@ -200,6 +226,7 @@ fn fulcio(program: &Path, issuer: &str) -> (Served, String) {
     // What is JSON Fulcio reads as JSON, whose fields have other names.
     std::fs::write(&config, format!("# YAML\n{known}")).unwrap();
     let mut command = Command::new(program);
+    command.env("SSL_CERT_FILE", authority);
     command.args(["serve", "--ca=ephemeralca", "--ct-log-url=", "--host=127.0.0.1", "--grpc-host=127.0.0.1"]);
     command.arg(format!("--port={port}")).arg(format!("--grpc-port={grpc}")).arg(format!("--metrics-port={metrics}"));
     command.arg(format!("--config-path={}", config.display()));

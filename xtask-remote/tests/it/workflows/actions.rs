@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::programs::go;
 use super::runner::{After, Machine};
 use crate::support::{script, tool};
 
@@ -52,11 +53,12 @@ impl Machine<'_> {
             }
             "actions/setup-go" => {
                 assert_eq!(given("cache"), "false", "the tests do not know Go's cache");
-                self.set_up("go", given("go-version"))
+                self.set_up("go", given("go-version"), &go(self.home(), given("go-version")))
             }
             "actions/setup-python" => {
                 assert_eq!(given("cache"), "", "the tests do not know pip's cache");
-                self.set_up("python3", given("python-version"))
+                let version = given("python-version");
+                self.set_up("python3", version, &format!("echo python3 {version}\n"))
             }
             other => panic!("the tests do not know what {other} leaves behind"),
         }
@@ -169,14 +171,14 @@ impl Machine<'_> {
         self.runner.scanning.upload(&at, &category, &mut self.uploads).map(|()| Vec::new())
     }
 
-    /// A program that says that it has the version which was asked for, and does nothing.
-    fn set_up(&mut self, program: &str, version: &str) -> Done {
+    /// A program in the version that was asked for.
+    fn set_up(&mut self, program: &str, version: &str, text: &str) -> Done {
         if version.is_empty() {
             return Err(format!("the tests want to be told a version of {program}"));
         }
         let folder = self.home().join(format!("tools-{program}"));
         std::fs::create_dir(&folder).unwrap();
-        script(&folder.join(program), &format!("echo {program} {version}\n"));
+        script(&folder.join(program), text);
         self.path.insert(0, folder);
         Ok(Vec::new())
     }

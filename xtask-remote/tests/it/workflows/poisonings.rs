@@ -34,7 +34,7 @@ const CHECK: &str = "Check what was handed on";
 const GONE: &str = "None of the provided artifact IDs were found";
 
 /// What is done to the job that pushes.
-const PUSH: [Poisoning; 19] = [
+const PUSH: [Poisoning; 22] = [
     Poisoning {
         name: "another image takes the artifact's name",
         does: |seed| seed.take("image"),
@@ -52,6 +52,32 @@ const PUSH: [Poisoning; 19] = [
         does: |seed| seed.take("xtask-image"),
         step: DOWNLOAD,
         words: GONE,
+    },
+    Poisoning {
+        name: "another cosign takes its name",
+        does: |seed| seed.take("cosign-image"),
+        step: DOWNLOAD,
+        words: GONE,
+    },
+    Poisoning {
+        name: "the number of another cosign",
+        does: |seed| {
+            let number = seed.upload("evil", &[("cosign", b"#!/bin/sh\necho evil\n")]);
+            seed.tell("cosign", "artifact", &number);
+        },
+        step: CHECK,
+        words: "target/xtask/bin/cosign: FAILED",
+    },
+    Poisoning {
+        name: "a cosign beside the xtask that was handed on",
+        does: |seed| {
+            let whole = seed.folder("xtask", "artifact");
+            let xtask = std::fs::read(whole.join("xtask")).unwrap();
+            let number = seed.upload("evil", &[("cosign", b"#!/bin/sh\necho evil\n"), ("xtask", &xtask)]);
+            seed.tell("xtask", "artifact", &number);
+        },
+        step: CHECK,
+        words: "target/xtask/bin/cosign: FAILED",
     },
     Poisoning {
         name: "the number of another xtask",

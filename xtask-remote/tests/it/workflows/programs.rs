@@ -288,6 +288,47 @@ answer=$(curl "$@" "$GITHUB_API_URL/$path") || exit 1
 printf '%s\n' "$answer" | jq --raw-output "$jq"
 "#;
 
+/// What builds cosign from the workspace's lock: that takes minutes, and the test tools have the one that is built from the very same lock.
+/// Nothing else can be built, nor from any other lock, nor by a Go that is older than the lock wants.
+pub fn go(home: &Path, version: &str) -> String {
+    let lock = root().join(LOCK);
+    let manifest = std::fs::read_to_string(lock.join("go.mod")).unwrap();
+    let said = |start: &str| manifest.lines().find_map(|line| line.trim().strip_prefix(start)).unwrap().to_owned();
+    let digest = |name: &str| xtask::oci::sha256_hex(&std::fs::read(lock.join(name)).unwrap());
+    let program = tool("cosign").map(|program| program.display().to_string()).unwrap_or_default();
+    [
+        ("@TOLD@", home.join("told").display().to_string()),
+        ("@HAS@", version.to_owned()),
+        ("@NEEDS@", said("go ")),
+        ("@SUMS@", format!("{}  go.mod\n{}  go.sum", digest("go.mod"), digest("go.sum"))),
+        ("@PROGRAM@", program),
+    ]
+    .iter()
+    .fold(GO.to_owned(), |text, (name, value)| text.replace(name, value))
+}
+
+/// Where the lock is.
+const LOCK: &str = ".github/cosign";
+
+const GO: &str = r#"
+fail() { echo "go: $*" >&2; exit 1; }
+echo go "$@" >>'@TOLD@'
+[ "$GOTOOLCHAIN" = local ] || fail 'the tests have no other toolchain to download'
+[ "$GOFLAGS" = -mod=readonly ] || fail 'without -mod=readonly the lock might change'
+[ "$(sha256sum go.mod go.sum)" = '@SUMS@' ] || fail 'updates to go.mod needed, or SECURITY ERROR: checksum mismatch'
+older() { [ "${1%%.*}" -lt "${2%%.*}" ] || { rest=${1#*.}; other=${2#*.}; [ "${rest%%.*}" -lt "${other%%.*}" ]; }; }
+! older '@HAS@' '@NEEDS@' || fail 'go.mod requires go >= @NEEDS@ (running go @HAS@; GOTOOLCHAIN=local)'
+case "$*" in
+'build -trimpath -ldflags -s -w -o '*' github.com/sigstore/cosign/v3/cmd/cosign') ;;
+*) fail "the tests do not know go $*";;
+esac
+while [ "$1" != -o ]; do shift; done
+[ -x '@PROGRAM@' ] || fail 'the test tools have no cosign'
+printf '#!/bin/sh
+exec "@PROGRAM@" "$@"
+' >"$2" && chmod +x "$2"
+"#;
+
 /// The version that the test tools have, and the only one that can be had.
 fn auditables_version() -> String {
     let text = std::fs::read_to_string(root().join("ci/test-tools/tools.toml")).unwrap();

@@ -26,7 +26,7 @@ use super::programs::{Tools, stand_ins, trivy_archive};
 use super::scanning::CodeScanning;
 use super::used::Used;
 use crate::servers::{
-    Account, Answer, Asked, Credentials, Dialect, Packages, Proxy, SIGNING_KEY, STACK, Way, Whole, packages,
+    Account, Answer, Asked, Credentials, Dialect, Packages, Proxy, SIGNING_KEY, STACK, Sigstore, Way, Whole, packages,
     rights::Need,
 };
 use crate::support::{Run, build_programs, free_port, git, pretended_programs, programs};
@@ -493,6 +493,8 @@ pub struct Runner<'w> {
     evil: Mutex<Option<PathBuf>>,
     /// What `cargo xtask ci` ends with, where it is not run.
     pub ci_ends_with: i32,
+    /// Where jobs get certificates for their identities; without one they have a key.
+    pub sigstore: Option<&'static Sigstore>,
     times: Mutex<BTreeMap<String, Duration>>,
 }
 
@@ -563,7 +565,7 @@ impl<'w> Runner<'w> {
     }
 
     fn at(site: Site<'w>) -> Self {
-        const SYSTEM: [&str; 18] = [
+        const SYSTEM: [&str; 19] = [
             "bash",
             "cat",
             "chmod",
@@ -572,6 +574,7 @@ impl<'w> Runner<'w> {
             "date",
             "env",
             "git",
+            "grep",
             "gzip",
             "id",
             "jq",
@@ -599,6 +602,7 @@ impl<'w> Runner<'w> {
             pause: Mutex::default(),
             evil: Mutex::default(),
             ci_ends_with: 0,
+            sigstore: None,
             times: Mutex::default(),
         }
     }
@@ -1030,6 +1034,11 @@ impl<'r> Machine<'r> {
         given == Some("write") || given == Some(level)
     }
 
+    /// The workflow that the job is of, as tokens name it: a called one by its own place, at its caller's ref.
+    fn job_workflow_ref(&self) -> String {
+        format!("{REPOSITORY}/.github/workflows/{}@{}", self.workflow.name, self.event.reference)
+    }
+
     /// The job takes a role, by a token that says which workflow it is of.
     pub fn take_role(&mut self, role: &str) -> Result<(), String> {
         let aws = self.runner.site.aws.as_ref().unwrap();
@@ -1043,11 +1052,10 @@ impl<'r> Machine<'r> {
             || format!("repo:{REPOSITORY}:ref:{}", self.event.reference),
             |environment| format!("repo:{REPOSITORY}:environment:{environment}"),
         );
-        let workflow = format!("{REPOSITORY}/.github/workflows/{}@{}", self.workflow.name, self.event.reference);
         let claims = json!({
             "aud": "sts.amazonaws.com",
             "environment": environment,
-            "job_workflow_ref": workflow,
+            "job_workflow_ref": self.job_workflow_ref(),
             "ref": self.event.reference,
             "repository_id": REPOSITORY_ID,
             "sub": subject,
@@ -1143,7 +1151,10 @@ impl<'r> Machine<'r> {
         }
         // A job that may ask for a token of its identity can sign.
         if let Some(whole) = self.runner.site.whole.filter(|_| self.job["permissions"]["id-token"] == "write") {
-            command.env(SIGNING_KEY, &whole.production.signing_key);
+            match self.runner.sigstore {
+                Some(sigstore) => command.envs(sigstore.job(&self.job_workflow_ref())),
+                None => command.env(SIGNING_KEY, &whole.production.signing_key),
+            };
         }
         if own.get("GITHUB_TOKEN").is_some_and(|token| token == TOKEN) {
             self.has_right("packages", "read");

@@ -1,4 +1,4 @@
-module test-tools/cosign
+module kube9-operator/cosign
 
 go 1.26.0
 
