@@ -37,6 +37,11 @@ fn h2_each_of_several_products_is_released_on_its_own_into_one_repository() {
     let proof = demo.xtask(&["verify", "worker", "1.1.0", "--json"]).ok().json();
     assert_eq!(proof["image"].as_str().unwrap().split('@').next().unwrap(), image(&demo, "worker:1.1.0"));
     demo.xtask(&["verify", "web", "1.1.0"]).fails(8, "does not list web 1.1.0");
+    let proofs = demo.xtask(&["verify", "--all", "--json"]).ok().json();
+    let charts: Vec<&str> = proofs.as_array().unwrap().iter().map(|proof| proof["chart"].as_str().unwrap()).collect();
+    assert_eq!(charts, ["web-1.0.0.tgz", "worker-1.1.0.tgz"].map(|name| format!("{}/{name}", demo.url())));
+    let proofs = demo.xtask(&["verify", "worker", "--all", "--json"]).ok().json();
+    assert_eq!(proofs.as_array().unwrap().len(), 1);
 }
 
 #[test]
@@ -141,7 +146,7 @@ fn h2_a_chart_without_an_image_is_a_product_too() {
     demo.xtask(&["release", "unyank", "1.1.0"]).ok();
     let _serve = demo.serve();
     demo.xtask(&["verify", "1.1.0"]).ok();
-    demo.xtask(&["scan"]).fails(2, "there is no image of chart");
+    demo.xtask(&["scan", "1.0.0"]).fails(2, "there is no image of chart");
     demo.xtask(&["doctor"]).ok();
     demo.xtask(&["doctor", "--repair"]).fails(2, "there is no image of chart");
 }
@@ -149,7 +154,7 @@ fn h2_a_chart_without_an_image_is_a_product_too() {
 #[test]
 fn i3_an_image_without_a_chart_is_a_product_too() {
     let demo = Demo::new().that_signs();
-    without_chart(&demo);
+    lose_chart(&demo);
     let steps = demo.xtask(&["release", "--plan", "--json"]).ok().json();
     let steps: Vec<&str> = steps.as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
     assert_eq!(steps, ["bump", "compile", "build", "scan", "push", "sign", "tag", "promote", "verify"]);
@@ -181,7 +186,7 @@ fn i3_an_image_without_a_chart_is_a_product_too() {
 fn x1_an_image_without_a_chart_belongs_to_the_commit_that_it_names() {
     let Some(production) = Production::new() else { return };
     let demo = &production.demo;
-    without_chart(demo);
+    lose_chart(demo);
     demo.git(&["push", "--quiet"]);
     production.release(&[]).ok();
     assert_eq!(production.release(&["--json"]).ok().json()["changed"], false);
@@ -194,7 +199,7 @@ fn x1_an_image_without_a_chart_belongs_to_the_commit_that_it_names() {
     assert_eq!(production.objects().len(), 1, "the index alone is in the bucket, as it was");
 }
 
-fn without_chart(demo: &Demo) {
+fn lose_chart(demo: &Demo) {
     let manifest = demo.read("Cargo.toml").replace("chart = \"chart\"\n", "");
     demo.write("Cargo.toml", manifest);
     demo.git(&["rm", "-r", "--quiet", "chart"]);
@@ -329,7 +334,7 @@ fn several(names: &[&str]) -> Demo {
 
 /// Makes several products of a workspace's one, each with a changelog of its own, and commits that: some have a crate and a chart, others
 /// a chart alone.
-fn split(demo: &Demo, names: &[&str], charts: &[&str]) {
+pub fn split(demo: &Demo, names: &[&str], charts: &[&str]) {
     let mut manifest = demo.read("Cargo.toml");
     for (from, to) in [
         (ONE, String::new()),
@@ -364,6 +369,13 @@ fn split(demo: &Demo, names: &[&str], charts: &[&str]) {
     demo.write("Cargo.lock", lock);
     demo.write("Cargo.toml", manifest);
     demo.commit("several products");
+}
+
+/// Makes one of several products an image alone, and commits that.
+pub fn without_chart(demo: &Demo, name: &str) {
+    demo.edit("Cargo.toml", &format!("chart = \"charts/{name}\"\n"), "");
+    demo.git(&["rm", "-r", "--quiet", &format!("charts/{name}")]);
+    demo.commit("an image alone");
 }
 
 fn table(name: &str) -> String {

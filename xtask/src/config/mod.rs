@@ -117,6 +117,11 @@ impl Workspace {
         self.products.iter().map(|product| product.target(name)).collect()
     }
 
+    /// A folder, or a file, for what is made for all products.
+    pub fn work(&self, name: &str) -> PathBuf {
+        self.root.join("target/xtask").join(name)
+    }
+
     fn from_table(root: &Path, workspace: WorkspaceTable) -> Result<Self> {
         let Some(release) = workspace.metadata.and_then(|metadata| metadata.release) else {
             return Err(Error::new(Exit::Workspace, "Cargo.toml has no table [workspace.metadata.release]")

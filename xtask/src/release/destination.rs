@@ -133,8 +133,14 @@ impl Destination {
         LocalServer::reach(&self.root.join(folder), std::slice::from_ref(&self.target)).map(Some)
     }
 
+    /// A version as people read it: after the product's name, where that is one of several.
+    pub fn called(&self, version: &str) -> String {
+        let product = self.target.product.iter().map(String::as_str);
+        product.chain([version]).collect::<Vec<_>>().join(" ")
+    }
+
     /// Where users find what is published: the chart repository, or the image where that is all.
-    pub(super) fn place(&self) -> &str {
+    pub fn place(&self) -> &str {
         if self.has_chart { &self.target.repository } else { &self.target.image }
     }
 

@@ -144,15 +144,21 @@ pub fn image(destination: &Destination, tag: &str, digest: &Digest) -> Result<Ve
     })
 }
 
-/// Pulls the whole image that a version's chart installs, by its digest, to look into it.
+/// Pulls the whole image that a version's chart installs, by its digest, to look into it; where there is no chart, the one that the
+/// version's tag leads to.
 ///
 /// # Errors
 /// The version is not listed, or its archive or a part of its image is not there for an anonymous user, or is something else.
 pub fn pull(destination: &Destination, wanted: &Version) -> Result<Layout> {
     let mut visit = Visit::new(destination);
-    match visit.listing(wanted)?.and_then(|listing| listing.image) {
-        Some((_, digest)) => visit.puller.image(&digest),
-        None => Err(visit.complaint(&format!("nobody can tell which image {} {wanted} installs", destination.chart))),
+    let digest = if destination.has_chart {
+        visit.listing(wanted)?.and_then(|listing| listing.image).map(|(_, digest)| digest)
+    } else {
+        visit.tagged(wanted)?
+    };
+    match digest {
+        Some(digest) => visit.puller.image(&digest),
+        None => Err(visit.complaint(&format!("nobody can tell which image is {} {wanted}", destination.chart))),
     }
 }
 
@@ -290,18 +296,24 @@ impl Visit<'_> {
         Ok(Some(Proof { chart, sha256, image, platforms, tags, registry_chart, signers }))
     }
 
-    /// The image that a version's tag leads to, where no chart names one.
-    fn image_alone(&mut self, wanted: &Version) -> Result<Option<Proof>> {
+    /// The digest that a version's tag leads to; nothing, and a complaint, where it leads nowhere.
+    fn tagged(&mut self, wanted: &Version) -> Result<Option<Digest>> {
         let [tag, _] = version::version_tags(wanted);
         let answer = self.puller.manifest(&tag)?;
         if answer.status != 200 {
             self.complaints.push(format!("{}:{tag} is answered with {}", self.target.image, answer.status));
             return Ok(None);
         }
-        let digest = Digest::of(&answer.body);
+        Ok(Some(Digest::of(&answer.body)))
+    }
+
+    /// The image that a version's tag leads to, where no chart names one.
+    fn image_alone(&mut self, wanted: &Version) -> Result<Option<Proof>> {
+        let Some(digest) = self.tagged(wanted)? else { return Ok(None) };
         let parts = self.pull_parts(&digest);
         let facts = ImageFacts::of(digest.clone(), &parts);
         if facts.version.as_deref() != Some(&*wanted.to_string()) {
+            let [tag, _] = version::version_tags(wanted);
             self.complaints.push(format!("{}:{tag} leads to an image of another version", self.target.image));
         }
         if self.target.signs(wanted) {
