@@ -425,6 +425,20 @@ impl Visit<'_> {
         })
     }
 
+    /// Pulls an image, and looks whether it is of a version, and signed as that where the target signs. Gives its source state.
+    fn signed_image(&mut self, digest: &Digest, version: &Version) -> String {
+        let parts = self.pull_parts(digest);
+        let facts = ImageFacts::of(digest.clone(), &parts);
+        let revision = facts.revision.unwrap_or_default();
+        if !parts.is_empty() && facts.version.as_deref() != Some(&*version.to_string()) {
+            self.complaints.push(format!("the image {digest} is of another version"));
+        }
+        if self.target.signs(version) {
+            self.image_signatures(digest, &parts, &Origin { version, revision: &revision });
+        }
+        revision
+    }
+
     /// Whether accepted signers say all that is to be said of an image and its platforms, of this version and commit.
     fn image_signatures(&mut self, digest: &Digest, parts: &[PlatformImage], of: &Origin<'_>) {
         let puller = Puller::new(&self.target.registry, &self.target.image, &self.destination.user);
@@ -574,22 +588,21 @@ pub(super) fn wrong_headers(answer: &Answer, name: &str) -> Vec<String> {
 }
 
 /// What an anonymous user has to say against a version's archive, image and, where that is signed, chart in the registry, whatever index and
-/// tags say of them: nothing where all can be had and accepted signers say where they are from.
+/// tags say of them: nothing where all can be had and accepted signers say where they are from. A chart alone names the source state that
+/// it was made of.
 pub(super) fn doubts(
     destination: &Destination,
     version: &Version,
     (archive, sha256): (&str, &str),
-    image: &Digest,
+    (image, origin): (Option<&Digest>, &str),
     signed: Option<&Artifact>,
 ) -> Result<Vec<String>> {
     let Destination { target, chart, user, .. } = destination;
     let mut visit = Visit::new(destination);
     visit.archive(&format!("{}/{archive}", target.repository), sha256)?;
-    let parts = visit.pull_parts(image);
+    let revision = image.map_or_else(|| origin.to_owned(), |image| visit.signed_image(image, version));
     if let Some(artifact) = signed {
-        let revision = ImageFacts::of(image.clone(), &parts).revision.unwrap_or_default();
         let of = Origin { version, revision: &revision };
-        visit.image_signatures(image, &parts, &of);
         let place = target.of_chart(chart).image;
         let puller = Puller::new(&target.registry, &place, user);
         if let Err(error) = puller.part(Part::Manifest, &artifact.descriptor.digest) {
@@ -598,6 +611,13 @@ pub(super) fn doubts(
         visit.chart_parts(&puller, artifact, &of);
     }
     Ok(visit.complaints)
+}
+
+/// The same against an image that no chart names: that it is of another version, too.
+pub(super) fn doubts_of_image(destination: &Destination, version: &Version, image: &Digest) -> Vec<String> {
+    let mut visit = Visit::new(destination);
+    visit.signed_image(image, version);
+    visit.complaints
 }
 
 /// What accepted signers state of a digest, in bundles that an anonymous user finds beside it.
