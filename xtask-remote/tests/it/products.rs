@@ -223,6 +223,10 @@ fn x1_a_chart_without_an_image_belongs_to_the_commit_that_it_names() {
     production.release(&[]).fails(5, &format!("git checkout {}", &commit[..12]));
     production.release(&["patch", "--push"]).ok();
     assert_eq!(production.versions(1), ["1.0.1", "1.0.0"]);
+    demo.write(".github/rulesets/tags.json", "{}");
+    let told = production.xtask(&["doctor", "--to", "production"]).stderr;
+    let why = "the first of the chart's `sources` names none of GitHub's";
+    assert!(told.contains(why), "{told}");
 }
 
 /// One clone, so that they meet in its tree as well.
