@@ -136,6 +136,7 @@ fn h2_a_chart_without_an_image_is_a_product_too() {
     let entry = &demo.index()["entries"]["demo"][0];
     assert_eq!(entry["annotations"], serde_json::json!({"release/revision": commit}));
     assert_eq!(entry["appVersion"], "8.6.2");
+    assert!(demo.record("1.0.0")["signers"][0].as_str().unwrap().contains("own key"));
     let before = demo.snapshot();
     assert_eq!(demo.xtask(&["release", "--json"]).ok().json()["changed"], false);
     assert!(demo.snapshot() == before, "a byte changed");
@@ -179,6 +180,21 @@ fn i3_an_image_without_a_chart_is_a_product_too() {
     demo.xtask(&["verify", "1.2.0"]).fails(8, "answered with 404");
     demo.xtask(&["doctor"]).ok();
     demo.xtask(&["release", "yank", "1.1.0", "--reason", "x"]).fails(2, "there is no chart of demo");
+    assert_eq!(
+        demo.xtask(&["release", "chart", "1.1.0", "--json"]).ok().json()["changed"],
+        false,
+        "its jobs are both's"
+    );
+    let assets = demo.xtask(&["release", "assets", "1.0.0", "--json"]).ok().json();
+    assert_eq!(
+        assets["files"],
+        serde_json::json!(["release.json", "sbom-linux-amd64.cdx.json", "sbom-linux-arm64.cdx.json"])
+    );
+    let record: Value = serde_json::from_str(&demo.read("target/xtask/assets/release.json")).unwrap();
+    assert_eq!(
+        (&record["name"], &record["chart"], &record["commit"]),
+        (&"demo".into(), &Value::Null, &report["revision"])
+    );
 }
 
 #[test]

@@ -875,7 +875,9 @@ fn i4_a_job_that_compiles_what_strangers_wrote_has_no_right_and_no_secret() {
     let mut compiling = BTreeSet::new();
     for workflow in Workflow::all() {
         for (id, job) in workflow.jobs() {
-            let compiles = steps(job).iter().any(|step| step["run"].as_str().is_some_and(|run| run.contains("cargo ")));
+            // Cargo's metadata are what it reads, without running anything of anybody.
+            let compiling_step = |run: &str| run.replace("cargo metadata ", "").contains("cargo ");
+            let compiles = steps(job).iter().any(|step| step["run"].as_str().is_some_and(compiling_step));
             assert!(!(compiles && holds_rights(job)), "{id} of {}", workflow.name);
             if compiles && workflow.name.starts_with("release") {
                 compiling.insert(format!("{id} of {}", workflow.name));

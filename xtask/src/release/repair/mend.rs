@@ -92,7 +92,7 @@ impl Destination {
         let entry = publish::entry(&self.target, &manifest, &sha256, archive::time(&bytes)?)?;
         let changelog = self.tree()(&self.changelog)?.unwrap_or_default();
         let changes = changes::section(&String::from_utf8_lossy(&changelog), &version.to_string());
-        let record = self.record(version, image.as_ref(), &entry, bytes.len(), changes)?;
+        let record = self.record(version, image.as_ref(), &entry, &bytes, changes)?;
         record::put(&*self.store, &self.chart, &version.to_string(), &record, true)?;
         Ok(entry)
     }
