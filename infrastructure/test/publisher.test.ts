@@ -137,7 +137,7 @@ describe("the identity provider", () => {
 test("the publish role can do exactly this", () => {
   const rights = roleStatements(template, "publish").map(({ actions, resources }) => [actions, resources]);
   expect(rights).toEqual([
-    [["s3:GetObject", "s3:PutObject"], ["*.tgz", "*.json", "index.yaml", "*.html", "page.css", "icon.png", "icon.svg", "artifacthub-repo.yml"].map((name) => `${BUCKET}/${name}`)],
+    [["s3:GetObject", "s3:PutObject"], ["*.tgz", "*.json", "index.yaml", "*.html", "page.css", "*icon.png", "*icon.svg", "artifacthub-repo.yml"].map((name) => `${BUCKET}/${name}`)],
     [["s3:ListBucket"], [BUCKET]],
     [["cloudfront:CreateInvalidation", "cloudfront:GetInvalidation"], [DISTRIBUTION]],
     [["cloudformation:DescribeStacks"], [`arn:aws:cloudformation:us-east-1:${ACCOUNT}:stack/kube9-operator-charts/*`]],

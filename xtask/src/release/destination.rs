@@ -58,6 +58,8 @@ pub struct Destination {
     root: PathBuf,
     /// The chart's folder, relative to the root.
     pub(super) folder: String,
+    /// The charts of all products, where there are several.
+    pub(super) all_charts: Vec<String>,
     /// The product's changelog, relative to the root.
     pub(super) changelog: String,
     pub(super) cosign: OnceCell<Cosign>,
@@ -116,6 +118,7 @@ impl Destination {
             user,
             root: product.root.clone(),
             folder: product.chart.clone().unwrap_or_default(),
+            all_charts: product.all_charts.to_vec(),
             changelog: product.changelog(),
             cosign: OnceCell::new(),
             seen: RefCell::default(),

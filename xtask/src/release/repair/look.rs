@@ -9,7 +9,7 @@ use crate::chart;
 use crate::chart::archive::{self, RELEASED_IMAGE, RELEASED_REVISION};
 use crate::chart::index::{self, Entry, FILE, Index};
 use crate::chart::manifest::ChartManifest;
-use crate::chart::page::{self, FRONT};
+use crate::chart::page;
 use crate::chart::record::{self, Record};
 use crate::chart::repository::Snapshot;
 use crate::error::{Error, Exit, Result};
@@ -42,7 +42,7 @@ impl Destination {
             false => Ok(BTreeMap::new()),
         };
         let pages = if self.target.page { self.lost_pages() } else { Ok(Vec::new()) };
-        let on_page = if self.target.page { page::yanked(&*self.store) } else { Ok(BTreeSet::new()) };
+        let on_page = if self.target.page { self.yanked_on_page() } else { Ok(BTreeSet::new()) };
         let outside = if self.cdn.is_some() { self.outside(&snapshot) } else { Ok(Outside::default()) };
         let (first, has_image) = (self.first.clone(), self.has_image);
         Ok(Seen { first, has_image, versions, tags, pages, yanked_on_page: on_page, outside })
@@ -138,12 +138,19 @@ impl Destination {
         Ok(Chart { origin, image, artifact: artifact.map(|artifact| artifact.descriptor.digest), record, doubts })
     }
 
+    fn yanked_on_page(&self) -> Result<BTreeSet<String>> {
+        page::yanked(&*self.store, (!self.all_charts.is_empty()).then_some(&self.chart))
+    }
+
     /// What an anonymous user gets of index and page.
     fn outside(&self, snapshot: &Snapshot) -> Result<Outside> {
         let mut outside = Outside::default();
         let repository = &self.target.repository;
-        let front = if self.target.page { self.store.get(FRONT)? } else { None };
-        let pages = front.iter().map(|front| (FRONT, &*front.bytes));
+        let mut fronts = Vec::new();
+        for name in self.front_pages() {
+            fronts.extend(self.store.get(&name)?.map(|front| (name, front)));
+        }
+        let pages = fronts.iter().map(|(name, front)| (name.as_str(), &*front.bytes));
         let mut copies = String::new();
         for (name, bytes) in std::iter::once((FILE, snapshot.bytes())).chain(pages) {
             let answer = self.user.another().get(&format!("{repository}/{name}"), &[])?;
