@@ -305,6 +305,7 @@ pub mod nightly {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let (images, charts) = names.split_at(4);
         split(&production.demo, images, charts);
+        production.demo.show_page();
         production.demo.git(&["push", "--quiet"]);
         let first = names.iter().map(|name| (*name, "1.0.1"));
         let orders: Vec<(&str, &str)> = first.chain(names[..24].iter().map(|name| (*name, "1.1.0"))).collect();
@@ -340,6 +341,11 @@ pub mod nightly {
         );
         let tags = git(production.origin.path(), &["tag", "--list"]);
         assert_eq!(tags.lines().count(), orders.len());
+        let objects = production.objects();
+        let front = String::from_utf8_lossy(&objects["index.html"]);
+        let newest = |version: &str| front.matches(&format!("<dt>Newest</dt><dd>{version}</dd>")).count();
+        assert_eq!((newest("1.1.0"), newest("1.0.1")), (24, 16), "the page leads to each");
+        assert!(names.iter().all(|name| objects.contains_key(&format!("{name}-versions-newest.html"))));
     }
 }
 
