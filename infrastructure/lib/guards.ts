@@ -5,8 +5,8 @@ import type { Bucket } from "aws-cdk-lib/aws-s3";
 
 /** What charts are found by. It changes with every release. */
 export const INDEX = "index.yaml";
-/** What people read of it: pages, their style sheet, a picture; and what Artifact Hub does. Any release can make them again. */
-export const PAGES = ["*.html", "page.css", "icon.png", "icon.svg", "artifacthub-repo.yml"];
+/** What people read of it: pages, their style sheet, each chart's picture; and what Artifact Hub does. Any release can make them again. */
+export const PAGES = ["*.html", "page.css", "*icon.png", "*icon.svg", "artifacthub-repo.yml"];
 /** The page at `/`. */
 export const FRONT_PAGE = "index.html";
 /** The charts themselves. They never change. */

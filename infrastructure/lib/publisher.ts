@@ -4,6 +4,8 @@ import { RemovalPolicy, Stack } from "aws-cdk-lib";
 import {
   AccountRootPrincipal,
   CompositePrincipal,
+  Effect,
+  FederatedPrincipal,
   OidcProviderNative,
   PolicyDocument,
   PolicyStatement,
@@ -37,6 +39,16 @@ interface Work {
   readonly files: readonly string[];
   readonly environment: string;
   readonly refs: readonly string[];
+  /** Refs that IAM's patterns would let in, too. Default: none. */
+  readonly others?: Others;
+}
+
+/** In IAM's patterns `*` is any text, slashes included, and in those of GitHub's rulesets it ends at a slash: what these guard is less. */
+interface Others {
+  /** Never. */
+  readonly never: string;
+  /** These, unless they are like one of `refs` that has as many slashes. */
+  readonly unless: readonly [string, string];
 }
 
 const PUBLISH: Work = {
@@ -45,6 +57,7 @@ const PUBLISH: Work = {
   environment: "production",
   // Not `main`: who may push there need not be who may set a version's tag. One of several products has its name before it.
   refs: ["refs/tags/v*", "refs/tags/*/v*"],
+  others: { never: "refs/tags/*/*/*", unless: ["refs/tags/*/*", "refs/tags/*/v*"] },
 };
 const DEPLOY: Work = { files: ["deploy-infrastructure.yml"], environment: "infrastructure", refs: ["refs/heads/main"] };
 const ISSUER = "token.actions.githubusercontent.com";
@@ -64,12 +77,14 @@ export class Publisher extends Construct {
     super(scope, id);
     const provider = props.github && (props.github.providerArn ?? this.provider());
     const trust = (work: Work) => trustOf(work, props, provider);
+    const refusal = provider && refusalOf(PUBLISH, provider);
     this.publishRole = new Role(this, "Publish", {
       roleName: publishRoleName(this.stack.stackName),
       description: `Publishes charts to https://${props.domain}`,
       assumedBy: trust(PUBLISH),
       inlinePolicies: { Publish: new PolicyDocument({ statements: this.publishing(props.hosting) }) },
     });
+    if (refusal) this.publishRole.assumeRolePolicy?.addStatements(refusal);
     this.deployRole = new Role(this, "Deploy", {
       roleName: deployRoleName(this.stack.stackName),
       description: `Deploys the stack behind https://${props.domain}`,
@@ -272,7 +287,24 @@ function workflowPrincipal(work: Work, repository: GitHubRepository, provider: s
       // The run's own ref: that of the workflow says where its file is from.
       [`${ISSUER}:ref`]: [...work.refs],
     },
+    ...(work.others && { StringNotLike: { [`${ISSUER}:ref`]: [work.others.never] } }),
   });
+}
+
+/** A second statement, since conditions on one claim are joined by "and". */
+function refusalOf(work: Work, provider: string): PolicyStatement | undefined {
+  return (
+    work.others &&
+    new PolicyStatement({
+      effect: Effect.DENY,
+      principals: [new FederatedPrincipal(provider)],
+      actions: ["sts:AssumeRoleWithWebIdentity"],
+      conditions: {
+        StringLike: { [`${ISSUER}:ref`]: [work.others.unless[0]] },
+        StringNotLike: { [`${ISSUER}:ref`]: [work.others.unless[1]] },
+      },
+    })
+  );
 }
 
 /** Repositories made, renamed or moved since July 2026 have numbers in theirs. No name can hold an `@`, so this widens nothing. */

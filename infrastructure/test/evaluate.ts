@@ -58,6 +58,8 @@ function holdsOne(operator: string, wanted: readonly string[], value: Value): bo
       return value !== undefined && wanted.includes(value);
     case "StringLike":
       return value !== undefined && wanted.some((pattern) => like(pattern, value));
+    case "StringNotLike":
+      return value === undefined || !wanted.some((pattern) => like(pattern, value));
     // A value that is not there is not equal: who has no ARN is not among those who may.
     case "ArnNotEquals":
       return value === undefined || !wanted.includes(value);

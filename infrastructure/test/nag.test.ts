@@ -17,6 +17,8 @@ const ALWAYS: Accepted[] = [
   ["IAM5[Resource::<Bucket.Arn>/*.tgz]", "Publisher/Publish", "every version is a new object; the bucket's policy lets each be written once"],
   ["IAM5[Resource::<Bucket.Arn>/*.json]", "Publisher/Publish", "every version has a record; the bucket's policy lets each be written once"],
   ["IAM5[Resource::<Bucket.Arn>/*.html]", "Publisher/Publish", "pages are numbered, and can all be made again from the index"],
+  ["IAM5[Resource::<Bucket.Arn>/*icon.png]", "Publisher/Publish", "each of several charts has its picture, which is in the tree"],
+  ["IAM5[Resource::<Bucket.Arn>/*icon.svg]", "Publisher/Publish", "the same"],
   ["IAM5[Resource::arn:aws:cloudformation:us-east-1:123456789012:stack/kube9-operator-charts/*]", "Publisher/Publish", "a stack's ARN ends with a number that is not known before"],
   ["IAM5[Resource::arn:aws:cloudformation:us-east-1:123456789012:stack/kube9-operator-charts/*]", "Publisher/Deploy", "the same"],
   ["IAM5[Resource::*]", "Publisher/Deploy", "asking what a template says and whether it is valid knows no narrower resource"],

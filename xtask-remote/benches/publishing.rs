@@ -228,7 +228,7 @@ fn pages_of(demo: &Demo, index: &str) -> Vec<(String, Vec<u8>)> {
     let pages = local::store(folder.path());
     assert!(pages.put_new("index.yaml", index.as_bytes()).unwrap().is_done());
     let target = Workspace::find(demo.root()).unwrap().target("production").unwrap();
-    let about = About::of("chart", &target, &|path| Ok(std::fs::read(demo.root().join(path)).ok())).unwrap();
+    let about = About::of("chart", &[], &target, &|path| Ok(std::fs::read(demo.root().join(path)).ok())).unwrap();
     page::publish(&pages, &about, &|| repository::read(&pages).map(Rc::new)).unwrap();
     let names = pages.list("").unwrap().into_keys().filter(|name| name != "index.yaml");
     names.map(|name| (name.clone(), pages.get(&name).unwrap().unwrap().bytes)).collect()

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use xtask::chart::page::POLICY;
 use xtask::sys::http::{Anonymous, Answer};
 
+use crate::products;
 use crate::support::{Demo, Run};
 
 /// A repository of that many versions, of which one was yanked, and whose texts try to be more than texts. A workflow signs them.
@@ -114,6 +115,43 @@ fn h14_a_picture_that_is_none_is_told_and_charts_are_served_all_the_same() {
     assert!(said.contains("chart/icon.svg is not an image that the chart's page can show"), "{said}");
 }
 
+/// Two charts of one repository, one of which has a picture.
+fn several() -> Demo {
+    let demo = Demo::in_memory();
+    products::split(&demo, &[], &["db", "web"]);
+    demo.show_page();
+    demo.write("charts/web/icon.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>\n");
+    demo.commit("with a picture");
+    demo.xtask(&["release", "db"]).ok();
+    demo.xtask(&["release", "web", "minor"]).ok();
+    demo
+}
+
+#[test]
+fn h14_x3_each_of_several_charts_has_a_page_and_the_repositorys_own_leads_to_them() {
+    let demo = several();
+    let before = demo.snapshot();
+    assert_eq!(demo.xtask(&["release", "db", "--json"]).ok().json()["changed"], false);
+    assert!(demo.snapshot() == before, "a byte changed");
+    let _served = demo.serve();
+    let page = |name: &str| String::from_utf8(get(&format!("{}/{name}", demo.url())).body).unwrap();
+    let front = page("");
+    assert_eq!(
+        targets(&front),
+        ["db-versions-newest.html", "index.yaml", "page.css", "web-versions-newest.html"].into()
+    );
+    assert!(front.find("<dd>1.0.0</dd>") < front.find("<dd>1.1.0</dd>"), "{front}");
+    let web = page("web-versions-newest.html");
+    assert_eq!(targets(&web), ["index.html", "index.yaml", "page.css", "web-icon.svg"].into());
+    assert!(web.contains("helm install web web/web ") && web.contains("id=\"1.1.0\""), "{web}");
+    assert_eq!(get(&format!("{}/web-icon.svg", demo.url())).header("content-type"), Some("image/svg+xml"));
+    std::fs::remove_file(demo.published().join("index.html")).unwrap();
+    std::fs::write(demo.published().join("db-versions-newest.html"), "<h1>Gone</h1>").unwrap();
+    let report = demo.xtask(&["doctor", "db", "--repair", "--yes", "--json"]).ok().json();
+    assert!(report["found"][0]["why"].as_str().unwrap().contains("db-versions-newest.html, index.html"), "{report}");
+    assert!(demo.snapshot() == before, "what leads to all is made again by whichever is repaired");
+}
+
 mod nightly {
     use std::path::{Path, PathBuf};
     use std::process::Command;
@@ -137,6 +175,17 @@ mod nightly {
         let script = root().join("xtask-remote/tests/it/page/look.mjs");
         command.arg(script).args([&browser, &axe]).arg(folder).arg(url);
         Some(Run::of(command).ok().json())
+    }
+
+    #[test]
+    fn h14_what_leads_to_the_pages_of_several_charts_is_for_everybody_too() {
+        let demo = several();
+        let _served = demo.serve();
+        let Some(seen) = look(demo.root(), &format!("{}/", demo.url())) else { return };
+        for view in seen["views"].as_array().unwrap() {
+            assert_eq!((&view["violations"], &view["overflow"]), (&json!([]), &json!(0)), "{}", view["name"]);
+        }
+        assert_eq!((&seen["complaints"], &seen["keyboard"]["first"]), (&json!([]), &json!("To the charts")));
     }
 
     #[test]

@@ -37,6 +37,11 @@ fn h2_each_of_several_products_is_released_on_its_own_into_one_repository() {
     let proof = demo.xtask(&["verify", "worker", "1.1.0", "--json"]).ok().json();
     assert_eq!(proof["image"].as_str().unwrap().split('@').next().unwrap(), image(&demo, "worker:1.1.0"));
     demo.xtask(&["verify", "web", "1.1.0"]).fails(8, "does not list web 1.1.0");
+    let proofs = demo.xtask(&["verify", "--all", "--json"]).ok().json();
+    let charts: Vec<&str> = proofs.as_array().unwrap().iter().map(|proof| proof["chart"].as_str().unwrap()).collect();
+    assert_eq!(charts, ["web-1.0.0.tgz", "worker-1.1.0.tgz"].map(|name| format!("{}/{name}", demo.url())));
+    let proofs = demo.xtask(&["verify", "worker", "--all", "--json"]).ok().json();
+    assert_eq!(proofs.as_array().unwrap().len(), 1);
 }
 
 #[test]
@@ -76,9 +81,8 @@ fn all_that_is_wrong_with_several_products_is_said_at_once() {
 
 #[test]
 fn what_several_products_cannot_share_is_refused() {
-    let cases: [(&str, &str, &str, &str); 4] = [
+    let cases: [(&str, &str, &str, &str); 3] = [
         ("Cargo.toml", "/team/{product}", "/team/all", "each of several products has an image of its own"),
-        ("Cargo.toml", "page = false", "page = true", "a page shows one chart"),
         ("web/Cargo.toml", "version = \"1.0.0\"", "version.workspace = true", "takes its version from the workspace"),
         ("charts/web/Chart.yaml", "name: web", "name: net", "the product `web` has a chart called `net`"),
     ];
@@ -131,6 +135,7 @@ fn h2_a_chart_without_an_image_is_a_product_too() {
     let entry = &demo.index()["entries"]["demo"][0];
     assert_eq!(entry["annotations"], serde_json::json!({"release/revision": commit}));
     assert_eq!(entry["appVersion"], "8.6.2");
+    assert!(demo.record("1.0.0")["signers"][0].as_str().unwrap().contains("own key"));
     let before = demo.snapshot();
     assert_eq!(demo.xtask(&["release", "--json"]).ok().json()["changed"], false);
     assert!(demo.snapshot() == before, "a byte changed");
@@ -141,15 +146,14 @@ fn h2_a_chart_without_an_image_is_a_product_too() {
     demo.xtask(&["release", "unyank", "1.1.0"]).ok();
     let _serve = demo.serve();
     demo.xtask(&["verify", "1.1.0"]).ok();
-    demo.xtask(&["scan"]).fails(2, "there is no image of chart");
+    demo.xtask(&["scan", "1.0.0"]).fails(2, "there is no image of chart");
     demo.xtask(&["doctor"]).ok();
-    demo.xtask(&["doctor", "--repair"]).fails(2, "there is no image of chart");
 }
 
 #[test]
 fn i3_an_image_without_a_chart_is_a_product_too() {
     let demo = Demo::new().that_signs();
-    without_chart(&demo);
+    lose_chart(&demo);
     let steps = demo.xtask(&["release", "--plan", "--json"]).ok().json();
     let steps: Vec<&str> = steps.as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
     assert_eq!(steps, ["bump", "compile", "build", "scan", "push", "sign", "tag", "promote", "verify"]);
@@ -175,13 +179,28 @@ fn i3_an_image_without_a_chart_is_a_product_too() {
     demo.xtask(&["verify", "1.2.0"]).fails(8, "answered with 404");
     demo.xtask(&["doctor"]).ok();
     demo.xtask(&["release", "yank", "1.1.0", "--reason", "x"]).fails(2, "there is no chart of demo");
+    assert_eq!(
+        demo.xtask(&["release", "chart", "1.1.0", "--json"]).ok().json()["changed"],
+        false,
+        "its jobs are both's"
+    );
+    let assets = demo.xtask(&["release", "assets", "1.0.0", "--json"]).ok().json();
+    assert_eq!(
+        assets["files"],
+        serde_json::json!(["release.json", "sbom-linux-amd64.cdx.json", "sbom-linux-arm64.cdx.json"])
+    );
+    let record: Value = serde_json::from_str(&demo.read("target/xtask/assets/release.json")).unwrap();
+    assert_eq!(
+        (&record["name"], &record["chart"], &record["commit"]),
+        (&"demo".into(), &Value::Null, &report["revision"])
+    );
 }
 
 #[test]
 fn x1_an_image_without_a_chart_belongs_to_the_commit_that_it_names() {
     let Some(production) = Production::new() else { return };
     let demo = &production.demo;
-    without_chart(demo);
+    lose_chart(demo);
     demo.git(&["push", "--quiet"]);
     production.release(&[]).ok();
     assert_eq!(production.release(&["--json"]).ok().json()["changed"], false);
@@ -194,7 +213,7 @@ fn x1_an_image_without_a_chart_belongs_to_the_commit_that_it_names() {
     assert_eq!(production.objects().len(), 1, "the index alone is in the bucket, as it was");
 }
 
-fn without_chart(demo: &Demo) {
+fn lose_chart(demo: &Demo) {
     let manifest = demo.read("Cargo.toml").replace("chart = \"chart\"\n", "");
     demo.write("Cargo.toml", manifest);
     demo.git(&["rm", "-r", "--quiet", "chart"]);
@@ -219,6 +238,10 @@ fn x1_a_chart_without_an_image_belongs_to_the_commit_that_it_names() {
     production.release(&[]).fails(5, &format!("git checkout {}", &commit[..12]));
     production.release(&["patch", "--push"]).ok();
     assert_eq!(production.versions(1), ["1.0.1", "1.0.0"]);
+    demo.write(".github/rulesets/tags.json", "{}");
+    let told = production.xtask(&["doctor", "--to", "production"]).stderr;
+    let why = "the first of the chart's `sources` names none of GitHub's";
+    assert!(told.contains(why), "{told}");
 }
 
 /// One clone, so that they meet in its tree as well.
@@ -282,6 +305,7 @@ pub mod nightly {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let (images, charts) = names.split_at(4);
         split(&production.demo, images, charts);
+        production.demo.show_page();
         production.demo.git(&["push", "--quiet"]);
         let first = names.iter().map(|name| (*name, "1.0.1"));
         let orders: Vec<(&str, &str)> = first.chain(names[..24].iter().map(|name| (*name, "1.1.0"))).collect();
@@ -317,6 +341,11 @@ pub mod nightly {
         );
         let tags = git(production.origin.path(), &["tag", "--list"]);
         assert_eq!(tags.lines().count(), orders.len());
+        let objects = production.objects();
+        let front = String::from_utf8_lossy(&objects["index.html"]);
+        let newest = |version: &str| front.matches(&format!("<dt>Newest</dt><dd>{version}</dd>")).count();
+        assert_eq!((newest("1.1.0"), newest("1.0.1")), (24, 16), "the page leads to each");
+        assert!(names.iter().all(|name| objects.contains_key(&format!("{name}-versions-newest.html"))));
     }
 }
 
@@ -329,7 +358,7 @@ fn several(names: &[&str]) -> Demo {
 
 /// Makes several products of a workspace's one, each with a changelog of its own, and commits that: some have a crate and a chart, others
 /// a chart alone.
-fn split(demo: &Demo, names: &[&str], charts: &[&str]) {
+pub fn split(demo: &Demo, names: &[&str], charts: &[&str]) {
     let mut manifest = demo.read("Cargo.toml");
     for (from, to) in [
         (ONE, String::new()),
@@ -364,6 +393,13 @@ fn split(demo: &Demo, names: &[&str], charts: &[&str]) {
     demo.write("Cargo.lock", lock);
     demo.write("Cargo.toml", manifest);
     demo.commit("several products");
+}
+
+/// Makes one of several products an image alone, and commits that.
+pub fn without_chart(demo: &Demo, name: &str) {
+    demo.edit("Cargo.toml", &format!("chart = \"charts/{name}\"\n"), "");
+    demo.git(&["rm", "-r", "--quiet", &format!("charts/{name}")]);
+    demo.commit("an image alone");
 }
 
 fn table(name: &str) -> String {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use xtask::release::protection::{Guard, Standing, look};
+use xtask::release::protection::{Guard, Home, Standing, look};
 use xtask::sys::http::Anonymous;
 
 use crate::folders::copy_tree;
@@ -18,6 +18,10 @@ use crate::support::{free_port, root};
 const REPOSITORY: &str = "alto9/kube9-operator";
 const HOME: &str = "https://github.com/alto9/kube9-operator";
 const ADMINISTRATOR: &str = "an-administrators-token";
+
+fn home(url: &str) -> Home<'_> {
+    Home { url, said_by: "the crate's `repository`" }
+}
 
 /// GitHub's API as it answers about a repository: a fake.
 struct GitHub {
@@ -66,7 +70,7 @@ impl GitHub {
             "GH_TOKEN" => token.map(str::to_owned),
             _ => None,
         };
-        look(&root(), HOME, &somebody(), &variables).unwrap()
+        look(&root(), home(HOME), &somebody(), &variables).unwrap()
     }
 
     /// The one guard that is not in force, why, and what is to be done.
@@ -244,10 +248,11 @@ fn x7_what_github_does_not_tell_is_unknown_and_says_why_and_is_never_taken_for_w
         unknown(&github.told(token), why, remedy);
     }
     let nowhere = format!("http://127.0.0.1:{}", free_port());
-    let silent = look(&root(), HOME, &somebody(), &|name| (name == "GITHUB_API_URL").then(|| nowhere.clone())).unwrap();
+    let silent =
+        look(&root(), home(HOME), &somebody(), &|name| (name == "GITHUB_API_URL").then(|| nowhere.clone())).unwrap();
     unknown(&silent, "GitHub does not answer", "the network");
     unknown(
-        &look(&root(), "https://example.com/x", &somebody(), &|_| None).unwrap(),
+        &look(&root(), home("https://example.com/x"), &somebody(), &|_| None).unwrap(),
         "none of GitHub's",
         "GITHUB_REPOSITORY",
     );
@@ -256,11 +261,11 @@ fn x7_what_github_does_not_tell_is_unknown_and_says_why_and_is_never_taken_for_w
 #[test]
 fn where_nothing_is_promised_nobody_is_asked_and_a_file_that_is_no_json_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(look(folder.path(), HOME, &somebody(), &|_| panic!("nothing is to be asked")).unwrap(), []);
+    assert_eq!(look(folder.path(), home(HOME), &somebody(), &|_| panic!("nothing is to be asked")).unwrap(), []);
     std::fs::create_dir_all(folder.path().join(".github/rulesets")).unwrap();
     copy_tree(&root().join(".github/rulesets"), &folder.path().join(".github/rulesets"));
     std::fs::write(folder.path().join(".github/rulesets/tags.json"), "{").unwrap();
-    let error = look(folder.path(), HOME, &somebody(), &|_| None).unwrap_err();
+    let error = look(folder.path(), home(HOME), &somebody(), &|_| None).unwrap_err();
     assert!(error.what.ends_with("rulesets/tags.json is not JSON"), "{error}");
 }
 

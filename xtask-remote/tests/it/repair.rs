@@ -313,15 +313,14 @@ fn without_pages(mut files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u
     files
 }
 
-#[test]
-fn x8_h6_i16_each_of_many_damages_is_found_and_mended_or_explained_and_nothing_is_lost() {
-    let demo = published();
+/// Damages what is whole in one way after the other, and holds what is found, mended and left alone against what should be.
+fn check_each(demo: &Demo, damages: &[Damage]) {
     let words = ["doctor", "--repair", "--yes", "--json"];
     let run = demo.xtask(&words).ok();
     assert_eq!(run.json(), json!({"found": [], "left": []}), "{}", run.stderr);
     let (whole, copy) = (demo.snapshot(), kept(&demo.published()));
-    for (damage, make, outcome, what, why) in DAMAGES {
-        make(&demo);
+    for (damage, make, outcome, what, why) in damages {
+        make(demo);
         let damaged = demo.snapshot();
         assert!(damaged != whole, "{damage}");
         let run = demo.xtask(&words);
@@ -332,7 +331,9 @@ fn x8_h6_i16_each_of_many_damages_is_found_and_mended_or_explained_and_nothing_i
             Unknown => "unknown",
         };
         let is_it = |finding: &Value| {
-            finding["what"] == what && finding["why"].as_str().unwrap().contains(why) && finding["standing"] == standing
+            finding["what"] == *what
+                && finding["why"].as_str().unwrap().contains(why)
+                && finding["standing"] == standing
         };
         let found = report["found"].as_array().unwrap();
         assert!(found.iter().any(is_it), "{damage}: {report:#}");
@@ -352,6 +353,113 @@ fn x8_h6_i16_each_of_many_damages_is_found_and_mended_or_explained_and_nothing_i
         assert_eq!(lost.collect::<Vec<_>>(), Vec::<&String>::new(), "{damage}");
         refill(&demo.published(), copy.path());
     }
+}
+
+#[test]
+fn x8_h6_i16_each_of_many_damages_is_found_and_mended_or_explained_and_nothing_is_lost() {
+    let demo = published();
+    check_each(&demo, &DAMAGES);
+    demo.xtask(&["verify", "--all"]).ok();
+}
+
+/// The same of a chart alone, which is made of a commit and of no image.
+const DAMAGES_OF_A_CHART: [Damage; 6] = [
+    ("an entry is lost", |demo| lose(demo, &["1.0.0"]), Mended, "1.0.0", "it is not listed, and accepted signers say"),
+    (
+        "entries say all, and a record is gone",
+        |demo| {
+            lengthen(demo);
+            remove(demo, "demo-1.0.0.json");
+        },
+        Mended,
+        "1.0.0",
+        "is not recorded beside its archive",
+    ),
+    (
+        "a chart's tag is gone, and the page, too",
+        |demo| {
+            assert!(local::chart_registry(&demo.published()).untag("1.1.0").unwrap());
+            remove(demo, "index.html");
+        },
+        Mended,
+        "1.1.0",
+        "its chart's tag, which should lead to",
+    ),
+    (
+        "an entry names another commit",
+        |demo| edit(demo, |index| index["entries"]["demo"][1]["annotations"]["release/revision"] = "of nobody".into()),
+        Explained,
+        "1.0.0",
+        "its entry names the commit of nobody",
+    ),
+    (
+        "a stranger's archive names a commit",
+        |demo| {
+            let mut files = archive::unpack(&read(demo, "demo-1.1.0.tgz")).unwrap();
+            let chart = files.get_mut("Chart.yaml").unwrap();
+            *chart = String::from_utf8(chart.clone()).unwrap().replace("1.1.0", "1.5.0").into_bytes();
+            plant(demo, "1.5.0", &files);
+        },
+        Explained,
+        "1.5.0",
+        "is not to be: the chart sha256:",
+    ),
+    ("an archive is gone", |demo| remove(demo, "demo-1.0.0.tgz"), Explained, "1.0.0", "its archive is not there"),
+];
+
+#[test]
+fn x8_h6_damages_of_a_chart_without_an_image_are_found_and_mended_or_explained_too() {
+    let demo = Demo::in_memory().that_signs();
+    demo.show_page();
+    demo.edit("Cargo.toml", "package = \"demo\"\n", "");
+    demo.commit("a chart alone");
+    demo.xtask(&["release"]).ok();
+    demo.xtask(&["release", "1.1.0"]).ok();
+    check_each(&demo, &DAMAGES_OF_A_CHART);
+    demo.xtask(&["verify", "--all"]).ok();
+}
+
+/// The same of an image alone, of which its tags are all that says what is published.
+const DAMAGES_OF_AN_IMAGE: [Damage; 7] = [
+    ("latest was moved", |demo| point(demo, "latest", "v1.0.0"), Mended, "latest", "it leads to"),
+    ("a version's tag is gone", |demo| untag(demo, "1.1.0"), Mended, "1.1.0", "its tag 1.1.0, which should lead to"),
+    ("the tag that decides is gone", |demo| untag(demo, "v1.1.0"), Mended, "1.1.0", "its tag v1.1.0, which should"),
+    (
+        "the tag that decides was moved",
+        |demo| point(demo, "v1.1.0", "v1.0.0"),
+        Mended,
+        "1.1.0",
+        "its tag v1.1.0 leads to",
+    ),
+    (
+        "a version that nobody signed",
+        |demo| point(demo, "v9.0.0", "v1.0.0"),
+        Explained,
+        "9.0.0",
+        "is of another version",
+    ),
+    ("signatures are gone", |demo| unsign(demo, "image"), Explained, "1.0.0", "lacks a signature and provenance"),
+    (
+        "an image is gone",
+        |demo| {
+            let digest = demo.tags()["v1.0.0"].clone();
+            remove(demo, &format!("image/blobs/sha256/{}", digest.strip_prefix("sha256:").unwrap()));
+        },
+        Explained,
+        "1.0.0",
+        "the image cannot be pulled",
+    ),
+];
+
+#[test]
+fn x8_i16_damages_of_an_image_without_a_chart_are_found_and_mended_or_explained_too() {
+    let demo = Demo::in_memory().that_signs();
+    demo.edit("Cargo.toml", "chart = \"chart\"\n", "");
+    demo.git(&["rm", "-r", "--quiet", "chart"]);
+    demo.commit("an image alone");
+    demo.xtask(&["release"]).ok();
+    demo.xtask(&["release", "1.1.0"]).ok();
+    check_each(&demo, &DAMAGES_OF_AN_IMAGE);
     demo.xtask(&["verify", "--all"]).ok();
 }
 

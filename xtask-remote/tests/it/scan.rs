@@ -6,6 +6,7 @@ use std::path::Path;
 
 use xtask::oci::Digest;
 
+use crate::products;
 use crate::servers::Laboratory;
 use crate::support::{Demo, Run, files_below, tool};
 
@@ -128,6 +129,36 @@ fn i9_what_users_get_is_scanned_again_with_what_is_known_by_now() {
     std::fs::remove_file(demo.published().join("image/blobs").join(blob)).unwrap();
     let unseen = scan(&[]).fails(8, "1.0.0 was not scanned").json();
     assert_eq!((&unseen["complete"], &unseen["issues"]), (&false.into(), &serde_json::json!([])));
+}
+
+#[test]
+fn i9_the_images_of_every_product_are_scanned_and_those_of_one_that_is_named_end_no_issue_of_another() {
+    let Some(laboratory) = Laboratory::new() else { return };
+    laboratory.know(&[], 1);
+    let demo = Demo::that_compiles();
+    products::split(&demo, &["tool", "web"], &["db"]);
+    products::without_chart(&demo, "tool");
+    for name in ["tool", "web", "db"] {
+        laboratory.run(&demo, &["release", name]).ok();
+    }
+    laboratory.know(&["tool=CVE-2026-0012=CRITICAL"], 1);
+    let scan = |arguments: &[&str]| laboratory.run(&demo, &[&["scan", "--json"], arguments].concat());
+    let report = scan(&[]).fails(10, "tool 1.0.0, linux/arm64: CVE-2026-0012 in tool 1.0.0").json();
+    let of = |report: &serde_json::Value| {
+        let versions = report["versions"].as_array().unwrap().iter();
+        versions.map(|one| one["product"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((of(&report), &report["complete"]), (vec!["tool".into(), "web".into()], &true.into()));
+    assert_eq!(report["issues"][0]["title"], "CVE-2026-0012 in tool of tool");
+    assert!(report["over"].as_str().unwrap().contains("(tool 1.0.0, web 1.0.0)"), "{report}");
+    for (name, category) in [("tool", "image/tool/linux-amd64/"), ("web", "image/web/linux-amd64/")] {
+        let sarif = demo.read(&format!("target/xtask/scan/{name}/1.0.0/linux-amd64.sarif"));
+        let sarif: serde_json::Value = serde_json::from_str(&sarif).unwrap();
+        assert_eq!(sarif["runs"][0]["automationDetails"]["id"], category);
+    }
+    let report = scan(&["web"]).ok().json();
+    assert_eq!((of(&report), &report["complete"]), (vec!["web".into()], &false.into()));
+    scan(&["db"]).fails(2, "there is no image of charts/db");
 }
 
 #[test]

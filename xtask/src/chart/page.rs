@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use chart_text::changes::Changes;
-use chart_text::page::{self, Known, Part, STYLE, STYLE_SHEET, Signer, Site, Version, WRITTEN_BY};
+use chart_text::page::{self, Chart, Known, Part, STYLE, STYLE_SHEET, Signer, Site, Version, WRITTEN_BY};
 
 use crate::chart::archive::RELEASED;
 use crate::chart::hub;
@@ -37,6 +37,8 @@ pub struct About {
     pub repository: String,
     /// The chart's name.
     pub chart: String,
+    /// The charts that have pages, where there are several: the front page leads to that of each.
+    pub charts: Vec<String>,
     /// What says which versions are signed, by whom, and where their charts can be pulled from.
     pub target: Option<Target>,
     /// Its picture, where it has one.
@@ -50,7 +52,7 @@ pub struct About {
 /// A picture that browsers show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Icon {
-    name: &'static str,
+    name: String,
     bytes: Vec<u8>,
 }
 
@@ -67,24 +69,38 @@ pub struct Shown {
 }
 
 impl About {
-    /// The chart in that folder of the tree at a target, from the tree's files, which `read` gives by their paths.
+    /// The chart in that folder of the tree, one of several where `charts` are their names, at a target, from the tree's files, which `read` gives by their paths.
     ///
     /// # Errors
     /// A file cannot be read, `Chart.yaml` or what Artifact Hub reads is malformed, or the chart's picture is none.
-    pub fn of(folder: &str, target: &Target, read: &Read<'_>) -> Result<Self> {
+    pub fn of(folder: &str, charts: &[String], target: &Target, read: &Read<'_>) -> Result<Self> {
         let manifest = read(&format!("{folder}/Chart.yaml"))?.unwrap_or_default();
         let manifest = ChartManifest::parse(&String::from_utf8_lossy(&manifest))?;
-        let icon = Icon::of_chart(folder, &manifest, read)?;
+        let mut icon = Icon::of_chart(folder, &manifest, read)?;
+        if !charts.is_empty() {
+            icon = icon.map(|icon| Icon { name: format!("{}-{}", manifest.name, icon.name), ..icon });
+        }
         let hub = hub_file(folder, read)?;
         Ok(About {
             repository: target.repository.clone(),
             chart: manifest.name,
+            charts: charts.to_vec(),
             target: Some(target.clone()),
             icon,
             hub,
             is_thorough: false,
         })
     }
+
+    /// The name of the chart's front page.
+    fn front(&self) -> String {
+        front_of(&self.chart, !self.charts.is_empty())
+    }
+}
+
+/// The name of a chart's front page, which leads from the repository's where it is one of several.
+pub fn front_of(chart: &str, is_one_of_several: bool) -> String {
+    if is_one_of_several { page::front_of(chart) } else { FRONT.into() }
 }
 
 /// What Artifact Hub reads of the repository, beside the chart's folder.
@@ -118,7 +134,7 @@ impl Icon {
                 .remedy("put one there, or leave `icon` out of Chart.yaml"));
             }
         };
-        Ok(Icon { name, bytes })
+        Ok(Icon { name: name.into(), bytes })
     }
 }
 
@@ -132,14 +148,14 @@ pub fn publish(store: &dyn Store, about: &About, look: &dyn Fn() -> Result<Rc<Sn
     let mut shown = Shown::default();
     retry(ATTEMPTS, FIRST_PAUSE, || {
         // Before the index: a front page that is still this one afterwards was made of no newer index.
-        let there = store.get(FRONT)?;
+        let there = There::read(store, about)?;
         let seen = look()?;
-        let Drafts { parts, front } = Drafts::of(store, about, seen.index()?, there)?;
+        let Drafts { parts, fronts } = Drafts::of(store, about, seen.index()?, there)?;
         if !parts.is_empty() && look()?.version() != seen.version() {
             return Err(overtaken());
         }
-        shown.digest = digest(&front.bytes);
-        parts.into_iter().chain([front]).try_for_each(|draft| draft.put(store, &mut shown.written))
+        shown.digest = digest(&fronts.iter().flat_map(|front| &front.bytes).copied().collect::<Vec<u8>>());
+        parts.into_iter().chain(fronts).try_for_each(|draft| draft.put(store, &mut shown.written))
     })?;
     Ok(shown)
 }
@@ -149,40 +165,83 @@ pub fn publish(store: &dyn Store, about: &About, look: &dyn Fn() -> Result<Rc<Sn
 /// # Errors
 /// The store cannot be read; the index is damaged.
 pub fn lacking(store: &dyn Store, about: &About, seen: &Snapshot) -> Result<Vec<String>> {
-    let Drafts { parts, front } = Drafts::of(store, about, seen.index()?, store.get(FRONT)?)?;
-    Ok(parts.into_iter().chain([front]).filter(|draft| !draft.is_there()).map(|draft| draft.name).collect())
+    let Drafts { parts, fronts } = Drafts::of(store, about, seen.index()?, There::read(store, about)?)?;
+    Ok(parts.into_iter().chain(fronts).filter(|draft| !draft.is_there()).map(|draft| draft.name).collect())
 }
 
-/// The versions that the pages in the store show as yanked, whatever the index says of them.
+/// The versions that the pages in the store show as yanked, whatever the index says of them: those of one chart, where it is one of several.
 ///
 /// # Errors
 /// The store cannot be read.
-pub fn yanked(store: &dyn Store) -> Result<BTreeSet<String>> {
+pub fn yanked(store: &dyn Store, one_of_several: Option<&str>) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
-    for name in store.list(".html")?.keys() {
+    let is_its = |name: &&String| one_of_several.is_none_or(|chart| is_page_of(chart, name));
+    for name in store.list(".html")?.keys().filter(is_its) {
         let page = store.get(name)?;
         found.extend(page.iter().flat_map(|page| page::yanked(&text(page)).map(str::to_owned).collect::<Vec<_>>()));
     }
     Ok(found)
 }
 
+/// Whether a page is of a chart that is one of several: what follows its name is `newest`, or a number.
+fn is_page_of(chart: &str, name: &str) -> bool {
+    let rest = name.strip_prefix(chart).and_then(|rest| rest.strip_prefix("-versions-"));
+    rest.is_some_and(|rest| !rest.contains('-'))
+}
+
+/// The front pages that are there: the chart's, and what leads to it where it is one of several.
+struct There {
+    front: Option<Object>,
+    overview: Option<Object>,
+}
+
+impl There {
+    fn read(store: &dyn Store, about: &About) -> Result<Self> {
+        let overview = if about.charts.is_empty() { None } else { store.get(FRONT)? };
+        Ok(There { front: store.get(&about.front())?, overview })
+    }
+}
+
 /// What the pages should be.
 struct Drafts {
     /// Those parts that the front page does not note as they are now.
     parts: Vec<Draft>,
-    front: Draft,
+    /// The chart's front page, and what leads to it where it is one of several.
+    fronts: Vec<Draft>,
 }
 
 impl Drafts {
-    fn of(store: &dyn Store, about: &About, index: &Index, there: Option<Object>) -> Result<Self> {
+    fn of(store: &dyn Store, about: &About, index: &Index, there: There) -> Result<Self> {
         let mut maker = Maker { store, about, site: site(index, about), stand: Stand::default() };
-        if let Some(front) = there.as_ref().filter(|_| !about.is_thorough) {
+        if let Some(front) = there.front.as_ref().filter(|_| !about.is_thorough) {
             maker.stand.take(&text(front));
         }
-        let (noted, parts) = maker.parts(there.as_ref())?;
+        let (noted, parts) = maker.parts(there.front.as_ref())?;
         let bytes = maker.front(&noted)?.into_bytes();
-        Ok(Drafts { parts, front: Draft { name: FRONT.into(), bytes, there } })
+        let mut fronts = vec![Draft { name: about.front(), bytes, there: there.front }];
+        if !about.charts.is_empty() {
+            let bytes = overview(index, about).into_bytes();
+            fronts.push(Draft { name: FRONT.into(), bytes, there: there.overview });
+        }
+        Ok(Drafts { parts, fronts })
     }
+}
+
+/// The page that leads to those of all charts.
+fn overview(index: &Index, about: &About) -> String {
+    let newest = |chart: &str| {
+        let versions = index.versions(chart);
+        let stable = versions.iter().filter(|version| version.pre.is_empty()).max().or(versions.iter().max());
+        stable.and_then(|version| index.find(chart, &version.to_string()))
+    };
+    let charts: Vec<Chart<'_>> = about.charts.iter().map(|name| Chart { name, newest: newest(name) }).collect();
+    page::overview(&about.repository, &charts, &others(index, |name| about.charts.iter().any(|known| known == name)))
+}
+
+/// Charts of others, each with the version that is listed first.
+fn others(index: &Index, is_known: impl Fn(&str) -> bool) -> Vec<(&str, &str)> {
+    let others = index.charts().filter(|(name, _)| !is_known(name));
+    others.filter_map(|(name, entries)| Some((name, &*entries.first()?.version))).collect()
 }
 
 fn site<'a>(index: &'a Index, about: &'a About) -> Site<'a> {
@@ -194,16 +253,18 @@ fn site<'a>(index: &'a Index, about: &'a About) -> Site<'a> {
     let newest = index.versions(&about.chart).into_iter().filter(|version| version.pre.is_empty()).max();
     let signs = |target: &&Target| newest.as_ref().is_some_and(|newest| target.signs(newest));
     let signed = about.target.as_ref().filter(signs);
-    let others = index.charts().filter(|(name, _)| *name != about.chart);
+    let is_one_of_several = !about.charts.is_empty();
     Site {
         repository: &about.repository,
         chart: &about.chart,
+        is_one_of_several,
         oci: signed.map(|target| target.chart_reference(&about.chart)),
         signers: signed.map(signers).unwrap_or_default(),
-        icon: about.icon.as_ref().map(|icon| icon.name),
+        icon: about.icon.as_ref().map(|icon| icon.name.as_str()),
         newest: newest.map(|version| version.to_string()),
         versions,
-        others: others.filter_map(|(name, entries)| Some((name, &*entries.first()?.version))).collect(),
+        // Where there are several, the page that leads to all of them says that.
+        others: if is_one_of_several { Vec::new() } else { others(index, |name| name == about.chart) },
     }
 }
 
@@ -244,7 +305,7 @@ impl Maker<'_> {
         let about = self.about;
         let front = front.map(text).unwrap_or_default();
         let noted = page::noted(&front);
-        let picture = about.icon.iter().map(|icon| (icon.name.to_owned(), Content::Fixed(&icon.bytes)));
+        let picture = about.icon.iter().map(|icon| (icon.name.clone(), Content::Fixed(&icon.bytes)));
         let hub = about.hub.iter().map(|bytes| (hub::REPOSITORY.to_owned(), Content::Fixed(bytes)));
         let style = (STYLE.to_owned(), Content::Fixed(STYLE_SHEET.as_bytes()));
         let count = page::full_pages(&self.site);
@@ -551,6 +612,40 @@ mod tests {
         repository::update(&store, &|index| index.yank("demo", "1.0.3", "it loses data")).unwrap();
         assert_eq!(publish_now(&store, &about()), ["demo-versions-1.html", "index.html"], "it stays in its place");
         assert!(String::from_utf8_lossy(&store.pages()["demo-versions-1.html"]).contains("it loses data"));
+    }
+
+    #[test]
+    fn x3_h14_several_charts_have_pages_of_their_own_and_each_release_writes_what_leads_to_all() {
+        let store = Memory::default();
+        repository::put_first(&store).unwrap();
+        let list = |chart: &str, number: usize| {
+            repository::update(&store, &|index| index.add(chart, entry(number)).map(|_| true)).unwrap();
+        };
+        let charts = || ["demo", "demo-versions-1"].map(str::to_owned).to_vec();
+        let of = |chart: &str| About { chart: chart.into(), charts: charts(), icon: None, ..about() };
+        list("demo", 1);
+        let first = publish_now(&store, &of("demo"));
+        assert_eq!(first, ["page.css", "demo-versions-newest.html", "index.html"]);
+        let overview = |store: &Memory| String::from_utf8_lossy(&store.pages()[FRONT]).into_owned();
+        assert!(
+            overview(&store).contains("<h3>demo-versions-1</h3>\n<p>No version is listed."),
+            "{}",
+            overview(&store)
+        );
+        list("demo-versions-1", 2);
+        let second = publish_now(&store, &of("demo-versions-1"));
+        assert_eq!(
+            second,
+            ["demo-versions-1-versions-newest.html", "index.html"],
+            "the other one's page stays as it is"
+        );
+        assert!(overview(&store).contains("./demo-versions-1-versions-newest.html"), "{}", overview(&store));
+        assert_eq!(publish_now(&store, &of("demo")), [""; 0]);
+        assert_eq!(publish_now(&store, &of("demo-versions-1")), [""; 0]);
+        repository::update(&store, &|index| index.yank("demo-versions-1", &version(2), "bad")).unwrap();
+        publish_now(&store, &of("demo-versions-1"));
+        let yanked = |chart| yanked(&store, Some(chart)).unwrap().into_iter().collect::<Vec<_>>();
+        assert_eq!((yanked("demo-versions-1"), yanked("demo")), (vec![version(2)], Vec::new()));
     }
 
     #[test]

@@ -52,8 +52,6 @@ impl Doctor {
 
     fn repair(self, session: &Session, product: &Product) -> Result<()> {
         let _turn = Turn::of(product)?;
-        product.package()?;
-        product.chart()?;
         let destination = Destination::named(product, &self.target, session.connector.as_ref())?;
         let _served = destination.serve()?;
         let found = look(&destination);
@@ -83,7 +81,7 @@ impl Doctor {
 
 /// What is wrong, shown to people.
 fn look(destination: &Destination) -> Vec<Finding> {
-    let found = repair::diagnose(&destination.examine());
+    let found = destination.diagnosis();
     found.iter().for_each(Finding::show);
     found
 }

@@ -179,6 +179,18 @@ impl Session {
         Ok((product, said))
     }
 
+    /// The same for what is done to every product where none is named.
+    fn named_or_all<T>(
+        &self,
+        words: &[String],
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<(Vec<Product>, Vec<T>)> {
+        if words.is_empty() {
+            return Ok((self.workspace()?.products, Vec::new()));
+        }
+        self.named(words, read).map(|(product, said)| (vec![product], said))
+    }
+
     /// Notes the product that remedies have to name.
     fn is_for(&self, product: &Product) {
         if let Some(name) = &product.name {

@@ -146,7 +146,7 @@ enum Stage {
         #[arg(long)]
         digest: Option<Digest>,
     },
-    /// Package the chart, publish it, and list it in the index
+    /// Package the chart, publish it, and list it in the index; a chart without an image is signed first
     Chart {
         /// The version, and where to
         #[command(flatten)]
@@ -295,8 +295,9 @@ impl Stage {
                 print_json(json, &Pipeline::open(root, &options)?.scan(digest.as_ref())?)
             }
             Stage::Push { step, digest, second } => {
-                let pushed = bumped(step)?.push(digest.as_ref(), second.as_ref())?;
-                print_json(json, &json!({"digest": pushed}))
+                let pipeline = bumped(step)?;
+                let pushed = pipeline.push(digest.as_ref(), second.as_ref())?;
+                print_json(json, &json!({"digest": pushed, "image": pipeline.destination.target.image}))
             }
             Stage::Sign { step, digest, second } => told(bumped(step)?.sign(digest.as_ref(), second.as_ref())?, json),
             Stage::Tag { step, digest } => {

@@ -55,6 +55,8 @@ pub struct Product {
     pub chart: Option<String>,
     /// The platforms of the image and the compiler target of each.
     pub platforms: BTreeMap<Platform, String>,
+    /// The charts of all products, by their names; nothing where there is one product, which has none.
+    pub all_charts: Arc<[String]>,
     targets: Arc<BTreeMap<String, TargetTable>>,
 }
 
@@ -115,6 +117,11 @@ impl Workspace {
     /// As `Product::target`.
     pub fn targets(&self, name: &str) -> Result<Vec<Target>> {
         self.products.iter().map(|product| product.target(name)).collect()
+    }
+
+    /// A folder, or a file, for what is made for all products.
+    pub fn work(&self, name: &str) -> PathBuf {
+        self.root.join("target/xtask").join(name)
     }
 
     fn from_table(root: &Path, workspace: WorkspaceTable) -> Result<Self> {
@@ -249,6 +256,9 @@ impl ReleaseTable {
         complaints.extend(shared(&products, "package", |product| Some(&product.package.as_ref()?.name)));
         complaints.extend(shared(&products, "chart", |product| product.chart.as_ref()));
         if complaints.is_empty() {
+            let charts = products.iter().filter(|product| product.chart.is_some());
+            let charts: Arc<[String]> = charts.filter_map(|product| product.name.clone()).collect();
+            products.iter_mut().for_each(|product| product.all_charts = Arc::clone(&charts));
             return Ok(products);
         }
         Err(Error::all("[workspace.metadata.release] in Cargo.toml cannot be used", complaints))
@@ -300,6 +310,7 @@ impl ProductTable {
             first_version,
             chart: self.chart.map(|chart| chart.trim_end_matches('/').to_owned()),
             platforms: if self.platforms.is_empty() { platforms.clone() } else { self.platforms },
+            all_charts: Arc::default(),
             targets: Arc::clone(targets),
         })
     }

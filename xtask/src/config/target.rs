@@ -217,10 +217,7 @@ impl TargetTable {
         if !self.image.contains(PRODUCT) {
             return Err(("image", "each of several products has an image of its own: HOST/PATH/{product}"));
         }
-        if self.page == Some(true) {
-            return Err(("page", "a page shows one chart, and there are several products"));
-        }
-        let mut table = TargetTable { image: self.image.replace(PRODUCT, product), page: Some(false), ..self.clone() };
+        let mut table = TargetTable { image: self.image.replace(PRODUCT, product), ..self.clone() };
         for identity in table.signers.iter_mut().filter_map(|signer| signer.identity.as_mut()) {
             *identity = identity.replace(PRODUCT, product);
         }

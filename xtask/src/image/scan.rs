@@ -30,8 +30,6 @@ const AHEAD_MAX_HOURS: i64 = 1;
 const ENVIRONMENT: [&str; 3] = ["LANG", "PATH", "TMPDIR"];
 /// Where the scanner's input and home are meanwhile.
 const WORK: &str = "work";
-/// What the categories of the newest image begin with, on a page that shows findings.
-pub const CATEGORY: &str = "image";
 /// A scan of a binary takes less than a second.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
@@ -50,6 +48,11 @@ pub struct Verdict {
     /// Those of them that let a finding pass.
     #[serde(default)]
     pub waived: Vec<Waiver>,
+}
+
+/// What the categories of a product's newest image begin with, on a page that shows findings.
+pub fn category(product: Option<&str>) -> String {
+    product.map_or_else(|| "image".into(), |product| format!("image/{product}"))
 }
 
 impl Verdict {
@@ -95,12 +98,19 @@ impl Scanner {
         Ok(Scanner { program, cache, label: format!("Trivy {version}, database {age} h old") })
     }
 
-    /// Scans every platform of an image. Reports are kept in `folder`, and nothing else is.
+    /// Scans every platform of an image. Reports are kept in `folder`, and nothing else is; their categories are those of `look`.
     ///
     /// # Errors
     /// A critical vulnerability was found, fixed upstream or not, that nobody waived; or the scan itself went wrong.
-    pub fn scan(&self, image: &Layout, package: &str, waivers: &Waivers, folder: &Path) -> Result<Verdict> {
-        let judgement = waivers.judge(&self.look(image, package, folder, CATEGORY)?, waivers::today());
+    pub fn scan(
+        &self,
+        image: &Layout,
+        package: &str,
+        waivers: &Waivers,
+        folder: &Path,
+        category: &str,
+    ) -> Result<Verdict> {
+        let judgement = waivers.judge(&self.look(image, package, folder, category)?, waivers::today());
         tell_used(&judgement.used);
         judgement.warnings.iter().for_each(ui::warn);
         if judgement.open.is_empty() {

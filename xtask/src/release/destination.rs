@@ -58,6 +58,8 @@ pub struct Destination {
     root: PathBuf,
     /// The chart's folder, relative to the root.
     pub(super) folder: String,
+    /// The charts of all products, where there are several.
+    pub(super) all_charts: Vec<String>,
     /// The product's changelog, relative to the root.
     pub(super) changelog: String,
     pub(super) cosign: OnceCell<Cosign>,
@@ -116,6 +118,7 @@ impl Destination {
             user,
             root: product.root.clone(),
             folder: product.chart.clone().unwrap_or_default(),
+            all_charts: product.all_charts.to_vec(),
             changelog: product.changelog(),
             cosign: OnceCell::new(),
             seen: RefCell::default(),
@@ -133,8 +136,14 @@ impl Destination {
         LocalServer::reach(&self.root.join(folder), std::slice::from_ref(&self.target)).map(Some)
     }
 
+    /// A version as people read it: after the product's name, where that is one of several.
+    pub fn called(&self, version: &str) -> String {
+        let product = self.target.product.iter().map(String::as_str);
+        product.chain([version]).collect::<Vec<_>>().join(" ")
+    }
+
     /// Where users find what is published: the chart repository, or the image where that is all.
-    pub(super) fn place(&self) -> &str {
+    pub fn place(&self) -> &str {
         if self.has_chart { &self.target.repository } else { &self.target.image }
     }
 

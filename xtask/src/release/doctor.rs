@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use serde::Serialize;
 
+use crate::chart::manifest;
 use crate::chart::repository;
 use crate::chart::store::Store;
 use crate::config::{Builder, Product, Scan, Target};
@@ -15,7 +16,7 @@ use crate::image::scan::Scanner;
 use crate::local::server::LocalServer;
 use crate::release;
 use crate::release::destination::Destination;
-use crate::release::protection::{self, Guard, Standing};
+use crate::release::protection::{self, Guard, Home, Standing};
 use crate::sys::children::Call;
 use crate::sys::tools;
 use crate::ui;
@@ -95,11 +96,21 @@ pub fn look(product: &Product, target: &Target, connector: Option<&Connector>) -
         findings.push(index(&*destination.store));
     }
     if target.is_remote() {
-        let home = product.package.as_ref().map(|package| package.about.repository.as_str()).unwrap_or_default();
+        let (url, said_by) = home(product)?;
+        let home = Home { url: &url, said_by };
         let guards = protection::look(&product.root, home, &destination.user, &|name| std::env::var(name).ok())?;
         findings.extend(guards.into_iter().map(guarded));
     }
     Ok(findings)
+}
+
+/// Where the sources are, as the crate or else the chart says, and which of the two.
+fn home(product: &Product) -> Result<(String, &'static str)> {
+    if let Some(package) = &product.package {
+        return Ok((package.about.repository.clone(), "the crate's `repository`"));
+    }
+    let chart = manifest::in_folder(&product.root.join(product.chart()?))?;
+    Ok((chart.sources.into_iter().next().unwrap_or_default(), "the first of the chart's `sources`"))
 }
 
 /// What an image takes.

@@ -12,7 +12,7 @@ use crate::image::compile::{self, Toolchains};
 use crate::image::dockerfile::Dockerfile;
 use crate::image::embedded::{self, BuildContext, Stamp};
 use crate::image::labels::{self, ImageFacts};
-use crate::image::scan::{Scanner, Verdict};
+use crate::image::scan::{self, Scanner, Verdict};
 use crate::image::waivers::Waivers;
 use crate::oci::{self, Annotations, Digest, Layout, Platform};
 use crate::release::bills::Bills;
@@ -346,7 +346,8 @@ impl Pipeline {
         let verdict = match self.scanner(auditable)? {
             Ok(scanner) => {
                 ui::status("Scanning", format_args!("{} with {}", layout.digest, scanner.label));
-                scanner.scan(layout, &self.product.package()?.name, waivers, &self.work("scan"))?
+                let category = scan::category(self.product.name.as_deref());
+                scanner.scan(layout, &self.product.package()?.name, waivers, &self.work("scan"), &category)?
             }
             Err(reason) => {
                 ui::note("Not scanned", &reason);

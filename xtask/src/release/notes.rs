@@ -47,7 +47,7 @@ pub fn notes(product: &Product, version: &Version) -> Result<String> {
     })
 }
 
-/// The files that belong beside the notes of a published version, by their names: the chart's archive, each platform's bill of materials,
+/// The files that belong beside the notes of a published version, by their names: the chart's archive, where there is one, each platform's bill of materials,
 /// and the release record. `verdict` gives what a scan on this machine found in an image, where there was one.
 ///
 /// # Errors
@@ -57,9 +57,8 @@ pub fn assets(
     version: &Version,
     verdict: &dyn Fn(&Digest) -> Result<Option<Verdict>>,
 ) -> Result<BTreeMap<String, Vec<u8>>> {
-    destination.require_chart()?;
     let proof = destination.verify(version, Duration::ZERO)?;
-    let (url, archive) = fetch(destination, &proof)?;
+    let archive = proof.chart.as_ref().map(|url| fetch(destination, url, &proof)).transpose()?;
     let image = destination.has_image.then(|| verify::pull(destination, version)).transpose()?;
     let parts = image.as_ref().map_or(Ok(Vec::new()), Layout::platforms)?;
     let mut assets = BTreeMap::new();
@@ -76,49 +75,54 @@ pub fn assets(
         }
     }
     let verdict = digest.as_ref().map_or(Ok(None), verdict)?;
-    let commit = match digest {
-        Some(digest) => ImageFacts::of(digest, &parts).revision,
-        None => archive::manifest_of(&archive)?.annotations.remove(archive::RELEASED_REVISION),
+    let commit = match (digest, &archive) {
+        (Some(digest), _) => ImageFacts::of(digest, &parts).revision,
+        (None, Some(archive)) => archive::manifest_of(archive)?.annotations.remove(archive::RELEASED_REVISION),
+        (None, None) => None,
     };
-    let facts = Facts { proof: &proof, parts: &parts, commit, provenance, verdict };
-    assets.insert(RECORD.into(), oci::json(&record(destination, version, &facts, &archive)?)?);
-    let name = url.rsplit('/').next().unwrap_or_default().to_owned();
-    assets.insert(name, archive);
+    let size = archive.as_ref().map(Vec::len);
+    let facts = Facts { proof: &proof, size, parts: &parts, commit, provenance, verdict };
+    assets.insert(RECORD.into(), oci::json(&record(destination, version, &facts))?);
+    let name = proof.chart.as_ref().and_then(|url| url.rsplit('/').next());
+    assets.extend(name.map(str::to_owned).zip(archive));
     Ok(assets)
 }
 
 /// What a record is made of.
 struct Facts<'f> {
     proof: &'f Proof,
+    /// The archive's, where there is a chart.
+    size: Option<usize>,
     parts: &'f [PlatformImage],
     commit: Option<String>,
     provenance: Vec<Value>,
     verdict: Option<Verdict>,
 }
 
-fn record(destination: &Destination, version: &Version, facts: &Facts<'_>, archive: &[u8]) -> Result<Value> {
-    let Facts { proof, parts, commit, provenance, verdict } = facts;
-    let chart = archive::manifest_of(archive)?;
+fn record(destination: &Destination, version: &Version, facts: &Facts<'_>) -> Value {
+    let Facts { proof, size, parts, commit, provenance, verdict } = facts;
     let digest = |part: &PlatformImage| (part.platform.to_string(), json!(part.descriptor.digest));
-    Ok(json!({
-        "name": chart.name,
+    let chart = size.map(
+        |size| json!({"url": proof.chart, "sha256": proof.sha256, "size": size, "registry": proof.registry_chart}),
+    );
+    json!({
+        "name": destination.chart,
         "version": version,
         "commit": commit,
-        "chart": {"url": proof.chart, "sha256": proof.sha256, "size": archive.len(), "registry": proof.registry_chart},
+        "chart": chart,
         "image": {"reference": proof.image, "platforms": parts.iter().map(digest).collect::<serde_json::Map<_, _>>()},
         "signers": proof.signers,
         "provenance": provenance,
         "scan": verdict,
         "repository": destination.target.repository,
         "recorded": time::now(),
-    }))
+    })
 }
 
-fn fetch(destination: &Destination, proof: &Proof) -> Result<(String, Vec<u8>)> {
-    let url = proof.chart.clone().unwrap_or_default();
-    let answer = destination.user.get(&url, &[])?;
+fn fetch(destination: &Destination, url: &str, proof: &Proof) -> Result<Vec<u8>> {
+    let answer = destination.user.get(url, &[])?;
     if answer.status == 200 && Some(oci::sha256_hex(&answer.body)) == proof.sha256 {
-        return Ok((url, answer.body));
+        return Ok(answer.body);
     }
     Err(Error::new(Exit::Verify, format!("{url} was changed by somebody just now")).remedy("retry the command"))
 }

@@ -2,7 +2,9 @@
 //!
 //! Charts are installed without it: where it cannot be written, that is a warning, and the next run mends it.
 
-use crate::chart::page::{self, About, Read};
+use std::collections::BTreeSet;
+
+use crate::chart::page::{self, About, FRONT, Read};
 use crate::error::Result;
 use crate::release::destination::Destination;
 use crate::release::pipeline::Pipeline;
@@ -12,7 +14,7 @@ use crate::ui;
 impl Destination {
     /// Makes the page show what the index and the files of the tree, which `read` gives, say now. True where it did not.
     pub fn show_page(&self, read: &Read<'_>) -> bool {
-        self.show(About::of(&self.folder, &self.target, read))
+        self.show(About::of(&self.folder, &self.all_charts, &self.target, read))
     }
 
     /// The same, and looks at every part of it.
@@ -26,7 +28,8 @@ impl Destination {
     }
 
     fn whole_page(&self) -> Result<About> {
-        Ok(About { is_thorough: true, ..About::of(&self.folder, &self.target, &self.tree())? })
+        let about = About::of(&self.folder, &self.all_charts, &self.target, &self.tree())?;
+        Ok(About { is_thorough: true, ..about })
     }
 
     fn show(&self, about: Result<About>) -> bool {
@@ -52,6 +55,14 @@ impl Destination {
         }
     }
 
+    /// The pages that others are reached from: the repository's, and the chart's where it is one of several; none where there is no page.
+    pub(super) fn front_pages(&self) -> BTreeSet<String> {
+        if !self.target.page || !self.has_chart {
+            return BTreeSet::new();
+        }
+        [FRONT.to_owned(), page::front_of(&self.chart, !self.all_charts.is_empty())].into()
+    }
+
     /// Gives the files of the work tree as they are.
     pub fn tree(&self) -> impl Fn(&str) -> Result<Option<Vec<u8>>> {
         let root = self.root().to_owned();
@@ -70,7 +81,8 @@ impl Pipeline {
         if !destination.target.page || !destination.has_chart {
             return Ok(true);
         }
-        let about = About::of(&destination.folder, &destination.target, &|path| self.worktree.bytes(path))?;
+        let Destination { folder, all_charts, target, .. } = destination;
+        let about = About::of(folder, all_charts, target, &|path| self.worktree.bytes(path))?;
         Ok(page::lacking(&*destination.store, &about, &*destination.look()?)?.is_empty())
     }
 }

@@ -9,7 +9,6 @@ use semver::Version;
 use crate::chart;
 use crate::chart::cdn::STALE_FOR;
 use crate::chart::index::FILE;
-use crate::chart::page::FRONT;
 use crate::chart::repository;
 use crate::error::{Error, Exit, Result};
 use crate::oci::sha256_hex;
@@ -46,9 +45,11 @@ impl Destination {
 
     fn invalidate(&self, index: &str, archive: Option<&str>) -> Duration {
         let Some(cdn) = &self.cdn else { return Duration::ZERO };
-        let page = self.page.borrow();
-        let front = ["", FRONT].into_iter().filter(|_| self.target.page);
-        let rewritten = page.written.iter().map(String::as_str).filter(|name| *name != FRONT);
+        let (page, fronts) = (self.page.borrow(), self.front_pages());
+        // The first is what leads to all others, or a chart's own; `/` is the first again.
+        let root = (!fronts.is_empty()).then_some("");
+        let front = root.into_iter().chain(fronts.iter().map(String::as_str));
+        let rewritten = page.written.iter().map(String::as_str).filter(|name| !fronts.contains(*name));
         let paths = [FILE].into_iter().chain(archive).chain(front).chain(rewritten);
         let paths: Vec<String> = paths.map(|name| format!("/{name}")).collect();
         // One and the same request for one state of index and page, whoever makes it and however often.
@@ -74,7 +75,8 @@ impl Destination {
     /// Index or page cannot be read.
     pub(super) fn refresh(&self, stale: &str) -> Result<()> {
         let version = |name: &str| Ok(self.store.version(name)?.unwrap_or_default());
-        let (index, page) = (version(FILE)?, version(FRONT)?);
+        let (index, pages) = (version(FILE)?, self.front_pages());
+        let page = pages.iter().map(|name| version(name)).collect::<Result<Vec<_>>>()?.join(" ");
         self.invalidate(&format!("{index} {page} {stale}"), None);
         Ok(())
     }

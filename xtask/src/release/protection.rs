@@ -41,12 +41,20 @@ pub enum Standing {
     Unknown(String),
 }
 
-/// Asks GitHub for every guard that the workspace in `root` has a file for; nothing where it has none. `home` is where the sources are, as
-/// the released crate says.
+/// Where the sources are.
+#[derive(Clone, Copy, Debug)]
+pub struct Home<'h> {
+    /// The URL; empty where it is not said.
+    pub url: &'h str,
+    /// What says it, for people.
+    pub said_by: &'static str,
+}
+
+/// Asks GitHub for every guard that the workspace in `root` has a file for; nothing where it has none.
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn look(root: &Path, home: &str, user: &Anonymous, variables: Variables) -> Result<Vec<Guard>> {
+pub fn look(root: &Path, home: Home<'_>, user: &Anonymous, variables: Variables) -> Result<Vec<Guard>> {
     let (rulesets, environments) = (wanted(root, "rulesets")?, wanted(root, "environments")?);
     if rulesets.is_empty() && environments.is_empty() {
         return Ok(Vec::new());
@@ -164,13 +172,16 @@ struct GitHub<'u> {
 }
 
 impl<'u> GitHub<'u> {
-    fn new(home: &str, user: &'u Anonymous, variables: Variables) -> Result<Self, Unknown> {
+    fn new(Home { url, said_by }: Home<'_>, user: &'u Anonymous, variables: Variables) -> Result<Self, Unknown> {
         let set = |name: &str| variables(name).filter(|value| !value.is_empty());
-        let named = home
+        let named = url
             .strip_prefix("https://github.com/")
             .map(|path| path.trim_end_matches('/').trim_end_matches(".git").to_owned());
         let Some(repository) = set("GITHUB_REPOSITORY").or(named) else {
-            let why = format!("the crate's `repository` is none of GitHub's: {home}");
+            let why = match url {
+                "" => format!("{said_by} names none of GitHub's"),
+                _ => format!("{said_by} is none of GitHub's: {url}"),
+            };
             return Err(Unknown { why, remedy: "set GITHUB_REPOSITORY to OWNER/NAME".into() });
         };
         let api = set("GITHUB_API_URL").unwrap_or_else(|| "https://api.github.com".into());

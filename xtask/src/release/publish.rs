@@ -5,6 +5,7 @@ use std::time::Duration;
 use semver::Version;
 use serde::Serialize;
 
+use crate::chart;
 use crate::chart::hub;
 use crate::chart::index::{self, Entry, FILE};
 use crate::chart::manifest::ChartManifest;
@@ -15,7 +16,7 @@ use crate::config::Target;
 use crate::error::{Context, Error, Exit, Result};
 use crate::image::labels::ImageFacts;
 use crate::oci::{Digest, sha256_hex};
-use crate::release::attestations::OF_IMAGE;
+use crate::release::attestations::{OF_CHART, OF_IMAGE};
 use crate::release::destination::Destination;
 use crate::release::pipeline::Pipeline;
 use crate::release::{plan, verify, version};
@@ -35,16 +36,18 @@ pub(super) enum Put {
 }
 
 impl Pipeline {
-    /// The chart alone, for an image that was chosen before, where it has one: of that digest, or what the version's tag points at. It is
-    /// done when users see it listed. True where that was left to do.
+    /// The chart's steps, for an image that was chosen and signed with it before, where there is one: of that digest, or what the version's
+    /// tag points at. They are done when users see the version listed; an image without a chart has none. True where something was left to do.
     ///
     /// # Errors
     /// The image is of another release, or cannot be pulled; the version is published with other content, or was yanked; users do not
     /// see it in time.
     pub fn publish_only(&self, digest: Option<Digest>) -> Result<bool> {
-        self.product.chart()?;
         if digest.is_some() {
             self.product.package()?;
+        }
+        if !self.destination.has_chart {
+            return Ok(false);
         }
         let image = self.product.package.as_ref().map(|_| {
             let image = self.destination.facts(&digest.map_or_else(|| self.tagged(), Ok)?)?;
@@ -54,6 +57,7 @@ impl Pipeline {
         });
         let image = image.transpose()?;
         let image = image.as_ref();
+        let signed = image.is_none() && self.attest(None, None)?;
         self.check_said(image)?;
         let put = match self.put(image)? {
             Put::Met(other) => {
@@ -69,7 +73,7 @@ impl Pipeline {
         let listed = self.list(image)?;
         let shown = self.show_page();
         self.announce()?;
-        Ok(put | listed | shown | self.tag_chart(image)?)
+        Ok(signed | put | listed | shown | self.tag_chart(image)?)
     }
 
     /// Tells caches, and waits until users see the version listed. Gives how long the outside may go on showing old copies.
@@ -103,7 +107,7 @@ impl Pipeline {
         let entry = entry(self.target(), &manifest, &sha256, self.release.time)?;
         let visit = verify::ArchiveVisit::new(destination, &manifest.archive_name(), &sha256);
         // Which archive the name has is decided: both only need that.
-        let (recorded, fetched) = side_by_side(|| self.record(image, &entry, bytes.len()), || visit.make());
+        let (recorded, fetched) = side_by_side(|| self.record(image, &entry, &bytes), || visit.make());
         fetched?;
         let recorded = recorded?;
         let mut seen = destination.seen()?;
@@ -125,9 +129,9 @@ impl Pipeline {
     }
 
     /// Records what is known of the version. True where that was left to do.
-    fn record(&self, image: Option<&ImageFacts>, entry: &Entry, size: usize) -> Result<bool> {
+    fn record(&self, image: Option<&ImageFacts>, entry: &Entry, archive: &[u8]) -> Result<bool> {
         let version = &self.release.version;
-        let record = self.destination.record(version, image, entry, size, self.changes.clone())?;
+        let record = self.destination.record(version, image, entry, archive, self.changes.clone())?;
         let recorded =
             record::put(&*self.destination.store, &self.chart.name, &version.to_string(), &record, self.is_strict())?;
         if recorded && record.changes.is_none() && self.target().page {
@@ -205,25 +209,28 @@ impl Pipeline {
 }
 
 impl Destination {
-    /// What is known of a version now.
+    /// What is known of a version now, whose signers are those of its image, or of its chart where that is all.
     pub(super) fn record(
         &self,
         version: &Version,
         image: Option<&ImageFacts>,
         entry: &Entry,
-        size: usize,
+        archive: &[u8],
         changes: Option<String>,
     ) -> Result<Record> {
-        let signers = match image {
-            Some(image) if self.target.signs(version) => {
-                self.findings(&*self.registry, &image.digest, version, &OF_IMAGE)?.accepted
+        let signers = match (image, chart::oci::time(entry)) {
+            _ if !self.target.signs(version) => Vec::new(),
+            (Some(image), _) => self.findings(&*self.registry, &image.digest, version, &OF_IMAGE)?.accepted,
+            (None, Some(time)) => {
+                let chart = chart::oci::artifact(archive, time)?.descriptor.digest;
+                self.findings(&*self.charts, &chart, version, &OF_CHART)?.accepted
             }
-            _ => Vec::new(),
+            (None, None) => Vec::new(),
         };
         let unreadable = || format!("cannot record {version}");
         Ok(Record {
             entry: serde_json::from_str(entry.json()).context(Exit::Failure, unreadable)?,
-            size: size.try_into().context(Exit::Failure, unreadable)?,
+            size: archive.len().try_into().context(Exit::Failure, unreadable)?,
             platforms: image.map(|image| image.parts.clone()).unwrap_or_default(),
             changes,
             signers: signers.into_iter().map(|attested| attested.signer).collect(),

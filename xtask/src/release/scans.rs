@@ -11,7 +11,7 @@ use semver::Version;
 use serde::Serialize;
 
 use crate::error::{Context, Error, Exit, Result};
-use crate::image::scan::{self, CATEGORY, Scanner};
+use crate::image::scan::{self, Scanner};
 use crate::image::waivers::{self, Finding, Judgement, Open, Waiver, Waivers};
 use crate::oci::Digest;
 use crate::release::destination::Destination;
@@ -25,17 +25,23 @@ const REPORT: &str = "report.json";
 const MARKER: &str = "<!-- scan: ";
 
 /// What scans of published images take.
-pub struct Scans<'s> {
-    /// Where the images are.
-    pub destination: &'s Destination,
-    /// The crate that each has to be made of.
-    pub package: &'s str,
+pub struct Scans {
     /// What may be found.
     pub waivers: Waivers,
     /// What finds it.
     pub scanner: Scanner,
-    /// Where reports go: a folder for each version.
+    /// Where reports go: a folder for each version, in one for each of several products.
     pub folder: PathBuf,
+    /// Whether it is told of every product that has an image.
+    pub is_whole: bool,
+}
+
+/// A product whose images are scanned.
+pub struct Subject {
+    /// Where they are.
+    pub destination: Destination,
+    /// The crate that each has to be made of.
+    pub package: String,
 }
 
 /// What was found.
@@ -43,7 +49,7 @@ pub struct Scans<'s> {
 pub struct Report {
     /// The scanner and its database.
     pub scanner: String,
-    /// Each version that was looked into, the newest first.
+    /// Each version that was looked into, of each product the newest first.
     pub versions: Vec<Scanned>,
     /// What a tracker is told; nothing where versions were named, and others were left out.
     pub issues: Vec<Issue>,
@@ -56,6 +62,9 @@ pub struct Report {
 /// What was found in one version.
 #[derive(Debug, Default, Serialize)]
 pub struct Scanned {
+    /// The product, where it is one of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product: Option<String>,
     /// The version.
     pub version: String,
     /// The image; nothing where it could not be had.
@@ -79,32 +88,27 @@ pub struct Issue {
     pub body: String,
 }
 
-impl Scans<'_> {
-    /// Scans these versions, or, where there are none, those that are supported.
+impl Scans {
+    /// Scans these versions of a product, or, where there are none, those of all products that are supported.
     ///
     /// # Errors
-    /// The public index cannot be read, or does not list one of them.
-    pub fn run(&self, named: &[Version]) -> Result<Report> {
-        let listed = verify::all(self.destination)?;
-        let supported = version::supported(&listed, &self.destination.first);
-        if let Some(unknown) = named.iter().find(|version| !listed.contains(version)) {
-            let Destination { chart, target, .. } = self.destination;
-            return Err(Error::new(Exit::Usage, format!("{} does not list {chart} {unknown}", target.repository))
-                .remedy(format!("name a version that is listed; supported are: {}", shown(&supported))));
+    /// What users see listed cannot be read, or does not list one of them.
+    pub fn run(&self, subjects: &[Subject], named: &[Version]) -> Result<Report> {
+        files::remove(&self.folder)?;
+        let mut versions = Vec::new();
+        for subject in subjects {
+            versions.extend(self.scan_all(subject, named)?);
         }
-        let wanted = if named.is_empty() { &supported } else { named };
-        if wanted.is_empty() {
+        if versions.is_empty() && !subjects.is_empty() {
             ui::note("Unreleased", "users see no stable version listed yet");
         }
-        files::remove(&self.folder)?;
-        let scanned = wanted.iter().map(|version| self.scan(version, &category(version, &supported)));
-        let versions: Vec<Scanned> = scanned.collect();
         let all_scanned = !versions.is_empty() && versions.iter().all(|scanned| scanned.error.is_none());
+        let names = versions.iter().map(Scanned::name).collect::<Vec<_>>().join(", ");
         let report = Report {
             scanner: self.scanner.label.clone(),
             issues: if named.is_empty() { issues(&versions) } else { Vec::new() },
-            complete: named.is_empty() && all_scanned,
-            over: format!("Nothing that is supported ({}) has it any more, or a waiver holds for it.", shown(wanted)),
+            complete: self.is_whole && all_scanned,
+            over: format!("Nothing that is supported ({names}) has it any more, or a waiver holds for it."),
             versions,
         };
         let text = serde_json::to_vec_pretty(&report).context(Exit::Failure, || "cannot write JSON".into())?;
@@ -112,36 +116,63 @@ impl Scans<'_> {
         Ok(report)
     }
 
+    /// Looks into the versions of one product.
+    fn scan_all(&self, subject: &Subject, named: &[Version]) -> Result<Vec<Scanned>> {
+        let destination = &subject.destination;
+        let _served = destination.serve()?;
+        let listed = verify::all(destination)?;
+        let supported = version::supported(&listed, &destination.first);
+        if let Some(unknown) = named.iter().find(|version| !listed.contains(version)) {
+            let what = format!("{} does not list {} {unknown}", destination.place(), destination.chart);
+            return Err(Error::new(Exit::Usage, what)
+                .remedy(format!("name a version that is listed; supported are: {}", shown(&supported))));
+        }
+        let wanted = if named.is_empty() { &supported } else { named };
+        Ok(wanted.iter().map(|version| self.scan(subject, version, &supported)).collect())
+    }
+
     /// Looks into one version. Of a scan that went wrong no report is left.
-    fn scan(&self, version: &Version, category: &str) -> Scanned {
-        let folder = self.folder.join(version.to_string());
-        let looked = verify::pull(self.destination, version).and_then(|image| {
-            let findings = self.scanner.look(&image, self.package, &folder, category)?;
+    fn scan(&self, Subject { destination, package }: &Subject, version: &Version, supported: &[Version]) -> Scanned {
+        let product = destination.target.product.clone();
+        let mut folder = self.folder.clone();
+        folder.extend(&product);
+        folder.push(version.to_string());
+        let category = category(product.as_deref(), version, supported);
+        let looked = verify::pull(destination, version).and_then(|image| {
+            let findings = self.scanner.look(&image, package, &folder, &category)?;
             Ok((image.digest, self.waivers.judge(&findings, waivers::today())))
         });
-        let version = version.to_string();
+        let scanned = Scanned { product, version: version.to_string(), ..Scanned::default() };
         match looked {
             Ok((digest, Judgement { open, used, .. })) => {
-                ui::status("Scanned", format_args!("{version}: {digest} with {}", self.scanner.label));
+                ui::status("Scanned", format_args!("{}: {digest} with {}", scanned.name(), self.scanner.label));
                 scan::tell_used(&used);
-                Scanned { version, digest: Some(digest), findings: open, waived: used, error: None }
+                Scanned { digest: Some(digest), findings: open, waived: used, ..scanned }
             }
             Err(error) => {
                 files::remove(&folder).ok();
-                let error = Error { what: format!("{version} was not scanned: {}", error.what), ..error };
-                Scanned { version, error: Some(error), ..Scanned::default() }
+                let error = Error { what: format!("{} was not scanned: {}", scanned.name(), error.what), ..error };
+                Scanned { error: Some(error), ..scanned }
             }
         }
     }
 }
 
+impl Scanned {
+    /// The version as people read it: after the product's name, where that is one of several.
+    fn name(&self) -> String {
+        self.product.iter().chain([&self.version]).map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// What the reports of a version are called on a page that shows findings. Names that stay the same from one release to the next let that
 /// page see what is over; the newest version's is what its release called them.
-fn category(version: &Version, supported: &[Version]) -> String {
+fn category(product: Option<&str>, version: &Version, supported: &[Version]) -> String {
+    let newest = scan::category(product);
     match supported.iter().position(|known| known == version) {
-        Some(0) => CATEGORY.into(),
-        Some(_) => format!("{CATEGORY}/previous"),
-        None => format!("{CATEGORY}/{version}"),
+        Some(0) => newest,
+        Some(_) => format!("{newest}/previous"),
+        None => format!("{newest}/{version}"),
     }
 }
 
@@ -155,9 +186,10 @@ impl Report {
     /// # Errors
     /// Something critical was found that nobody waived, or a version could not be scanned.
     pub fn conclude(&self) -> Result<()> {
-        let found = self.versions.iter().flat_map(|Scanned { version, findings, .. }| {
-            findings.iter().map(move |open| format!("{version}, {}", open.shown))
-        });
+        let found = self
+            .versions
+            .iter()
+            .flat_map(|scanned| scanned.findings.iter().map(|open| format!("{}, {}", scanned.name(), open.shown)));
         let found: Vec<String> = found.collect();
         let mut problems: Vec<Error> = self.versions.iter().filter_map(|scanned| scanned.error.clone()).collect();
         if !found.is_empty() {
@@ -172,8 +204,13 @@ impl Report {
     }
 }
 
-/// An issue for each vulnerability of each crate, whichever versions have it.
+/// An issue for each vulnerability of each crate in each product, whichever versions have it.
 fn issues(versions: &[Scanned]) -> Vec<Issue> {
+    let products = versions.chunk_by(|one, other| one.product == other.product);
+    products.flat_map(issues_of_product).collect()
+}
+
+fn issues_of_product(versions: &[Scanned]) -> Vec<Issue> {
     let all = versions.iter().flat_map(|scanned| &scanned.findings).map(|open| &open.finding);
     let kinds: BTreeSet<(&str, &str)> = all.map(|finding| (finding.id.as_str(), finding.package.as_str())).collect();
     kinds.into_iter().map(|(id, package)| issue(id, package, versions)).collect()
@@ -181,23 +218,26 @@ fn issues(versions: &[Scanned]) -> Vec<Issue> {
 
 fn issue(id: &str, package: &str, versions: &[Scanned]) -> Issue {
     let is_it = |finding: &&Finding| finding.id == id && finding.package == package;
-    let of = |scanned: &'_ Scanned| -> Vec<Finding> {
+    let found_in = |scanned: &'_ Scanned| -> Vec<Finding> {
         scanned.findings.iter().map(|open| &open.finding).filter(is_it).cloned().collect()
     };
-    let rows: String = versions.iter().flat_map(|scanned| rows(&scanned.version, &of(scanned))).collect();
+    let rows: String = versions.iter().flat_map(|scanned| rows(&scanned.version, &found_in(scanned))).collect();
     let unseen = versions.iter().filter(|scanned| scanned.error.is_some());
     let unseen: String = unseen.map(|scanned| format!("{} could not be scanned.\n\n", scanned.version)).collect();
-    let mends = versions.iter().find(|scanned| scanned.error.is_none() && of(scanned).is_empty());
+    let mends = versions.iter().find(|scanned| scanned.error.is_none() && found_in(scanned).is_empty());
     let mends = mends.map_or("none yet", |scanned| &scanned.version);
     let (id, package) = (word(id), word(package));
-    let marker = format!("{MARKER}{id} {package} -->");
+    // A product's name is a plain word.
+    let product = versions.first().and_then(|scanned| scanned.product.as_deref());
+    let (of, prefix) = product.map(|name| (format!(" of {name}"), format!("{name} "))).unwrap_or_default();
+    let marker = format!("{MARKER}{prefix}{id} {package} -->");
     let body = format!(
-        "Critical, in versions that are supported:\n\n| version | platforms | `{package}` | fixed in |\n|---|---|---|---|\n{rows}\n\
+        "Critical, in versions{of} that are supported:\n\n| version | platforms | `{package}` | fixed in |\n|---|---|---|---|\n{rows}\n\
          Released without it: {mends}\n\n{unseen}\
          What helps: a new patch with another `{package}`, or a waiver where it does no harm here. The daily scan keeps this text up to \
          date, and closes the issue once no version that is supported has the finding any more.\n\n{marker}"
     );
-    Issue { title: format!("{id} in {package}"), marker, body }
+    Issue { title: format!("{id} in {package}{of}"), marker, body }
 }
 
 /// A line for each version of the crate in one of ours: platforms may differ.
@@ -261,6 +301,21 @@ mod tests {
     }
 
     #[test]
+    fn i9_each_of_several_products_has_issues_of_its_own() {
+        let of = |product: &str, version: &str, findings| Scanned {
+            product: Some(product.into()),
+            ..scanned(version, findings)
+        };
+        let (web, worker) = (of("web", "2.0.0", both("CVE-1")), of("worker", "1.0.0", both("CVE-1")));
+        let found = issues(&[web, of("web", "1.9.0", Vec::new()), worker]);
+        let markers: Vec<&str> = found.iter().map(|issue| issue.marker.as_str()).collect();
+        assert_eq!(markers, ["<!-- scan: web CVE-1 demo -->", "<!-- scan: worker CVE-1 demo -->"]);
+        assert_eq!(found[0].title, "CVE-1 in demo of web");
+        assert!(found[0].body.contains("Released without it: 1.9.0\n"), "{}", found[0].body);
+        assert!(found[1].body.contains("Released without it: none yet\n"), "{}", found[1].body);
+    }
+
+    #[test]
     fn i9_an_issue_names_the_newest_release_without_the_finding_and_none_that_was_not_scanned() {
         let of = |versions: &[Scanned]| issues(versions).remove(0).body;
         let clean = of(&[scanned("3.2.1", both("CVE-2")), scanned("3.1.4", both("CVE-1"))]);
@@ -284,9 +339,10 @@ mod tests {
     fn i9_reports_keep_their_categories_from_one_release_to_the_next() {
         let [newest, previous, other] = ["3.2.1", "3.1.4", "3.0.9"].map(|text| Version::parse(text).unwrap());
         let supported = [newest.clone(), previous.clone()];
-        let category = |version: &Version| category(version, &supported);
+        let category = |version: &Version| category(None, version, &supported);
         assert_eq!(category(&newest), "image");
         assert_eq!(category(&previous), "image/previous");
         assert_eq!(category(&other), "image/3.0.9");
+        assert_eq!(super::category(Some("web"), &previous, &supported), "image/web/previous");
     }
 }

@@ -144,15 +144,21 @@ pub fn image(destination: &Destination, tag: &str, digest: &Digest) -> Result<Ve
     })
 }
 
-/// Pulls the whole image that a version's chart installs, by its digest, to look into it.
+/// Pulls the whole image that a version's chart installs, by its digest, to look into it; where there is no chart, the one that the
+/// version's tag leads to.
 ///
 /// # Errors
 /// The version is not listed, or its archive or a part of its image is not there for an anonymous user, or is something else.
 pub fn pull(destination: &Destination, wanted: &Version) -> Result<Layout> {
     let mut visit = Visit::new(destination);
-    match visit.listing(wanted)?.and_then(|listing| listing.image) {
-        Some((_, digest)) => visit.puller.image(&digest),
-        None => Err(visit.complaint(&format!("nobody can tell which image {} {wanted} installs", destination.chart))),
+    let digest = if destination.has_chart {
+        visit.listing(wanted)?.and_then(|listing| listing.image).map(|(_, digest)| digest)
+    } else {
+        visit.tagged(wanted)?
+    };
+    match digest {
+        Some(digest) => visit.puller.image(&digest),
+        None => Err(visit.complaint(&format!("nobody can tell which image is {} {wanted}", destination.chart))),
     }
 }
 
@@ -290,18 +296,24 @@ impl Visit<'_> {
         Ok(Some(Proof { chart, sha256, image, platforms, tags, registry_chart, signers }))
     }
 
-    /// The image that a version's tag leads to, where no chart names one.
-    fn image_alone(&mut self, wanted: &Version) -> Result<Option<Proof>> {
+    /// The digest that a version's tag leads to; nothing, and a complaint, where it leads nowhere.
+    fn tagged(&mut self, wanted: &Version) -> Result<Option<Digest>> {
         let [tag, _] = version::version_tags(wanted);
         let answer = self.puller.manifest(&tag)?;
         if answer.status != 200 {
             self.complaints.push(format!("{}:{tag} is answered with {}", self.target.image, answer.status));
             return Ok(None);
         }
-        let digest = Digest::of(&answer.body);
+        Ok(Some(Digest::of(&answer.body)))
+    }
+
+    /// The image that a version's tag leads to, where no chart names one.
+    fn image_alone(&mut self, wanted: &Version) -> Result<Option<Proof>> {
+        let Some(digest) = self.tagged(wanted)? else { return Ok(None) };
         let parts = self.pull_parts(&digest);
         let facts = ImageFacts::of(digest.clone(), &parts);
         if facts.version.as_deref() != Some(&*wanted.to_string()) {
+            let [tag, _] = version::version_tags(wanted);
             self.complaints.push(format!("{}:{tag} leads to an image of another version", self.target.image));
         }
         if self.target.signs(wanted) {
@@ -411,6 +423,20 @@ impl Visit<'_> {
             self.complaints.push(format!("the image cannot be pulled: {}", error.what));
             Vec::new()
         })
+    }
+
+    /// Pulls an image, and looks whether it is of a version, and signed as that where the target signs. Gives its source state.
+    fn signed_image(&mut self, digest: &Digest, version: &Version) -> String {
+        let parts = self.pull_parts(digest);
+        let facts = ImageFacts::of(digest.clone(), &parts);
+        let revision = facts.revision.unwrap_or_default();
+        if !parts.is_empty() && facts.version.as_deref() != Some(&*version.to_string()) {
+            self.complaints.push(format!("the image {digest} is of another version"));
+        }
+        if self.target.signs(version) {
+            self.image_signatures(digest, &parts, &Origin { version, revision: &revision });
+        }
+        revision
     }
 
     /// Whether accepted signers say all that is to be said of an image and its platforms, of this version and commit.
@@ -562,22 +588,21 @@ pub(super) fn wrong_headers(answer: &Answer, name: &str) -> Vec<String> {
 }
 
 /// What an anonymous user has to say against a version's archive, image and, where that is signed, chart in the registry, whatever index and
-/// tags say of them: nothing where all can be had and accepted signers say where they are from.
+/// tags say of them: nothing where all can be had and accepted signers say where they are from. A chart alone names the source state that
+/// it was made of.
 pub(super) fn doubts(
     destination: &Destination,
     version: &Version,
     (archive, sha256): (&str, &str),
-    image: &Digest,
+    (image, origin): (Option<&Digest>, &str),
     signed: Option<&Artifact>,
 ) -> Result<Vec<String>> {
     let Destination { target, chart, user, .. } = destination;
     let mut visit = Visit::new(destination);
     visit.archive(&format!("{}/{archive}", target.repository), sha256)?;
-    let parts = visit.pull_parts(image);
+    let revision = image.map_or_else(|| origin.to_owned(), |image| visit.signed_image(image, version));
     if let Some(artifact) = signed {
-        let revision = ImageFacts::of(image.clone(), &parts).revision.unwrap_or_default();
         let of = Origin { version, revision: &revision };
-        visit.image_signatures(image, &parts, &of);
         let place = target.of_chart(chart).image;
         let puller = Puller::new(&target.registry, &place, user);
         if let Err(error) = puller.part(Part::Manifest, &artifact.descriptor.digest) {
@@ -586,6 +611,13 @@ pub(super) fn doubts(
         visit.chart_parts(&puller, artifact, &of);
     }
     Ok(visit.complaints)
+}
+
+/// The same against an image that no chart names: that it is of another version, too.
+pub(super) fn doubts_of_image(destination: &Destination, version: &Version, image: &Digest) -> Vec<String> {
+    let mut visit = Visit::new(destination);
+    visit.signed_image(image, version);
+    visit.complaints
 }
 
 /// What accepted signers state of a digest, in bundles that an anonymous user finds beside it.

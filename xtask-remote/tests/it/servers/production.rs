@@ -194,16 +194,21 @@ impl Production {
     }
 
     /// Whether an image was pushed, whoever may see it.
-    pub fn is_pushed(&self, digest: &str) -> bool {
-        let url = format!("{}/v2/{IMAGE}/manifests/{digest}", self.registry.url());
+    pub fn is_pushed(&self, image: &str, digest: &str) -> bool {
+        let url = format!("{}/v2/{image}/manifests/{digest}", self.registry.url());
         let ask = Ask::get(&url).header("accept", "application/vnd.oci.image.index.v1+json");
         ask.header("authorization", &self.registry.authorization()).send().unwrap().status == 200
     }
 
     /// Every tag of the image, and the digest it leads to.
     pub fn tags(&self) -> BTreeMap<String, String> {
+        self.tags_of(IMAGE)
+    }
+
+    /// The same of another image.
+    pub fn tags_of(&self, image: &str) -> BTreeMap<String, String> {
         let ask = |path: String| {
-            let url = format!("{}/v2/{IMAGE}/{path}", self.registry.url());
+            let url = format!("{}/v2/{image}/{path}", self.registry.url());
             let accept = "application/vnd.oci.image.index.v1+json";
             let ask = Ask::get(&url).header("accept", accept);
             ask.header("authorization", &self.registry.authorization()).send().unwrap()

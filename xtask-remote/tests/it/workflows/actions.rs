@@ -153,7 +153,8 @@ impl Machine<'_> {
         if !self.has_right("attestations", "write") {
             return Err("Failed to persist attestation: Resource not accessible by integration".into());
         }
-        assert!(self.whole().production.is_pushed(digest), "`{digest}` is not in the registry");
+        let (_, image) = given("subject-name").split_once('/').unwrap();
+        assert!(self.whole().production.is_pushed(image, digest), "`{digest}` is not in the registry");
         self.runner.attested.lock().unwrap().push(digest.into());
         Ok(Vec::new())
     }

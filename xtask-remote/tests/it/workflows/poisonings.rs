@@ -389,7 +389,7 @@ fn x4_i7_i9_i16_whatever_is_swapped_forged_or_poisoned_while_a_release_is_under_
             }
         }
     }
-    assert!(!whole.production.is_pushed(&honest.digest.to_string()));
+    assert!(!whole.production.is_pushed(IMAGE, &honest.digest.to_string()));
     a_stranger_is_first(&whole, &paused, &honest);
     // Without any of that, the very same run goes on to its end: it was nothing else that stopped it.
     assert_eq!(push(&|_| ()), Ended::Well);

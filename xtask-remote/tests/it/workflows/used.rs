@@ -16,11 +16,12 @@ pub struct Used {
 }
 
 impl Used {
-    /// A role was taken. Which version's tag that was for is nobody's right.
+    /// A role was taken. Which version's tag that was for, and of which product, is nobody's right.
     pub fn take(&mut self, claims: &Value) {
         let mut claims = claims.clone();
         let workflow = claims["job_workflow_ref"].as_str().unwrap();
-        if let Some((file, _)) = workflow.split_once("@refs/tags/v") {
+        let is_version = |tag: &str| tag.rsplit('/').next().is_some_and(|last| last.starts_with('v'));
+        if let Some((file, _)) = workflow.split_once("@refs/tags/").filter(|(_, tag)| is_version(tag)) {
             claims["job_workflow_ref"] = json!(format!("{file}@refs/tags/v1.0.0"));
             claims["ref"] = json!("refs/tags/v1.0.0");
         }

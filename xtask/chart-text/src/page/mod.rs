@@ -18,10 +18,16 @@ use crate::html::{Html, is_web, put};
 use crate::index::Entry;
 use signatures::put_signatures;
 
+pub use overview::{Chart, overview};
 pub use signatures::Signer;
 
 /// The name of the front page.
 pub const FRONT: &str = "index.html";
+/// The name of a chart's front page, where it is one of several that the front page leads to: no other chart can have a page of that name.
+pub fn front_of(chart: &str) -> String {
+    format!("{chart}-versions-newest.html")
+}
+
 /// The name of the style sheet.
 pub const STYLE: &str = "page.css";
 /// What `STYLE` holds.
@@ -47,6 +53,8 @@ pub struct Site<'a> {
     pub repository: &'a str,
     /// The chart's name.
     pub chart: &'a str,
+    /// Whether it is one of several that have pages, to which an overview leads.
+    pub is_one_of_several: bool,
     /// Where the same chart is in a registry, without the version: `oci://…`. A repository without TLS has one without it.
     pub oci: Option<String>,
     /// The name of a picture beside the pages.
@@ -119,6 +127,11 @@ pub fn full_pages(site: &Site<'_>) -> usize {
     (site.versions.len() / FULL).saturating_sub(1)
 }
 
+/// The name of the chart's front page.
+fn front_name(site: &Site<'_>) -> Cow<'static, str> {
+    if site.is_one_of_several { front_of(site.chart).into() } else { FRONT.into() }
+}
+
 /// The name of a page, whose numbers begin with 1, the oldest.
 pub fn name(site: &Site<'_>, number: usize) -> String {
     format!("{}-versions-{number}.html", site.chart)
@@ -131,13 +144,14 @@ pub fn full(site: &Site<'_>, number: usize) -> String {
     let versions = &site.versions[on_page(site, Some(number))];
     let title = format!("{}: versions {} to {}", site.chart, first + 1, first + FULL);
     put_head(site, &title, &title, &[], &mut html);
+    put_skip("versions", &mut html);
     put!(html, "<header>\n<h1>{}</h1>\n", site.chart);
     put!(html, "<p>Versions {} to {}, {}. ", first + 1, first + FULL, span(versions));
-    put!(html, "<a href=\"./{}\">How to install the newest</a></p>\n</header>\n", FRONT);
+    put!(html, "<a href=\"./{}\">How to install the newest</a></p>\n</header>\n", front_name(site));
     put!(html, "<main>\n<h2 id=\"versions\">Versions</h2>\n");
     put_versions(site, versions, &mut html);
     put!(html, "<nav aria-label=\"Pages\">\n<ul>\n");
-    let newer = if number < full_pages(site) { name(site, number + 1) } else { FRONT.to_owned() };
+    let newer = if number < full_pages(site) { name(site, number + 1).into() } else { front_name(site) };
     put!(html, "<li><a href=\"./{}\" rel=\"prev\">Newer versions</a></li>\n", newer);
     if number > 1 {
         put!(html, "<li><a href=\"./{}\" rel=\"next\">Older versions</a></li>\n", name(site, number - 1));
@@ -153,12 +167,16 @@ pub fn front(site: &Site<'_>, parts: &[Part]) -> String {
     let newest = site.versions.iter().rev().find(|version| site.newest.as_deref() == Some(&version.entry.version));
     let about = newest.or(site.versions.last()).map(|version| Fields::of(version.whole())).unwrap_or_default();
     put_head(site, &format!("{}: Helm chart", site.chart), about.description.text(), parts, &mut html);
+    put_skip("versions", &mut html);
     put!(html, "<header>\n");
     if let Some(icon) = site.icon {
         put!(html, "<img src=\"./{}\" alt=\"\" width=\"64\" height=\"64\">\n", icon);
     }
     put!(html, "<h1>{}</h1>\n<p>{}</p>\n", site.chart, about.description.text());
     put_links(&about, &mut html);
+    if site.is_one_of_several {
+        put!(html, "<p><a href=\"./{}\">All charts here</a></p>\n", FRONT);
+    }
     put!(html, "</header>\n<main>\n");
     put_install(site, &mut html);
     put_signatures(site, newest, &mut html);
@@ -177,9 +195,15 @@ pub fn front(site: &Site<'_>, parts: &[Part]) -> String {
         }
         put!(html, "</ul>\n</nav>\n");
     }
-    if !site.others.is_empty() {
+    put_end(&site.others, &mut html);
+    html.into_text()
+}
+
+/// What ends a front page: other charts, and where Helm reads.
+fn put_end(others: &[(&str, &str)], html: &mut Html) {
+    if !others.is_empty() {
         put!(html, "<section aria-labelledby=\"others\">\n<h2 id=\"others\">Other charts here</h2>\n<ul>\n");
-        for (chart, version) in &site.others {
+        for (chart, version) in others {
             put!(html, "<li>{} {}</li>\n", chart, version);
         }
         put!(html, "</ul>\n</section>\n");
@@ -189,7 +213,6 @@ pub fn front(site: &Site<'_>, parts: &[Part]) -> String {
         "</main>\n<footer>\n<p>Helm reads the same from <a href=\"./index.yaml\">index.yaml</a>.</p>\n</footer>\n"
     );
     put!(html, "</body>\n</html>\n");
-    html.into_text()
 }
 
 /// The parts that a front page notes: the names, and the digests that they had when it was written.
@@ -244,7 +267,12 @@ fn put_head(site: &Site<'_>, title: &str, description: &str, parts: &[Part], htm
     if let Some(icon) = site.icon {
         put_resource("icon", icon, parts, html);
     }
-    put!(html, "</head>\n<body>\n<a class=\"skip\" href=\"#versions\">To the versions</a>\n");
+    put!(html, "</head>\n<body>\n");
+}
+
+/// Where the keyboard gets first.
+fn put_skip(place: &str, html: &mut Html) {
+    put!(html, "<a class=\"skip\" href=\"#{}\">To the {}</a>\n", place, place);
 }
 
 /// Only the front page notes digests: the others would have to be written anew for each.
@@ -595,6 +623,7 @@ impl<'de> Visitor<'de> for LooseVisitor {
     }
 }
 
+mod overview;
 mod signatures;
 #[cfg(test)]
 mod tests;

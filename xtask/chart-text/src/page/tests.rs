@@ -180,6 +180,36 @@ fn a_page_says_all_that_is_known_of_a_version() {
 }
 
 #[test]
+fn each_of_several_charts_has_pages_of_its_own_and_an_overview_leads_to_them() {
+    let mut one = site(listed((0..100).map(usual)));
+    one.is_one_of_several = true;
+    let front = front(&one, &[]);
+    skeleton(&front);
+    assert!(front.contains("<a href=\"./index.html\">All charts here</a>"), "{front}");
+    let older = full(&one, 1);
+    skeleton(&older);
+    assert_eq!(older.matches("href=\"./demo-versions-newest.html\"").count(), 2, "{older}");
+    assert!(!older.contains("index.html"), "{older}");
+
+    let mut hostile = usual(2);
+    hostile["description"] = "</p><script>alert(1)</script>".into();
+    let newest = entry(&hostile);
+    let charts = [Chart { name: "demo", newest: Some(&newest) }, Chart { name: "web", newest: None }];
+    let page = overview("https://charts.example.com", &charts, &[("other", "0.1.0")]);
+    skeleton(&page);
+    for said in [
+        "<a href=\"./demo-versions-newest.html\">demo</a>",
+        "&lt;script&gt;",
+        "<dt>Newest</dt><dd>1.0.2</dd>",
+        "<h3>web</h3>\n<p>No version is listed.</p>",
+        "<li>other 0.1.0</li>",
+    ] {
+        assert!(page.contains(said), "{said} is not in\n{page}");
+    }
+    assert_eq!(yanked(&page).next(), None);
+}
+
+#[test]
 fn each_accepted_signer_has_the_commands_that_check_the_newest_version() {
     let mut signed = site(listed([usual(1), usual(2)]));
     assert!(!pages(&signed)[FRONT].contains("cosign"), "nobody signs");

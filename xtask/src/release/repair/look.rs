@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use semver::Version;
 
-use super::{Archive, Chart, Listing, Outside, Recorded, Seen, Sight};
+use super::{Archive, Chart, Finding, Listing, Outside, Recorded, Seen, Sight, diagnose, image};
 use crate::chart;
-use crate::chart::archive::{self, RELEASED_IMAGE};
+use crate::chart::archive::{self, RELEASED_IMAGE, RELEASED_REVISION};
 use crate::chart::index::{self, Entry, FILE, Index};
 use crate::chart::manifest::ChartManifest;
-use crate::chart::page::{self, FRONT};
+use crate::chart::page;
 use crate::chart::record::{self, Record};
 use crate::chart::repository::Snapshot;
 use crate::error::{Error, Exit, Result};
@@ -18,6 +18,11 @@ use crate::release::destination::Destination;
 use crate::release::{promote, publish, verify, version};
 
 impl Destination {
+    /// Looks at all that is published, and says what of it is not as it should be.
+    pub fn diagnosis(&self) -> Vec<Finding> {
+        if self.has_chart { diagnose(&self.examine()) } else { image::diagnose(&self.examine_image()) }
+    }
+
     /// Looks at all of it. What cannot be seen is an error at its place.
     ///
     /// # Errors
@@ -32,11 +37,15 @@ impl Destination {
         }
         let known: Vec<Version> = versions.keys().cloned().collect();
         let of_versions: Vec<String> = known.iter().flat_map(version::version_tags).collect();
-        let tags = promote::pointers(&*self.registry, &known, &self.first, &of_versions);
+        let tags = match self.has_image {
+            true => promote::pointers(&*self.registry, &known, &self.first, &of_versions),
+            false => Ok(BTreeMap::new()),
+        };
         let pages = if self.target.page { self.lost_pages() } else { Ok(Vec::new()) };
-        let on_page = if self.target.page { page::yanked(&*self.store) } else { Ok(BTreeSet::new()) };
+        let on_page = if self.target.page { self.yanked_on_page() } else { Ok(BTreeSet::new()) };
         let outside = if self.cdn.is_some() { self.outside(&snapshot) } else { Ok(Outside::default()) };
-        Ok(Seen { first: self.first.clone(), versions, tags, pages, yanked_on_page: on_page, outside })
+        let (first, has_image) = (self.first.clone(), self.has_image);
+        Ok(Seen { first, has_image, versions, tags, pages, yanked_on_page: on_page, outside })
     }
 
     /// Every version of this product that is listed, was yanked, or has an archive.
@@ -76,9 +85,14 @@ impl Destination {
         Listing {
             sha256: entry.sha256().unwrap_or_default().to_owned(),
             leads_here: url.starts_with(&format!("{}/", self.target.repository)),
-            image: fields["annotations"][RELEASED_IMAGE].as_str().map(str::to_owned),
+            origin: fields["annotations"][self.origin_name()].as_str().map(str::to_owned),
             is_long: !index::is_short(entry) && is_held(),
         }
+    }
+
+    /// The annotation that says what a chart was made of.
+    fn origin_name(&self) -> &'static str {
+        if self.has_image { RELEASED_IMAGE } else { RELEASED_REVISION }
     }
 
     /// How what is recorded of a version stands to what its archive holds.
@@ -107,25 +121,36 @@ impl Destination {
         if (&*manifest.name, &*manifest.version) != (&*self.chart, &*version.to_string()) {
             return Err(format!("it holds {} {}", manifest.name, manifest.version));
         }
+        let origin = manifest.annotations.get(self.origin_name()).cloned().unwrap_or_default();
+        if origin.is_empty() && !self.has_image {
+            return Err(format!("it does not say what it was made of ({RELEASED_REVISION})"));
+        }
         let prefix = format!("{}:{version}@", self.target.image);
-        let image = manifest.annotations.get(RELEASED_IMAGE).cloned().unwrap_or_default();
-        let digest: Digest = image
-            .strip_prefix(&prefix)
-            .and_then(|digest| digest.parse().ok())
-            .ok_or_else(|| format!("it installs `{image}`, and not {prefix}sha256:…"))?;
+        let digest = || {
+            let digest = origin.strip_prefix(&prefix).and_then(|digest| digest.parse::<Digest>().ok());
+            digest.ok_or_else(|| format!("it installs `{origin}`, and not {prefix}sha256:…"))
+        };
+        let image = self.has_image.then(digest).transpose()?;
         let artifact = self.target.signs(version).then(|| chart::oci::artifact(bytes, archive::time(bytes)?));
         let artifact = artifact.transpose().map_err(|error| error.what)?;
-        let doubts = verify::doubts(self, version, (name, sha256), &digest, artifact.as_ref());
+        let doubts = verify::doubts(self, version, (name, sha256), (image.as_ref(), &origin), artifact.as_ref());
         let record = self.recorded(version, &manifest, bytes, sha256);
-        Ok(Chart { image, digest, artifact: artifact.map(|artifact| artifact.descriptor.digest), record, doubts })
+        Ok(Chart { origin, image, artifact: artifact.map(|artifact| artifact.descriptor.digest), record, doubts })
+    }
+
+    fn yanked_on_page(&self) -> Result<BTreeSet<String>> {
+        page::yanked(&*self.store, (!self.all_charts.is_empty()).then_some(&self.chart))
     }
 
     /// What an anonymous user gets of index and page.
     fn outside(&self, snapshot: &Snapshot) -> Result<Outside> {
         let mut outside = Outside::default();
         let repository = &self.target.repository;
-        let front = if self.target.page { self.store.get(FRONT)? } else { None };
-        let pages = front.iter().map(|front| (FRONT, &*front.bytes));
+        let mut fronts = Vec::new();
+        for name in self.front_pages() {
+            fronts.extend(self.store.get(&name)?.map(|front| (name, front)));
+        }
+        let pages = fronts.iter().map(|(name, front)| (name.as_str(), &*front.bytes));
         let mut copies = String::new();
         for (name, bytes) in std::iter::once((FILE, snapshot.bytes())).chain(pages) {
             let answer = self.user.another().get(&format!("{repository}/{name}"), &[])?;

@@ -81,13 +81,18 @@ impl Destination {
         let gone = || Error::new(Exit::Busy, format!("{name} was changed by somebody just now"));
         let bytes = self.store.get(&name)?.ok_or_else(gone)?.bytes;
         let (manifest, sha256) = (archive::manifest_of(&bytes)?, sha256_hex(&bytes));
-        let image = archive::image_of(&manifest).ok_or_else(gone)?;
-        let parts = verify::image(self, &version::version_tags(version)[0], &image)?;
+        let image = if self.has_image {
+            let digest = archive::image_of(&manifest).ok_or_else(gone)?;
+            let parts = verify::image(self, &version::version_tags(version)[0], &digest)?;
+            Some(ImageFacts::of(digest, &parts))
+        } else {
+            None
+        };
         verify::ArchiveVisit::new(self, &name, &sha256).make()?;
         let entry = publish::entry(&self.target, &manifest, &sha256, archive::time(&bytes)?)?;
         let changelog = self.tree()(&self.changelog)?.unwrap_or_default();
         let changes = changes::section(&String::from_utf8_lossy(&changelog), &version.to_string());
-        let record = self.record(version, Some(&ImageFacts::of(image, &parts)), &entry, bytes.len(), changes)?;
+        let record = self.record(version, image.as_ref(), &entry, &bytes, changes)?;
         record::put(&*self.store, &self.chart, &version.to_string(), &record, true)?;
         Ok(entry)
     }

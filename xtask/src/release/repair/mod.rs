@@ -16,6 +16,7 @@ use crate::release::promote::{self, Listed};
 use crate::release::version::{floating_tags, is_floating, version_tags};
 use crate::ui;
 
+pub mod image;
 pub mod look;
 pub mod mend;
 
@@ -78,6 +79,8 @@ pub enum Mend {
 pub struct Seen {
     /// The first version that is of this product.
     pub first: Version,
+    /// Whether an image is released with the chart.
+    pub has_image: bool,
     /// Every version of which there is an entry, an archive or a mark that it was yanked.
     pub versions: BTreeMap<Version, Sight>,
     /// The image's floating tags and those of these versions, with what they lead to.
@@ -112,8 +115,8 @@ pub struct Listing {
     pub sha256: String,
     /// Whether it leads into the repository that it is in.
     pub leads_here: bool,
-    /// The image.
-    pub image: Option<String>,
+    /// What the archive was made of.
+    pub origin: Option<String>,
     /// Whether it says more than has to be in the index, and nothing that a record would not say.
     pub is_long: bool,
 }
@@ -141,10 +144,10 @@ pub struct Archive {
 /// What an archive holds, and what there is to say against that.
 #[derive(Debug)]
 pub struct Chart {
-    /// The image, as its manifest names it.
-    pub image: String,
-    /// The digest in it.
-    pub digest: Digest,
+    /// What it was made of, as its manifest says: the image that it installs, or the source state of a chart alone.
+    pub origin: String,
+    /// The image's digest, where there is one.
+    pub image: Option<Digest>,
     /// The chart as it lies in the registry, where it is signed.
     pub artifact: Option<Digest>,
     /// How what is recorded beside it stands to it.
@@ -178,7 +181,9 @@ pub fn diagnose(seen: &Result<Seen>) -> Vec<Finding> {
     let mut found: Vec<Finding> = of_versions.collect();
     let forgotten = forgotten(seen);
     withhold(&forgotten, &mut found);
-    found.extend(floating(seen, &found));
+    if seen.has_image {
+        found.extend(seen.floating(&found));
+    }
     found.extend(long(seen, &found));
     match &seen.pages {
         Ok(names) if names.is_empty() => {}
@@ -275,9 +280,10 @@ fn contradiction(entry: &Listing, archive: &Archive, chart: &Chart) -> Option<(S
         let why = format!("its archive has sha256 {}, and its entry names {}", archive.sha256, entry.sha256);
         return Some((why, OLD_COPY));
     }
-    if entry.image.as_ref() != Some(&chart.image) {
-        let named = entry.image.as_deref().unwrap_or("none");
-        return Some((format!("its entry names the image {named}, and its archive {}", chart.image), RESTORE));
+    if entry.origin.as_ref() != Some(&chart.origin) {
+        let named = entry.origin.as_deref().unwrap_or("none");
+        let kind = if chart.image.is_some() { "image" } else { "commit" };
+        return Some((format!("its entry names the {kind} {named}, and its archive {}", chart.origin), RESTORE));
     }
     (!entry.leads_here).then(|| ("its entry leads to another repository".into(), RESTORE))
 }
@@ -342,44 +348,47 @@ fn long(seen: &Seen, found: &[Finding]) -> Option<Finding> {
 }
 
 fn version_tags_of(what: &str, version: &Version, chart: &Chart, seen: &Seen) -> Vec<Finding> {
-    let Ok(tags) = &seen.tags else { return Vec::new() };
-    let wrong = version_tags(version).into_iter().filter(|tag| tags.get(tag) != Some(&chart.digest));
+    let (Ok(tags), Some(image)) = (&seen.tags, &chart.image) else { return Vec::new() };
+    mistagged(what, version, image, tags)
+}
+
+/// Those of a version's own tags that do not lead to its image.
+fn mistagged(what: &str, version: &Version, image: &Digest, tags: &BTreeMap<String, Digest>) -> Vec<Finding> {
+    let wrong = version_tags(version).into_iter().filter(|tag| tags.get(tag) != Some(image));
     let finding = |tag: String| {
-        let why = leads(&format!("its tag {tag}"), tags.get(&tag), &chart.digest);
-        mendable(what, why, Mend::VersionTag(tag, chart.digest.clone()))
+        let why = leads(&format!("its tag {tag}"), tags.get(&tag), image);
+        mendable(what, why, Mend::VersionTag(tag, image.clone()))
     };
     wrong.map(finding).collect()
 }
 
-/// The floating tags as they will be once all else is mended. Nobody moves them while an entry of a version that leads is in doubt.
-fn floating(seen: &Seen, found: &[Finding]) -> Vec<Finding> {
-    let tags = match &seen.tags {
-        Ok(tags) => tags,
-        Err(error) => return vec![unknown("tags", error)],
-    };
-    let (mut tags, mut listed) = (tags.clone(), seen.listed());
+/// The floating tags of versions, the highest of which lead to these images, as they will be once all else is mended. Nobody moves them
+/// while one that leads is in doubt.
+fn floating(
+    mut tags: BTreeMap<String, Digest>,
+    versions: Vec<Version>,
+    image: impl Fn(&Version) -> Option<Digest>,
+    first: &Version,
+    found: &[Finding],
+) -> Vec<Finding> {
     for mend in found.iter().filter_map(Finding::mend) {
-        match mend {
-            Mend::VersionTag(tag, digest) => drop(tags.insert(tag.clone(), digest.clone())),
-            Mend::Entry(version) => listed.versions.push(version.clone()),
-            _ => {}
+        if let Mend::VersionTag(tag, digest) = mend {
+            tags.insert(tag.clone(), digest.clone());
         }
     }
     let left: BTreeSet<&str> = found.iter().filter(|one| one.mend().is_none()).map(|one| one.what.as_str()).collect();
-    let wanted = floating_tags(&listed.versions, &seen.first);
-    let left_by_yanking = seen.left_by_yanking(&tags);
-    tags.retain(|tag, digest| !is_floating(tag) || wanted.contains_key(tag) || !left_by_yanking.contains(digest));
-    let leaders: BTreeSet<Version> = wanted.into_values().collect();
+    let leaders: BTreeSet<Version> = floating_tags(&versions, first).into_values().collect();
     let doubtful = leaders.iter().find(|leader| left.contains(leader.to_string().as_str()));
-    listed.images = leaders.iter().filter_map(|leader| Some((leader.clone(), seen.image(leader)?.clone()))).collect();
+    let images = leaders.iter().filter_map(|leader| Some((leader.clone(), image(leader)?))).collect();
+    let mut listed = Listed { versions, images };
     if let Some(doubtful) = doubtful {
         listed.images.retain(|leader, _| !left.contains(leader.to_string().as_str()));
-        let moves = promote::moves(&tags, &listed, &seen.first).set;
+        let moves = promote::moves(&tags, &listed, first).set;
         let why = |(tag, digest): (String, Digest)| leads("it", tags.get(&tag), &digest);
         let remedy = format!("first what is said of {doubtful}: all floating tags move together");
         return moves.into_iter().map(|lead| explained(&lead.0.clone(), why(lead), &remedy)).collect();
     }
-    let moves = promote::moves(&tags, &listed, &seen.first);
+    let moves = promote::moves(&tags, &listed, first);
     let wrong = moves
         .set
         .into_iter()
@@ -405,9 +414,21 @@ fn caches(seen: &Seen) -> Vec<Finding> {
 }
 
 impl Seen {
-    fn listed(&self) -> Listed {
+    /// The floating tags of the versions that are listed, or will be.
+    fn floating(&self, found: &[Finding]) -> Vec<Finding> {
+        let mut tags = match &self.tags {
+            Ok(tags) => tags.clone(),
+            Err(error) => return vec![unknown("tags", error)],
+        };
         let listed = self.versions.iter().filter(|(_, sight)| !sight.entries.is_empty());
-        Listed { versions: listed.map(|(version, _)| version.clone()).collect(), images: BTreeMap::new() }
+        let again = found.iter().filter_map(|finding| match finding.mend() {
+            Some(Mend::Entry(version)) => Some(version),
+            _ => None,
+        });
+        let versions: Vec<Version> = listed.map(|(version, _)| version).chain(again).cloned().collect();
+        let (wanted, left) = (floating_tags(&versions, &self.first), self.left_by_yanking(&tags));
+        tags.retain(|tag, digest| !is_floating(tag) || wanted.contains_key(tag) || !left.contains(digest));
+        floating(tags, versions, |version| self.image(version).cloned(), &self.first, found)
     }
 
     /// The images of yanked versions: the tags of a line that has no other version stay at them.
@@ -418,7 +439,7 @@ impl Seen {
 
     fn image(&self, version: &Version) -> Option<&Digest> {
         let archive = self.versions.get(version)?.archive.as_ref().ok()?.as_ref()?;
-        archive.chart.as_ref().ok().map(|chart| &chart.digest)
+        archive.chart.as_ref().ok()?.image.as_ref()
     }
 }
 

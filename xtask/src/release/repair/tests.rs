@@ -12,14 +12,14 @@ fn version(text: &str) -> Version {
 fn sound(number: &str) -> Sight {
     let image = format!("host/demo:{number}@{}", digest(number));
     let chart = Chart {
-        image: image.clone(),
-        digest: digest(number),
+        origin: image.clone(),
+        image: Some(digest(number)),
         artifact: Some(digest(&format!("chart {number}"))),
         record: Ok(Recorded::Right),
         doubts: Ok(Vec::new()),
     };
     Sight {
-        entries: vec![Listing { sha256: number.into(), leads_here: true, image: Some(image), is_long: false }],
+        entries: vec![Listing { sha256: number.into(), leads_here: true, origin: Some(image), is_long: false }],
         is_yanked: false,
         archive: Ok(Some(Archive { sha256: number.into(), chart: Ok(chart) })),
         chart_tag: Ok(Some(digest(&format!("chart {number}")))),
@@ -38,6 +38,7 @@ fn whole() -> Seen {
     let versions = ["1.0.0", "1.1.0"].map(|number| (version(number), sound(number)));
     Seen {
         first: version("1.0.0"),
+        has_image: true,
         versions: versions.into(),
         tags: Ok(tags),
         pages: Ok(Vec::new()),
@@ -178,7 +179,7 @@ fn x8_h6_where_the_page_alone_knows_what_was_yanked_nothing_is_listed_and_the_pa
 #[test]
 fn x8_i3_no_floating_tag_moves_while_an_entry_that_leads_is_in_doubt() {
     let found = found(|seen| {
-        of(seen, "1.1.0").entries[0].image = Some("host/demo:1.1.0@sha256:other".into());
+        of(seen, "1.1.0").entries[0].origin = Some("host/demo:1.1.0@sha256:other".into());
         tags(seen).remove("1.0");
     });
     assert_eq!(found, [("1.1.0".to_owned(), None), ("1.0".to_owned(), None)]);
@@ -191,7 +192,7 @@ fn x8_h6_what_contradicts_itself_is_explained() {
         |sight| sight.archive = Err(broken()),
         |sight| sight.entries[0].sha256 = "other".into(),
         |sight| sight.entries[0].leads_here = false,
-        |sight| sight.entries[0].image = None,
+        |sight| sight.entries[0].origin = None,
         |sight| sight.archive.as_mut().unwrap().as_mut().unwrap().chart = Err("damaged".into()),
     ];
     for damage in damages {
