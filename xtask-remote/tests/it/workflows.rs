@@ -154,52 +154,6 @@ fn x1_h2_the_tag_of_a_chart_without_an_image_releases_it_and_builds_nothing() {
     outcome.badly("product", "Look", "no product is called", &["image", "chart", "chart-alone"]);
 }
 
-pub mod nightly {
-    use super::*;
-
-    #[test]
-    fn x1_i1_i9_each_of_several_products_is_released_by_its_own_tag_and_all_are_looked_at_every_day() {
-        let Some(whole) = world() else { return };
-        let (production, runner) = (&whole.production, Runner::new(&whole));
-        products::split(&production.demo, &["tool", "web"], &["db"]);
-        products::without_chart(&production.demo, "tool");
-        production.demo.git(&["push", "--quiet"]);
-        for name in ["tool", "web"] {
-            let tag = format!("{name}/v1.0.0");
-            order(&whole, &tag);
-            runner.run("release.yml", &Event::tag(&tag)).well("release.yml");
-            let tags: Vec<String> = production.tags_of(&format!("team/{name}")).into_keys().collect();
-            assert_eq!(tags, STABLE, "{name}");
-        }
-        let entries = &production.index(0)["entries"];
-        assert_eq!(
-            entries.as_object().unwrap().keys().collect::<Vec<_>>(),
-            ["web"],
-            "an image alone is not in the index"
-        );
-        let assets = |tag: &str| {
-            let made = runner.github.release(tag).unwrap();
-            let names =
-                made["assets"].as_array().unwrap().iter().map(|asset| asset["name"].as_str().unwrap().to_owned());
-            names.collect::<Vec<_>>()
-        };
-        let of_image = ["release.json", "sbom-linux-amd64.cdx.json", "sbom-linux-arm64.cdx.json"];
-        assert_eq!(assets("tool/v1.0.0"), of_image);
-        assert_eq!(assets("web/v1.0.0"), [&of_image[..], &["web-1.0.0.tgz"]].concat());
-        order(&whole, "db/v1.0.0");
-        let by_hand = Event::by_hand_at("db/v1.0.0", &[("version", "db/1.0.0")]);
-        runner.run("release-chart.yml", &by_hand).well("release-chart.yml");
-
-        let outcome = look(&runner, &["tool=CVE-2026-0013=CRITICAL"]);
-        outcome.badly("scan", "Scan", "tool 1.0.0, linux/arm64: CVE-2026-0013 in tool 1.0.0", &["tell"]);
-        assert_eq!((&outcome.jobs["verify"], &outcome.jobs["findings"]), (&Ended::Well, &Ended::Well));
-        assert_eq!(runner.github.open_issues(), ["CVE-2026-0013 in tool of tool"]);
-        let shown: BTreeSet<String> = runner.scanning.runs().iter().map(scanning::category).collect();
-        let expected = ["tool/linux-amd64", "tool/linux-arm64", "web/linux-amd64", "web/linux-arm64"];
-        assert_eq!(shown.into_iter().collect::<Vec<_>>(), expected.map(|name| format!("image/{name}")));
-    }
-}
-
 #[test]
 fn i13_a_prerelease_with_the_tick_gets_its_own_tags_and_no_others() {
     let Some(whole) = world() else { return };

@@ -1,14 +1,16 @@
-//! What signs, in earnest: a release that the workflow signs with nothing but its identity, at a private Sigstore, and the cosign that is built
-//! for that.
+//! Whole runs that take long: a release that the workflow signs with nothing but its identity, at a private Sigstore; the cosign that is built
+//! for that; and several products, one after the other.
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
 use super::file::{Workflow, steps};
-use super::runner::{Event, REPOSITORY, Runner};
-use super::{copy_tree, order, public, told, world};
+use super::runner::{Ended, Event, REPOSITORY, Runner};
+use super::{STABLE, copy_tree, look, order, public, scanning, told, world};
+use crate::products;
 use crate::servers::{SIGNING_KEY, Sigstore, Whole};
 use crate::support::{Run, root, tool};
 
@@ -113,4 +115,41 @@ fn i16_no_module_is_built_that_is_not_the_one_of_the_lock() {
     };
     build(change("MODULE h1:AAAAHASH")).1.fails(1, "checksum mismatch");
     build(change("example.com/other v1.0.0 h1:HASH")).1.fails(1, "missing go.sum entry");
+}
+
+#[test]
+fn x1_i1_i9_each_of_several_products_is_released_by_its_own_tag_and_all_are_looked_at_every_day() {
+    let Some(whole) = world() else { return };
+    let (production, runner) = (&whole.production, Runner::new(&whole));
+    products::split(&production.demo, &["tool", "web"], &["db"]);
+    products::without_chart(&production.demo, "tool");
+    production.demo.git(&["push", "--quiet"]);
+    for name in ["tool", "web"] {
+        let tag = format!("{name}/v1.0.0");
+        order(&whole, &tag);
+        runner.run("release.yml", &Event::tag(&tag)).well("release.yml");
+        let tags: Vec<String> = production.tags_of(&format!("team/{name}")).into_keys().collect();
+        assert_eq!(tags, STABLE, "{name}");
+    }
+    let entries = &production.index(0)["entries"];
+    assert_eq!(entries.as_object().unwrap().keys().collect::<Vec<_>>(), ["web"], "an image alone is not in the index");
+    let assets = |tag: &str| {
+        let made = runner.github.release(tag).unwrap();
+        let names = made["assets"].as_array().unwrap().iter().map(|asset| asset["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let of_image = ["release.json", "sbom-linux-amd64.cdx.json", "sbom-linux-arm64.cdx.json"];
+    assert_eq!(assets("tool/v1.0.0"), of_image);
+    assert_eq!(assets("web/v1.0.0"), [&of_image[..], &["web-1.0.0.tgz"]].concat());
+    order(&whole, "db/v1.0.0");
+    let by_hand = Event::by_hand_at("db/v1.0.0", &[("version", "db/1.0.0")]);
+    runner.run("release-chart.yml", &by_hand).well("release-chart.yml");
+
+    let outcome = look(&runner, &["tool=CVE-2026-0013=CRITICAL"]);
+    outcome.badly("scan", "Scan", "tool 1.0.0, linux/arm64: CVE-2026-0013 in tool 1.0.0", &["tell"]);
+    assert_eq!((&outcome.jobs["verify"], &outcome.jobs["findings"]), (&Ended::Well, &Ended::Well));
+    assert_eq!(runner.github.open_issues(), ["CVE-2026-0013 in tool of tool"]);
+    let shown: BTreeSet<String> = runner.scanning.runs().iter().map(scanning::category).collect();
+    let expected = ["tool/linux-amd64", "tool/linux-arm64", "web/linux-amd64", "web/linux-arm64"];
+    assert_eq!(shown.into_iter().collect::<Vec<_>>(), expected.map(|name| format!("image/{name}")));
 }
