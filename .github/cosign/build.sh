@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds cosign into a folder: the program by which workflows sign and judge, and the tests as well. Every module is fetched from Go's proxy
-# and held against go.sum, and neither that file nor go.mod changes; it is built by the Go that is here, and no other one is fetched.
+# Builds cosign into a folder: the program by which workflows sign and judge, and the tests as well. Wherever a module comes from, it is held
+# against go.sum, and neither that file nor go.mod changes; it is built by the Go that is here, and no other one is fetched.
 set -eu
 folder=$(cd "$1" && pwd)
 cd "${0%/*}"

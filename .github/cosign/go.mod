@@ -2,6 +2,8 @@ module kube9-operator/cosign
 
 go 1.26.0
 
+toolchain go1.26.8
+
 tool github.com/sigstore/cosign/v3/cmd/cosign
 
 require (

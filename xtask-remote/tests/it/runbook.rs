@@ -48,8 +48,9 @@ fn x3_h6_every_command_of_the_runbook_does_what_the_runbook_says() {
     let Some(production) = Production::new() else { return };
     let Some(shell) = Shell::new(&production) else { return };
     let commands = commands();
-    let [again, look, mend, yank, unyank, find, restore, verify] = commands.as_slice() else { panic!("{commands:?}") };
-    shell.run(again, &[]).ok();
+    let [left, look, mend, yank, unyank, find, restore, verify] = commands.as_slice() else { panic!("{commands:?}") };
+    assert!(shell.run(left, &[]).ok().stdout.contains("to do"), "nothing was released yet");
+    production.release(&[]).ok();
     assert_eq!(production.versions(1), ["1.0.0"]);
     let index = production.store.get("index.yaml").unwrap().body;
     production.store.put("index.yaml", &index, &[]);

@@ -19,7 +19,7 @@ use xtask::trust::statement::{Statement, predicate};
 use xtask::trust::{attachments, bundle};
 
 use crate::servers::{Production, SIGNING_KEY};
-use crate::support::{Demo, Helm, Run, http_status, scrubbed, tool, unsigned};
+use crate::support::{Demo, Helm, Run, git, http_status, scrubbed, tool, unsigned};
 use crate::trust::bundles::certificate;
 use crate::trust::{Cosign, changed};
 
@@ -239,7 +239,7 @@ fn forge(demo: &Demo, digest: &Digest) -> Digest {
 }
 
 #[test]
-fn i16_a_build_says_what_it_would_take_over_and_that_it_lacks_what_judges_certificates() {
+fn i16_a_build_says_that_it_lacks_what_judges_certificates_before_it_compiles() {
     let demo = Demo::new().that_signs();
     let (key, identity) = (SigningKey::generate().unwrap(), "https://workflow.example@refs/tags/v{version}");
     let ann = SigningKey::from_pem(&key, &"a test").unwrap();
@@ -255,12 +255,8 @@ fn i16_a_build_says_what_it_would_take_over_and_that_it_lacks_what_judges_certif
         command.env(SIGNING_KEY, &key);
         Run::of(command)
     };
-    let plan = ["release", "build", "--plan", "--json"];
-    assert_eq!(run(&plan).ok().json()["there"], Value::Null);
-    assert!(!demo.published().exists(), "nothing was made");
     run(&["release"]).ok();
     let digest = image(&demo, "v1.0.0");
-    assert_eq!(run(&plan).ok().json()["there"], digest.to_string());
 
     // Who else signed can be told by a certificate alone.
     let registry = local::registry(&demo.published());
@@ -272,7 +268,8 @@ fn i16_a_build_says_what_it_would_take_over_and_that_it_lacks_what_judges_certif
     });
     let referrer = attachments::referrer(&subject, &bundle, predicate::PROVENANCE, "2026-01-01T00:00:00Z").unwrap();
     registry.attach(&[referrer]).unwrap();
-    run(&plan).fails(4, "cosign 3.1 or later is needed").fails(4, "it is not on PATH");
+    let refused = run(&["release", "build"]).fails(4, "cosign 3.1 or later is needed").fails(4, "it is not on PATH");
+    assert!(!refused.stderr.contains("Compiling"), "{}", refused.stderr);
 }
 
 #[test]
@@ -354,6 +351,13 @@ fn i16_whom_a_target_does_not_accept_signs_nothing_there() {
     nobody.env_remove(SIGNING_KEY);
     let refused = Run::of(nobody).fails(4, "nothing on this machine can sign for target `production`");
     assert!(!refused.stderr.contains("Compiling"), "nobody waits for a build to be told that:\n{}", refused.stderr);
+    let (commit, pushed) =
+        (production.demo.git(&["rev-parse", "HEAD"]), git(production.origin.path(), &["rev-parse", "main"]));
+    let mut nobody = production.command(&["release", "minor", "--to", "production", "--push"]);
+    nobody.env_remove(SIGNING_KEY);
+    Run::of(nobody).fails(4, "nothing on this machine can sign for target `production`");
+    assert_eq!(production.demo.git(&["rev-parse", "HEAD"]), commit, "the version is not committed");
+    assert_eq!(git(production.origin.path(), &["rev-parse", "main"]), pushed);
     let mut nobody = production.command(&["doctor", "--to", "production", "--json"]);
     nobody.env_remove(SIGNING_KEY);
     let found = Run::of(nobody).json();
@@ -373,13 +377,14 @@ fn i16_whom_a_target_does_not_accept_signs_nothing_there() {
     let identity =
         "[{ issuer = \"https://issuer.example\", identity = \"https://workflow.example@refs/tags/v{version}\" }, {";
     demo.write("Cargo.toml", demo.read("Cargo.toml").replace("signers = [{", &format!("signers = {identity}")));
-    let judging = |path: &str| {
+    let finding = |what: &str, path: &str| {
         let mut doctor = production.command(&["doctor", "--to", "production", "--json"]);
         doctor.env("PATH", path);
         let found = Run::of(doctor).json();
-        let cosign = found.as_array().unwrap().iter().find(|one| one["what"] == "cosign").unwrap().clone();
-        (cosign["standing"].as_str().unwrap().to_owned(), cosign["detail"].as_str().unwrap().to_owned())
+        let one = found.as_array().unwrap().iter().find(|one| one["what"] == what).unwrap().clone();
+        (one["standing"].as_str().unwrap().to_owned(), one["detail"].as_str().unwrap().to_owned())
     };
+    let judging = |path: &str| finding("cosign", path);
     let path = std::env::var("PATH").unwrap();
     let (standing, detail) = judging(&path);
     assert!(standing == "missing" && detail.contains("cosign 3.1 or later is needed"), "{standing}: {detail}");
@@ -387,4 +392,8 @@ fn i16_whom_a_target_does_not_accept_signs_nothing_there() {
         let (standing, detail) = judging(&format!("{path}:{}", cosign.parent().unwrap().display()));
         assert!(standing == "found" && detail.ends_with("/cosign"), "{standing}: {detail}");
     }
+    let with_key = format!("signing = {{ variable = \"{SIGNING_KEY}\" }}");
+    demo.write("Cargo.toml", demo.read("Cargo.toml").replace(&with_key, "signing = { keyless = true }"));
+    let (standing, detail) = finding("signer", &path);
+    assert!(standing == "optional" && detail.contains("nothing on this machine can sign"), "{standing}: {detail}");
 }

@@ -23,7 +23,7 @@ use crate::chart::manifest::ChartManifest;
 use crate::chart::record::{self, Record};
 use crate::chart::repository::Snapshot;
 use crate::chart::store::{Object, Store, Write};
-use crate::config::Target;
+use crate::config::{Target, workflow_repository};
 use crate::error::{Error, Exit, Result};
 use crate::oci::sha256_hex;
 use crate::sys::retry::{Failure, retry};
@@ -273,7 +273,8 @@ fn signers(target: &Target) -> Vec<Signer> {
     let signers = target.signers.iter().filter_map(|table| match (&table.key, &table.issuer, &table.identity) {
         (Some(file), _, _) => Some(Signer::Key(file.display().to_string())),
         (None, Some(issuer), Some(subject)) => {
-            Some(Signer::Identity { issuer: issuer.clone(), subject: subject.clone() })
+            let repository = workflow_repository(subject).map(str::to_owned);
+            Some(Signer::Identity { issuer: issuer.clone(), subject: subject.clone(), repository })
         }
         _ => None,
     });

@@ -97,9 +97,6 @@ enum Stage {
         /// A part that was brought to target/xtask/parts, by the digest that was printed; one for each platform
         #[arg(long = "part", value_name = "PLATFORM=DIGEST", conflicts_with = "platform")]
         parts: Vec<Part>,
-        /// Say whether an image would be made or taken over, and do neither
-        #[arg(long, conflicts_with_all = ["platform", "parts"])]
-        plan: bool,
     },
     /// Scan that layout, and keep the verdict for its digest
     Scan {
@@ -280,12 +277,11 @@ impl Stage {
                 ui::status("Staged", format_args!("{version} in {}", folder.display()));
                 print_json(json, &json!({"version": version, "folder": folder}))
             }
-            Stage::Build { step, builder, public, platform, parts, plan } => {
+            Stage::Build { step, builder, public, platform, parts } => {
                 let options = Options { builder: builder.builder, public, ..step.options(session)? };
                 let pipeline = Pipeline::open(root, &options)?;
                 pipeline.check_order()?;
                 match platform {
-                    _ if plan => print_json(json, &json!({"there": pipeline.look_for_image()?})),
                     Some(platform) => print_json(json, &json!({"part": pipeline.build_part(&platform)?})),
                     None => print_json(json, &json!({"digest": pipeline.build(&parts)?})),
                 }

@@ -23,7 +23,9 @@ mod target;
 pub use package::{About, Package};
 use package::{Fields, Members};
 use target::TargetTable;
-pub use target::{Builder, Endpoints, Location, Remote, Scan, SignerTable, SigningTable, Target};
+pub use target::{
+    Builder, Endpoints, Location, Remote, Scan, SignerTable, SigningTable, Target, is_candidate_of, workflow_repository,
+};
 
 /// Words of the command line that no product can be called.
 pub const RESERVED: [&str; 16] = [

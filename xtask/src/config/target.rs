@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use semver::Version;
+use semver::{Prerelease, Version};
 use serde::Deserialize;
 
 use crate::error::{Error, Exit, Result};
@@ -43,7 +43,7 @@ pub struct Target {
     pub signing: SigningTable,
     /// Authorities other than the public Sigstore's: a file in its format, relative to the root.
     pub trusted_root: Option<PathBuf>,
-    /// The first version that is signed. Those before it were published when nothing was, and are taken as they are.
+    /// The first version that is signed, with its candidates. Those before it were published when nothing was, and are taken as they are.
     pub signed_since: Option<Version>,
 }
 
@@ -74,6 +74,13 @@ pub struct SigningTable {
     pub keyless: bool,
     /// Other services than the public Sigstore's, in its format `signingconfig`.
     pub services: Option<PathBuf>,
+}
+
+impl SigningTable {
+    /// Whether nothing but a workflow's identity signs.
+    pub fn is_keyless_alone(&self) -> bool {
+        self.keyless && self.variable.is_none() && self.file.is_none() && self.kms.is_none()
+    }
 }
 
 /// What a target publishes into.
@@ -156,10 +163,11 @@ impl Target {
     }
 
     /// Whether a version is signed there. A rehearsal has a key of its own; a place beyond this machine signs where it names whom it
-    /// accepts. Nothing is asked of versions that were published before anything was signed.
+    /// accepts. Nothing is asked of versions that were published before anything was signed; candidates of the first that is are not among them.
     pub fn signs(&self, version: &Version) -> bool {
         let has_signers = !self.is_remote() || !self.signers.is_empty();
-        has_signers && self.signed_since.as_ref().is_none_or(|first| version >= first)
+        let is_since = |first: &Version| version >= first || is_candidate_of(version, first);
+        has_signers && self.signed_since.as_ref().is_none_or(is_since)
     }
 
     /// A chart in that registry, without its version, as Helm is told of it.
@@ -291,6 +299,16 @@ impl TargetTable {
         }
         Ok(())
     }
+}
+
+/// The repository of a workflow on GitHub: `OWNER/NAME` of `https://github.com/OWNER/NAME/.github/workflows/FILE@REF`.
+pub fn workflow_repository(identity: &str) -> Option<&str> {
+    identity.strip_prefix("https://github.com/")?.split_once("/.github/workflows/").map(|(repository, _)| repository)
+}
+
+/// Whether a version is a pre-release of another: 3.0.0-rc.1 sorts below 3.0.0 and still belongs to it.
+pub fn is_candidate_of(version: &Version, of: &Version) -> bool {
+    Version { pre: Prerelease::EMPTY, ..version.clone() } == *of
 }
 
 /// The grammar of a repository name in the OCI distribution specification, section "Pulling manifests".

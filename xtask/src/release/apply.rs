@@ -36,7 +36,9 @@ pub fn run(root: &Path, options: &Options) -> Result<Report> {
         let destination = Destination::named(&product, &options.target, options.connector.as_ref())?;
         repository::put_first(&*destination.store)?;
     }
-    let pipeline = Pipeline::open(root, options)?.bump()?;
+    let pipeline = Pipeline::open(root, options)?;
+    pipeline.check_bump_can_be_signed()?;
+    let pipeline = pipeline.bump()?;
     // A rehearsal is served on a port that all products share.
     let pipeline = if pipeline.target().is_remote() { pipeline.leave_tree(&mut turn)? } else { pipeline };
     let _served = pipeline.destination.serve()?;

@@ -403,23 +403,23 @@ impl Destination {
     /// Judges bundles that were found beside a digest.
     ///
     /// # Errors
-    /// There is one with a certificate, and what judges those is not there.
+    /// There is one with a certificate, and what judges those is not there, or has no authorities to judge by.
     pub fn judge<'b>(
         &self,
         subject: &Digest,
         bundles: impl IntoIterator<Item = &'b Vec<u8>>,
         policy: &Policy,
     ) -> Result<Findings> {
-        let missing = std::cell::RefCell::new(None);
-        let certificates = |bundle: &[u8], statement: &Statement, identity: &_| match self.cosign() {
-            Ok(cosign) => cosign.judge(bundle, subject, statement, identity),
-            Err(error) => {
-                missing.replace(Some(error));
+        let failed = std::cell::RefCell::new(None);
+        let certificates = |bundle: &[u8], statement: &Statement, identity: &_| {
+            let judged = self.cosign().and_then(|cosign| cosign.judge(bundle, subject, statement, identity));
+            judged.unwrap_or_else(|error| {
+                failed.replace(Some(error));
                 Err("nobody here can judge certificates".to_owned())
-            }
+            })
         };
         let findings = verify::judge(subject, bundles.into_iter().map(Vec::as_slice), policy, &certificates);
-        missing.into_inner().map_or(Ok(findings), Err)
+        failed.into_inner().map_or(Ok(findings), Err)
     }
 
     /// The program that signs and judges by certificates: looked for once, and only where there is one.

@@ -87,7 +87,9 @@ pub fn look(product: &Product, target: &Target, connector: Option<&Connector>) -
     }
     let version = release::version_in_tree(product);
     if target.is_remote() && version.is_ok_and(|version| target.signs(&version)) {
-        findings.push(checked("signer", destination.who_signs()));
+        let signer = checked("signer", destination.who_signs());
+        // Where the workflow alone signs, no other machine is meant to.
+        findings.push(if target.signing.is_keyless_alone() { optional(signer) } else { signer });
         if target.signers.iter().any(|signer| signer.identity.is_some()) {
             findings.push(checked("cosign", destination.who_judges()));
         }
@@ -158,11 +160,15 @@ fn scanner(target: &Target) -> Vec<Finding> {
     });
     let parts =
         [checked("scanner", Scanner::find().map(|scanner| scanner.label)), checked("cargo-auditable", auditable)];
-    let optional = |finding: Finding| match (target.scan, finding.standing) {
-        (Scan::IfInstalled, Level::Missing) => Finding { standing: Level::Optional, ..finding },
+    parts.into_iter().map(|part| if target.scan == Scan::IfInstalled { optional(part) } else { part }).collect()
+}
+
+/// What a release works without.
+fn optional(finding: Finding) -> Finding {
+    match finding.standing {
+        Level::Missing => Finding { standing: Level::Optional, ..finding },
         _ => finding,
-    };
-    parts.into_iter().map(optional).collect()
+    }
 }
 
 /// The index can be read, and by which Helm.

@@ -62,26 +62,6 @@ impl Pipeline {
         Ok(layout.digest)
     }
 
-    /// The image that `build` would take over; nothing where it would make one.
-    ///
-    /// # Errors
-    /// As those of `build` before it compiles: what is there cannot be seen or judged, or it belongs to something else.
-    pub fn look_for_image(&self) -> Result<Option<Digest>> {
-        self.refuse_yanked()?;
-        match self.image_plan(&self.images()) {
-            ImagePlan::Without => Err(self.product.without_image()),
-            ImagePlan::Conflict(error) | ImagePlan::Unknown(error) => Err(error),
-            ImagePlan::Adopt(facts) => {
-                ui::note("There", format_args!("image {}", facts.digest));
-                Ok(Some(facts.digest))
-            }
-            ImagePlan::Build | ImagePlan::Replace(_) | ImagePlan::Unsigned(..) => {
-                ui::note("To do", "an image");
-                Ok(None)
-            }
-        }
-    }
-
     /// Scans the layout that `build` made, and keeps the verdict for its digest.
     ///
     /// # Errors

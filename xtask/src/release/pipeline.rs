@@ -118,6 +118,14 @@ impl Pipeline {
         github::check(&tag, &self.destination.user, &|name| std::env::var(name).ok())
     }
 
+    /// Makes sure, before the version is committed and pushed, that what nobody here can sign is not begun here.
+    ///
+    /// # Errors
+    /// Nothing on this machine can sign for the target.
+    pub(super) fn check_bump_can_be_signed(&self) -> Result<()> {
+        if self.edits.is_empty() || !self.is_signed() { Ok(()) } else { self.destination.who_signs().map(drop) }
+    }
+
     /// For a target beyond this machine: commits the version where the tree does not say it yet, and makes sure that others can have
     /// the commit before anything of it is public. Elsewhere the tree is left alone.
     ///

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use semver::{BuildMetadata, Prerelease, Version};
+use semver::{BuildMetadata, Version};
 
+use crate::config::is_candidate_of;
 use crate::error::{Error, Exit, Result};
 
 /// What the user asks the next version to be.
@@ -84,11 +85,6 @@ pub fn check(version: &Version, first: &Version) -> Result<()> {
             .remedy(format!("take {first} or a later one")));
     }
     Ok(())
-}
-
-/// 3.0.0-rc.1 sorts below 3.0.0 and still belongs to it.
-fn is_candidate_of(version: &Version, first: &Version) -> bool {
-    Version { pre: Prerelease::EMPTY, ..version.clone() } == *first
 }
 
 /// The tags that name one version and never move: `v1.2.3` and `1.2.3`.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::config;
 use crate::error::{Context, Error, Exit, Result};
 use crate::oci::Digest;
 use crate::sys::children::Call;
@@ -144,21 +145,21 @@ impl Cosign {
     }
 
     /// Whether a bundle's certificate is one of `identity`, was valid when a log or a timestamp authority saw the signature, and the signature
-    /// is its: `verify::Certificates`.
+    /// is its; if not, why.
     ///
     /// # Errors
-    /// cosign's reason why not.
+    /// cosign cannot know: it has no authorities to judge by.
     pub fn judge(
         &self,
         bundle: &[u8],
         subject: &Digest,
         statement: &Statement,
         identity: &Identity,
-    ) -> Result<(), String> {
+    ) -> Result<Result<(), String>> {
         let folder = files::scratch("cosign");
-        let judged = self.judge_in(&folder, bundle, subject, statement, identity).map_err(|error| error.to_string());
-        files::remove(&folder).map_err(|error| error.to_string())?;
-        judged?
+        let judged = self.judge_in(&folder, bundle, subject, statement, identity);
+        files::remove(&folder)?;
+        judged
     }
 
     fn judge_in(
@@ -178,7 +179,18 @@ impl Cosign {
             .args(arguments)
             .current_dir(folder)
             .output()?;
-        Ok(if output.code == Some(0) { Ok(()) } else { Err(reason(&output.stderr)) })
+        if output.code == Some(0) {
+            return Ok(Ok(()));
+        }
+        let why = reason(&output.stderr);
+        // Who cannot be asked has not refused: what is signed must not be taken for unsigned.
+        if why.starts_with("setting trusted material:") {
+            return Err(Error::new(Exit::Environment, "cosign cannot judge certificates: it has no authorities to judge by")
+                .because(why)
+                .remedy("where it cannot be reached from here, name a copy of Sigstore's trusted_root.json as the target's `trusted-root`")
+                .remedy("or retry the command"));
+        }
+        Ok(Err(why))
     }
 }
 
@@ -237,6 +249,8 @@ fn judging(
         format!("--certificate-identity={}", identity.subject),
         format!("--certificate-oidc-issuer={}", identity.issuer),
     ]);
+    let repository = config::workflow_repository(&identity.subject);
+    arguments.extend(repository.map(|repository| format!("--certificate-github-workflow-repository={repository}")));
     arguments.extend(trusted_root.map(|file| format!("--trusted-root={}", file.display())));
     if !has_certificate_log {
         arguments.push("--insecure-ignore-sct".into());
@@ -300,6 +314,9 @@ mod tests {
             "--trusted-root=/r.json",
         ];
         assert_eq!(arguments, expected);
+        let subject = "https://github.com/team/demo/.github/workflows/release.yml@refs/tags/v1.2.3".into();
+        let workflow = judging(&digest, "t", &Identity { subject, ..identity.clone() }, None, true);
+        assert_eq!(workflow.last().unwrap(), "--certificate-github-workflow-repository=team/demo");
         let without = judging(&digest, "t", &identity, None, false);
         assert_eq!(without.last().unwrap(), "--insecure-ignore-sct");
     }

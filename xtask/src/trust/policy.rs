@@ -1,7 +1,9 @@
 //! Whose signature counts for a target: public keys, and identities that an authority gives certificates to. Pure but for reading keys.
 //!
 //! An identity is exact: a pattern would accept workflows that nobody has looked at. Only the version may stand in it as `{version}`,
-//! behind the `@` where GitHub names the ref: the workflow that was started by the tag `v1.2.3` signs 1.2.3 and nothing else.
+//! behind the `@` where GitHub names the ref: the workflow that was started by the tag `v1.2.3` signs 1.2.3 and nothing else. That identity does not
+//! say whose run it was: any repository may call a public one's workflow, with sources of its own. So the certificate must be for a run of the
+//! workflow's own repository, too.
 
 use std::fmt;
 use std::path::Path;

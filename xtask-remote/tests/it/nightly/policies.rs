@@ -161,8 +161,9 @@ impl Images {
     /// What the documented policy of this kind says, of these images.
     fn policy(&self, kind: &str) -> Value {
         let spec = documented("docs/signatures.md", kind)["spec"].to_string();
-        assert!(spec.contains(IMAGE), "{spec}");
-        serde_json::from_str(&spec.replace(IMAGE, &self.name())).unwrap()
+        let image = if kind == CLUSTER_IMAGE_POLICY { IMAGE } else { IMAGE_OF_A_KEY };
+        assert!(spec.contains(image), "{spec}");
+        serde_json::from_str(&spec.replace(image, &self.name())).unwrap()
     }
 
     /// Asserts that the one is admitted, and no other, for these reasons.
@@ -182,8 +183,9 @@ fn assert_told(run: &Run, reason: &str) {
     assert!(run.stdout.contains(reason), "`{reason}` is not in:\n{}\n{}", run.stdout, run.stderr);
 }
 
-/// The image that the documented policies are about.
+/// The images that the documented policies are about: production's, which its workflow signs, and one that a key does.
 const IMAGE: &str = "ghcr.io/alto9/kube9-operator";
+const IMAGE_OF_A_KEY: &str = "example.com/my-operator";
 
 /// The policy for a private Sigstore, which has a TrustRoot and no log of its certificates, and for its workflow.
 fn with_sigstore(spec: &Value, sigstore: &Sigstore) -> Value {

@@ -29,6 +29,7 @@ const ORIGIN: &str = "localhost";
 const REQUEST: &str = "canary-request-token";
 /// The job of tests that have none of their own.
 const CLAIMED: &str = "team/demo/.github/workflows/release.yml@refs/tags/v1.2.3";
+const REPOSITORY: &str = "team/demo";
 
 /// Running services, and the files by which cosign finds and trusts them.
 pub struct Sigstore {
@@ -44,6 +45,7 @@ pub struct Sigstore {
     pub services: PathBuf,
     /// A cosign that runs in a job of that workflow.
     pub cosign: PathBuf,
+    program: PathBuf,
     timestamps: String,
     log: String,
     folder: tempfile::TempDir,
@@ -97,10 +99,9 @@ impl Sigstore {
             format!("--out={}", services.display()),
         ]);
         let cosign = path("cosign");
-        let [(url, request), (token, secret)] = job(&tokens, CLAIMED);
-        let text = format!("export {url}='{request}' {token}={secret}\nexec '{}' \"$@\"\n", programs.3.display());
-        script(&cosign, &text);
+        in_job(&cosign, &programs.3, &job(&tokens, CLAIMED, REPOSITORY));
         Some(Sigstore {
+            program: programs.3,
             identity: format!("https://github.com/{CLAIMED}"),
             issuer,
             tokens,
@@ -121,7 +122,14 @@ impl Sigstore {
 
     /// What a job of a workflow (`OWNER/REPOSITORY/.github/workflows/FILE@REF`) finds in its environment.
     pub fn job(&self, workflow: &str) -> [(&'static str, String); 2] {
-        job(&self.tokens, workflow)
+        job(&self.tokens, workflow, workflow.split_once("/.github/").unwrap().0)
+    }
+
+    /// A cosign that runs in a job of the same workflow, which a workflow of another repository called.
+    pub fn cosign_called_by(&self, repository: &str) -> PathBuf {
+        let cosign = self.folder().join(format!("cosign-{}", repository.replace('/', "-")));
+        in_job(&cosign, &self.program, &job(&self.tokens, CLAIMED, repository));
+        cosign
     }
 
     /// What its servers said.
@@ -147,8 +155,13 @@ impl Sigstore {
     }
 }
 
-fn job(tokens: &str, workflow: &str) -> [(&'static str, String); 2] {
-    let request = format!("{tokens}/token?workflow={workflow}");
+fn in_job(cosign: &Path, program: &Path, job: &[(&str, String); 2]) {
+    let [(url, request), (token, secret)] = job;
+    script(cosign, &format!("export {url}='{request}' {token}={secret}\nexec '{}' \"$@\"\n", program.display()));
+}
+
+fn job(tokens: &str, workflow: &str, repository: &str) -> [(&'static str, String); 2] {
+    let request = format!("{tokens}/token?workflow={workflow}&repository={repository}");
     [("ACTIONS_ID_TOKEN_REQUEST_URL", request), ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST.into())]
 }
 
@@ -170,15 +183,17 @@ fn token_issuer() -> (Proxy, Signpost) {
         let json = |value: Value| Way::Here(Answer::new(200, "application/json", value.to_string()));
         let allowed = asked.header("authorization").is_some_and(|value| value.ends_with(REQUEST));
         let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
-        let workflow = query.split('&').find_map(|pair| pair.strip_prefix("workflow="));
+        let said = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name));
+        let claimed = said("workflow=").zip(said("repository="));
         match path {
             "/keys" => {
                 let point = key.public_key().as_ref();
                 json(json!({"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "k",
                     "x": BASE64.encode(&point[1..33]), "y": BASE64.encode(&point[33..])}]}))
             }
-            "/token" if allowed && workflow.is_some() => {
-                json(json!({"value": token(&key, &issuer, workflow.unwrap())}))
+            "/token" if allowed && claimed.is_some() => {
+                let (workflow, repository) = claimed.unwrap();
+                json(json!({"value": token(&key, &issuer, workflow, repository)}))
             }
             _ => Way::Here(Answer::new(403, "application/json", "{}")),
         }
@@ -187,10 +202,9 @@ fn token_issuer() -> (Proxy, Signpost) {
 }
 
 /// A token as GitHub's are: of a called workflow, `job_workflow_ref` is its own place, and all else is its caller's.
-fn token(key: &EcdsaKeyPair, issuer: &str, workflow: &str) -> String {
+fn token(key: &EcdsaKeyPair, issuer: &str, workflow: &str, repository: &str) -> String {
     let now = jiff::Timestamp::now().as_second();
-    let (place, reference) = workflow.split_once('@').unwrap();
-    let (repository, _) = place.split_once("/.github/").unwrap();
+    let (_, reference) = workflow.split_once('@').unwrap();
     let (owner, _) = repository.split_once('/').unwrap();
     let claims = json!({
         "iss": issuer, "aud": "sigstore", "sub": format!("repo:{repository}:ref:{reference}"), "iat": now, "nbf": now, "exp": now + 300,
@@ -219,6 +233,7 @@ fn fulcio(program: &Path, signpost: &Signpost) -> (Served, String) {
                 "build-signer-uri": "{{ .url }}/{{ .job_workflow_ref }}",
                 "source-repository-uri": "{{ .url }}/{{ .repository }}",
                 "source-repository-digest": "sha",
+                "github-workflow-repository": "repository",
             },
             "subject-alternative-name-template": "{{ .url }}/{{ .job_workflow_ref }}",
         }},

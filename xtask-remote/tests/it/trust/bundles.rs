@@ -3,9 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
+use xtask::error::Exit;
 use xtask::oci::Digest;
 use xtask::trust::cosign::{self, By};
 use xtask::trust::key::PublicKey;
+use xtask::trust::policy::Identity;
 use xtask::trust::signer::Signer;
 use xtask::trust::statement::predicate;
 
@@ -145,6 +147,25 @@ fn tamperings(ann: &Ann, subject: &Digest) -> Vec<Tampering> {
 pub fn certificate() -> String {
     let made = rcgen::generate_simple_self_signed(["demo.example.com".to_owned()]).unwrap();
     BASE64.encode(made.cert.der())
+}
+
+#[test]
+fn a_cosign_that_has_no_authorities_to_judge_by_has_not_refused_anything() {
+    let Some(there) = Cosign::new() else { return };
+    let (subject, program) = (Digest::of(b"image"), there.folder.path().join("without-network"));
+    let (home, cosign) = (there.folder.path().display(), there.path().display());
+    script(
+        &program,
+        &format!("export HOME='{home}' HTTPS_PROXY=http://127.0.0.1:1 NO_PROXY=\nexec '{cosign}' \"$@\"\n"),
+    );
+    let bundle = changed(&Ann::new().signed(&subject, predicate::PROVENANCE), |it| {
+        it["verificationMaterial"] = json!({"certificate": {"rawBytes": certificate()}});
+    });
+    let identity = Identity { issuer: "https://issuer.example".into(), subject: "https://workflow.example".into() };
+    let stated = statement(&subject, predicate::PROVENANCE);
+    let unknown = cosign::Cosign::at(&program, None).judge(&bundle, &subject, &stated, &identity).unwrap_err();
+    assert_eq!(unknown.exit, Exit::Environment);
+    assert!(unknown.to_string().contains("tuf refresh failed"), "{unknown}");
 }
 
 #[test]

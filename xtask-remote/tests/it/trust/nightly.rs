@@ -40,12 +40,16 @@ fn judged_by(
     let cosign = Cosign::at(&sigstore.cosign, Some(root.to_owned()));
     let policy = Policy { keys: Vec::new(), identities: accepted.to_vec() };
     verify::attested(subject, bundle, &policy, &|bundle, statement, identity| {
-        cosign.judge(bundle, subject, statement, identity)
+        cosign.judge(bundle, subject, statement, identity).unwrap()
     })
 }
 
 fn signed(sigstore: &Sigstore, subject: &Digest) -> Vec<u8> {
-    let cosign = Cosign::at(&sigstore.cosign, Some(sigstore.trusted_root.clone()));
+    signed_by(&sigstore.cosign, sigstore, subject)
+}
+
+fn signed_by(cosign: &Path, sigstore: &Sigstore, subject: &Digest) -> Vec<u8> {
+    let cosign = Cosign::at(cosign, Some(sigstore.trusted_root.clone()));
     let signer = Signer::Cosign(cosign, By::Identity(Some(sigstore.services.clone())));
     let signed = signer.sign(&[statement(subject, predicate::PROVENANCE)]);
     signed.unwrap_or_else(|error| panic!("{error}\n{}", sigstore.logs())).remove(0)
@@ -72,7 +76,11 @@ fn a_workflow_signs_with_its_token_alone_and_what_is_tampered_with_is_refused() 
     let value = |bundle: &[u8]| serde_json::from_slice::<Value>(bundle).unwrap();
     let theirs = value(&other);
     let material = "verificationMaterial";
-    let tampered: [(&str, Vec<u8>); 8] = [
+    let tampered: [(&str, Vec<u8>); 9] = [
+        (
+            "the workflow, called by another repository",
+            signed_by(&sigstore.cosign_called_by("eve/demo"), sigstore, &subject),
+        ),
         (
             "the certificate of another signature",
             changed(&good, |it| it[material]["certificate"] = theirs[material]["certificate"].clone()),
@@ -115,7 +123,8 @@ fn a_workflow_signs_with_its_token_alone_and_what_is_tampered_with_is_refused() 
     root["certificateAuthorities"] = json!([]);
     std::fs::write(&elsewhere, root.to_string()).unwrap();
     let cosign = Cosign::at(&sigstore.cosign, Some(elsewhere));
-    assert!(cosign.judge(&good, &subject, &found.statement, &ours).is_err(), "another authority's certificates");
+    let judged = cosign.judge(&good, &subject, &found.statement, &ours).unwrap();
+    assert!(judged.is_err(), "another authority's certificates");
 }
 
 /// An authority of the test's own, whose certificates are for the workflow, and valid for as long as the test says.
@@ -153,8 +162,11 @@ impl Authority {
         // Fulcio's extension for the issuer of the token: a UTF8String.
         let mut issuer = vec![0x0c, u8::try_from(identity.issuer.len()).unwrap()];
         issuer.extend(identity.issuer.as_bytes());
-        params.custom_extensions =
-            vec![rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 57264, 1, 8], issuer)];
+        // The one for the run's repository is older, and plain text.
+        let extension = |number: u64, content: Vec<u8>| {
+            rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 57264, 1, number], content)
+        };
+        params.custom_extensions = vec![extension(8, issuer), extension(5, b"team/demo".to_vec())];
         let certificate = BASE64.encode(params.signed_by(&key, &self.issuer).unwrap().der());
 
         let pem =

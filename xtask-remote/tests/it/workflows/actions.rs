@@ -53,7 +53,8 @@ impl Machine<'_> {
             }
             "actions/setup-go" => {
                 assert_eq!(given("cache"), "false", "the tests do not know Go's cache");
-                self.set_up("go", given("go-version"), &go(self.home(), given("go-version")))
+                let version = self.version_of_go(with);
+                self.set_up("go", &version, &go(self.home(), &version))
             }
             "actions/setup-python" => {
                 assert_eq!(given("cache"), "", "the tests do not know pip's cache");
@@ -170,6 +171,20 @@ impl Machine<'_> {
             return Err("Resource not accessible by integration".into());
         }
         self.runner.scanning.upload(&at, &category, &mut self.uploads).map(|()| Vec::new())
+    }
+
+    /// The one that is named, or else the toolchain of a module's file, and where it names none, the oldest Go that it wants.
+    fn version_of_go(&self, with: &Inputs) -> String {
+        match (with.get("go-version"), with.get("go-version-file")) {
+            (Some(version), _) => version.clone(),
+            (None, Some(file)) => {
+                assert!(file.ends_with("/go.mod"), "the tests know no other file with a version of Go: {file}");
+                let text = std::fs::read_to_string(self.work().join(file)).unwrap();
+                let said = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).map(str::to_owned);
+                said("toolchain go").or_else(|| said("go ")).unwrap_or_default()
+            }
+            (None, None) => String::new(),
+        }
     }
 
     /// A program in the version that was asked for.

@@ -568,7 +568,7 @@ impl<'w> Runner<'w> {
     }
 
     fn at(site: Site<'w>) -> Self {
-        const SYSTEM: [&str; 19] = [
+        const SYSTEM: [&str; 20] = [
             "bash",
             "cat",
             "chmod",
@@ -580,6 +580,7 @@ impl<'w> Runner<'w> {
             "grep",
             "gzip",
             "id",
+            "install",
             "jq",
             "ln",
             "mkdir",

@@ -16,6 +16,8 @@ pub enum Signer {
         issuer: String,
         /// The certificate's subject, with `{version}` in place of the version.
         subject: String,
+        /// The repository whose workflow it is, where it is one on GitHub: the run has to be its own, too.
+        repository: Option<String>,
     },
 }
 
@@ -25,9 +27,13 @@ impl Signer {
         match self {
             // A key's signatures are in no transparency log.
             Signer::Key(file) => is_word(file).then(|| (file.clone(), format!("--key {file} --insecure-ignore-tlog"))),
-            Signer::Identity { issuer, subject } => {
+            Signer::Identity { issuer, subject, repository } => {
                 let subject = subject.replace("{version}", version);
-                let flags = format!("--certificate-oidc-issuer {issuer} \\\n  --certificate-identity {subject}");
+                let mut flags = format!("--certificate-oidc-issuer {issuer} \\\n  --certificate-identity {subject}");
+                if let Some(repository) = repository {
+                    flags += &format!(" \\\n  --certificate-github-workflow-repository {repository}");
+                }
+                // The repository is a part of the subject.
                 (is_word(issuer) && is_word(&subject)).then_some((subject, flags))
             }
         }

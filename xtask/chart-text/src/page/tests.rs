@@ -216,6 +216,7 @@ fn each_accepted_signer_has_the_commands_that_check_the_newest_version() {
     let identity = |issuer: &str| Signer::Identity {
         issuer: issuer.into(),
         subject: "https://github.com/team/demo/.github/workflows/release.yml@refs/tags/v{version}".into(),
+        repository: Some("team/demo".into()),
     };
     signed.signers = vec![Signer::Key("keys/ann.pub".into()), identity("https://issuer.example")];
     signed.oci = Some("oci://ghcr.io/team/charts/demo".into());
@@ -231,7 +232,8 @@ fn each_accepted_signer_has_the_commands_that_check_the_newest_version() {
         &format!("imagetools inspect {image} \\\n"),
         &format!("cosign verify-attestation --type cyclonedx {key} \\\n  ghcr.io/team/demo:1.0.2@$platform |"),
         "cosign verify --certificate-oidc-issuer https://issuer.example \\\n  --certificate-identity \
-         https://github.com/team/demo/.github/workflows/release.yml@refs/tags/v1.0.2 \\\n",
+         https://github.com/team/demo/.github/workflows/release.yml@refs/tags/v1.0.2 \\\n  \
+         --certificate-github-workflow-repository team/demo \\\n",
     ] {
         assert!(page.contains(said), "{said} is not in\n{page}");
     }
