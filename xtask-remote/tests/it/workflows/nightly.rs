@@ -9,7 +9,7 @@ use std::process::Command;
 
 use super::file::{Workflow, steps};
 use super::runner::{Ended, Event, REPOSITORY, Runner};
-use super::{STABLE, copy_tree, look, order, public, scanning, told, world};
+use super::{STABLE, copy_tree, look, order, public, scanning, world};
 use crate::products;
 use crate::servers::{SIGNING_KEY, Sigstore, Whole};
 use crate::support::{Run, root, tool};
@@ -44,16 +44,10 @@ fn i16_x3_x6_the_workflow_signs_by_its_identity_alone_and_a_second_run_and_the_d
     runner.sigstore = Some(sigstore);
     order(&whole, "v1.0.0");
     runner.run("release.yml", &Event::tag("v1.0.0")).well("release.yml");
-    let built = |told: &[String]| {
-        let builds = told.iter().filter_map(|line| line.split_once(": go build ")).map(|(job, _)| job.to_owned());
-        builds.collect::<Vec<_>>()
-    };
-    assert_eq!(built(&told(&runner)), ["compile", "compile"], "there was nothing to judge");
     let before = public(&whole);
 
     // Whoever builds has to judge what is there, and says by whom it is.
     runner.run("release.yml", &Event::tag("v1.0.0")).well("release.yml");
-    assert_eq!(built(&told(&runner)), ["compile", "build", "rebuild", "compile"]);
     assert!(public(&whole) == before, "the second adopts");
     runner.run("verify.yml", &Event::schedule()).well("verify.yml");
 

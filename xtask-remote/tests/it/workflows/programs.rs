@@ -163,7 +163,7 @@ kept=@KEPT@/$({
     PATH=$PATH:/usr/bin:/bin
     sha256sum "$RUSTC" $(command -v cc aarch64-linux-gnu-gcc)
     env | grep -E '^(CARGO|CC|CFLAGS|RUST)' | sort
-    cat Cargo.toml Cargo.lock operator/Cargo.toml operator/src/*
+    cat Cargo.toml Cargo.lock */Cargo.toml */src/*
 } | (
     PATH=$PATH:/usr/bin:/bin
     sed "s|$CARGO_TARGET_DIR|target|g; s|$PWD|source|g; s|$HOME|home|g" | sha256sum | cut -d ' ' -f 1
@@ -172,7 +172,7 @@ kept=@KEPT@/$({
 PATH=$PATH:/usr/bin:/bin
 if [ ! -d "$kept" ]; then
     mkdir "$kept.$$"
-    (cd "$CARGO_TARGET_DIR" && cp --parents */release/demo "$kept.$$")
+    (cd "$CARGO_TARGET_DIR" && cp --parents $(find */release -maxdepth 1 -type f -executable) "$kept.$$")
     mv --no-target-directory "$kept.$$" "$kept" 2>/dev/null || rm -r "$kept.$$"
 fi
 mkdir -p "$CARGO_TARGET_DIR"
