@@ -351,13 +351,6 @@ fn i16_whom_a_target_does_not_accept_signs_nothing_there() {
     nobody.env_remove(SIGNING_KEY);
     let refused = Run::of(nobody).fails(4, "nothing on this machine can sign for target `production`");
     assert!(!refused.stderr.contains("Compiling"), "nobody waits for a build to be told that:\n{}", refused.stderr);
-    let (commit, pushed) =
-        (production.demo.git(&["rev-parse", "HEAD"]), git(production.origin.path(), &["rev-parse", "main"]));
-    let mut nobody = production.command(&["release", "minor", "--to", "production", "--push"]);
-    nobody.env_remove(SIGNING_KEY);
-    Run::of(nobody).fails(4, "nothing on this machine can sign for target `production`");
-    assert_eq!(production.demo.git(&["rev-parse", "HEAD"]), commit, "the version is not committed");
-    assert_eq!(git(production.origin.path(), &["rev-parse", "main"]), pushed);
     let mut nobody = production.command(&["doctor", "--to", "production", "--json"]);
     nobody.env_remove(SIGNING_KEY);
     let found = Run::of(nobody).json();
@@ -371,6 +364,16 @@ fn i16_whom_a_target_does_not_accept_signs_nothing_there() {
     production.release(&[]).ok();
     let known = production.xtask(&["verify", "--to", "production", "--json"]).ok().json();
     assert_eq!(known["signers"].as_array().unwrap().len(), 1, "{known}");
+    production.demo.write("README.md", "more");
+    production.demo.commit("say more");
+    production.demo.git(&["push", "--quiet"]);
+    let (commit, pushed) =
+        (production.demo.git(&["rev-parse", "HEAD"]), git(production.origin.path(), &["rev-parse", "main"]));
+    let mut nobody = production.command(&["release", "minor", "--to", "production", "--push"]);
+    nobody.env_remove(SIGNING_KEY);
+    Run::of(nobody).fails(4, "nothing on this machine can sign for target `production`");
+    assert_eq!(production.demo.git(&["rev-parse", "HEAD"]), commit, "the version is not committed");
+    assert_eq!(git(production.origin.path(), &["rev-parse", "main"]), pushed);
 
     // Who accepts an identity needs what judges certificates, whoever signs.
     let demo = &production.demo;
