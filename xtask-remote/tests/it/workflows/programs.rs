@@ -161,9 +161,9 @@ const COMPILE: &str = r#"
 kept=@KEPT@/$({
     printf '%s\n' "$@"
     PATH=$PATH:/usr/bin:/bin
-    sha256sum "$RUSTC" $(command -v cc aarch64-linux-gnu-gcc)
+    sha256sum "$RUSTC" "$(command -v cc)" "$(command -v aarch64-linux-gnu-gcc)" "$(command -v cargo-auditable)"
     env | grep -E '^(CARGO|CC|CFLAGS|RUST)' | sort
-    cat Cargo.toml Cargo.lock operator/Cargo.toml operator/src/*
+    find . -path ./target -prune -o -path ./.git -prune -o -type f -print0 | sort -z | xargs -0 cat
 } | (
     PATH=$PATH:/usr/bin:/bin
     sed "s|$CARGO_TARGET_DIR|target|g; s|$PWD|source|g; s|$HOME|home|g" | sha256sum | cut -d ' ' -f 1
