@@ -173,6 +173,7 @@ pub(crate) fn shows_in_the_status(cluster: &Cluster) {
     // After what went well, too, the next one comes in five minutes, though no file changes.
     argocd.behave(Manner::NoPolicy);
     told("ARGOCD_RBAC_DENIED");
+    argocd.behave(Manner::Honest);
     argocd.issue("eyJhbGciOiJIUzI1NiJ9.of-somebody.else");
     told("ARGOCD_AUTH_FAILED");
     argocd.behave(Manner::Silent);
