@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: everything that CI checks. CI itself runs nothing else.
 //!
-//! `parts.rs` says what there is to check, `run.rs` runs it, `tests.rs` compiles and starts the tests, and `toolbox/` installs the
-//! programs that they need.
+//! `parts.rs` says what there is to check, `run.rs` runs it, `tests.rs` compiles and starts the tests, `toolbox/` installs the
+//! programs that they need, and `memory.rs` gives them a place for their files.
 
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ use xtask::commands::ci::Ci;
 use xtask::ui;
 
 mod advisories;
+mod memory;
 mod parts;
 mod run;
 mod tests;

@@ -21,6 +21,7 @@ use xtask::sys::tools;
 use xtask::ui;
 
 use crate::advisories::not_looked;
+use crate::memory;
 use crate::parts::{self, Lane, Part, Runs, Stage, Tests};
 use crate::tests::{self, Program};
 use crate::toolbox::{Installation, Packages, Toolbox};
@@ -53,7 +54,7 @@ pub(crate) fn run(ci: &Ci) -> Result<()> {
         root: Workspace::find(&here)?.root,
         ci,
         is_root: Call::new("id").args(["-u"]).read()? == "0",
-        memory: tempfile::tempdir_in("/dev/shm").ok(),
+        memory: memory::folder(),
         tools: OnceLock::new(),
         programs: OnceLock::new(),
         stop: AtomicBool::new(false),
@@ -70,7 +71,7 @@ struct Run<'r> {
     root: PathBuf,
     ci: &'r Ci,
     is_root: bool,
-    /// Where tests keep what they need for a moment: in memory, where the system has a folder for that.
+    /// Where tests keep what they need for a moment.
     memory: Option<TempDir>,
     tools: OnceLock<Toolbox>,
     programs: OnceLock<Vec<Program>>,

@@ -6,14 +6,16 @@
 use std::ffi::OsString;
 use std::fmt;
 
+use crate::argocd::api::Application;
 use crate::config::{VARIABLES, Variable};
-use crate::query::{Flags, Query};
+use crate::query::{Flags, Query, tree};
 use crate::{NAME, VERSION};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Serve,
     Query(Query),
+    ResourceTree(Application),
     Version,
     Help,
 }
@@ -22,10 +24,10 @@ pub(crate) enum Command {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
     let words: Vec<String> = arguments.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let asked = match words.as_slice() {
-        ["query", "argocd", ..] => Asked::ForTree,
-        ["query", ..] => Asked::ByProgram,
-        _ => Asked::ByHand,
+    let form = match words.as_slice() {
+        ["query", "argocd", ..] => ErrorForm::Envelope,
+        ["query", ..] => ErrorForm::Json,
+        _ => ErrorForm::Text,
     };
     let command = match words.as_slice() {
         _ if words.iter().any(|word| matches!(*word, "--help" | "-h")) => Ok(Command::Help),
@@ -41,22 +43,19 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
                 [name, rest @ ..] if !name.starts_with('-') => (Some(*name), rest),
                 _ => (None, rest),
             };
-            flags(rest, &Query::TREE_FLAGS).and_then(|flags| Query::resource_tree(name, &flags)).map(Command::Query)
+            flags(rest, &tree::FLAGS).and_then(|flags| tree::application(name, &flags)).map(Command::ResourceTree)
         }
         ["--version" | "-V"] => Ok(Command::Version),
         ["help"] => Ok(Command::Help),
-        ["query", "argocd"] | ["query", "argocd", "resource-tree"] => {
-            Err("`query argocd` needs to know what: `resource-tree get`".to_owned())
-        }
-        ["query", "argocd", "resource-tree", other, ..] => Err(unknown(other)),
-        ["query", "events" | "argocd", other, ..] | ["query", other, ..] => Err(unknown(other)),
+        ["query", "argocd", ..] => Err("of Argo CD there is only `query argocd resource-tree get`".to_owned()),
+        ["query", "events", other, ..] | ["query", other, ..] => Err(unknown(other)),
         ["query"] => {
             Err("`query` needs to know what: `events list`, `status` or `argocd resource-tree get`".to_owned())
         }
         ["--version" | "-V" | "help" | "serve", other, ..] => Err(unknown(other)),
         [other, ..] => Err(unknown(other)),
     };
-    command.map_err(|message| UsageError { message, asked })
+    command.map_err(|message| UsageError { message, form })
 }
 
 /// `--flag=value` and `--flag value`.
@@ -82,16 +81,16 @@ fn unknown(word: &str) -> String {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct UsageError {
     message: String,
-    pub(crate) asked: Asked,
+    pub(crate) form: ErrorForm,
 }
 
 /// Queries are made by programs, which want to hear of mistakes their way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
-    ByHand,
-    ByProgram,
-    /// kube9 has a way of its own for resource trees.
-    ForTree,
+pub(crate) enum ErrorForm {
+    Text,
+    Json,
+    /// With a code, as kube9 wants it of resource trees.
+    Envelope,
 }
 
 impl fmt::Display for UsageError {
@@ -136,7 +135,7 @@ HTTP:
 Formats of queries: json, table. Queries print nothing but their answer to standard output;
 what goes wrong is one JSON object on standard error: {{\"error\": ..., \"details\": ...}}, of resource
 trees {{\"ok\": false, \"code\": ..., \"message\": ..., \"details\": ...}} with exit codes from 1 to 7.
-Logs are JSON lines on standard error. Exit code 0 after a signal or an answer, 1 after any failure.
+Logs are JSON lines on standard error. Exit code 0 after a signal or an answer, 1 after any other failure.
 
 Examples:
   {NAME}
@@ -193,10 +192,10 @@ mod tests {
 
     #[test]
     fn only_mistakes_in_queries_are_told_to_programs() {
-        let asked = |words: &[&str]| parse_words(words).unwrap_err().asked;
-        assert_eq!(asked(&["query", "collections"]), Asked::ByProgram);
-        assert_eq!(asked(&["query", "argocd", "resource-tree", "get"]), Asked::ForTree);
-        assert_eq!(asked(&["serve", "query"]), Asked::ByHand);
+        let form = |words: &[&str]| parse_words(words).unwrap_err().form;
+        assert_eq!(form(&["query", "collections"]), ErrorForm::Json);
+        assert_eq!(form(&["query", "argocd", "resource-tree", "get"]), ErrorForm::Envelope);
+        assert_eq!(form(&["serve", "query"]), ErrorForm::Text);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::Uri;
 use jiff::SignedDuration;
 use tracing::Level;
 
@@ -210,7 +211,7 @@ variables! {
         "an absolute path", "";
     ARGOCD_API_BASE_URL: "address of that API, in place of the Service where Argo CD was found",
         "http:// or https://, a host, and perhaps a port and a path", "";
-    ARGOCD_API_SERVICE: "name of that Service",
+    ARGOCD_API_SERVER_SERVICE_NAME: "name of that Service",
         "the name of a Service", "argocd-server";
     ARGOCD_API_CA_FILE: "certificates that vouch for that API, in place of those that everybody trusts",
         "an absolute path", "";
@@ -304,7 +305,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     fn argocd_api(&mut self) -> Option<ArgoCdApi> {
         let token_file = self.read_optional(ARGOCD_API_TOKEN_FILE, absolute);
         let address = self.read_optional(ARGOCD_API_BASE_URL, url);
-        let service = self.read(ARGOCD_API_SERVICE, label);
+        let service = self.read(ARGOCD_API_SERVER_SERVICE_NAME, label);
         let authority_file = self.read_optional(ARGOCD_API_CA_FILE, absolute);
         let insecure = self.read(ARGOCD_API_TLS_INSECURE, boolean);
         let timeout = self.read(ARGOCD_API_TIMEOUT_MS, number::<1000, 15_000>).map(Duration::from_millis);
@@ -363,10 +364,12 @@ fn absolute(text: &str) -> Option<PathBuf> {
 
 /// One to which paths are added. It names nobody, and asks for nothing itself.
 fn url(text: &str) -> Option<String> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&byte);
-    let is_url = rest.bytes().all(is_allowed) && !rest.starts_with(['/', ':']) && !rest.is_empty();
-    is_url.then(|| text.trim_end_matches('/').to_owned())
+    let uri: Uri = text.parse().ok()?;
+    let (host, authority) = (uri.host()?, uri.authority()?.as_str());
+    let port = authority.strip_prefix(host)?;
+    let is_port = port.is_empty() || port.strip_prefix(':')?.parse::<u16>().is_ok();
+    let is_url = matches!(uri.scheme_str(), Some("http" | "https")) && !host.is_empty() && is_port;
+    (is_url && uri.query().is_none()).then(|| uri.to_string().trim_end_matches('/').to_owned())
 }
 
 fn uid(text: &str) -> Option<String> {
@@ -474,7 +477,7 @@ mod tests {
             ("COLLECTION_INTERVAL_SECONDS", ["60", "86400"]),
             ("ARGOCD_DETECTION_INTERVAL", ["1", "24"]),
             ("ARGOCD_API_TIMEOUT_MS", ["1000", "15000"]),
-            ("ARGOCD_API_BASE_URL", ["http://a", "https://argocd.example:8443/argo-cd/"]),
+            ("ARGOCD_API_BASE_URL", ["http://[::1]:80", "https://argocd.example:8443/argo-cd/"]),
             ("EVENT_STORE_MEGABYTES", ["16", "65536"]),
             ("EVENT_RETENTION_INFO_WARNING_DAYS", ["1", "3650"]),
             ("EVENT_RETENTION_ERROR_CRITICAL_DAYS", ["1", "3650"]),
@@ -558,7 +561,13 @@ mod tests {
             ("ARGOCD_API_BASE_URL", "https://ann:secret@argocd.example"),
             ("ARGOCD_API_BASE_URL", "https://argocd.example?a=b"),
             ("ARGOCD_API_BASE_URL", "https:///argo-cd"),
-            ("ARGOCD_API_SERVICE", "argocd-server.other"),
+            ("ARGOCD_API_BASE_URL", "https://:443"),
+            ("ARGOCD_API_BASE_URL", "http://[::1"),
+            ("ARGOCD_API_BASE_URL", "https://h%zz"),
+            ("ARGOCD_API_BASE_URL", "https://argocd.example:99999"),
+            ("ARGOCD_API_BASE_URL", "https://a:b"),
+            ("ARGOCD_API_BASE_URL", "ftp://argocd.example"),
+            ("ARGOCD_API_SERVER_SERVICE_NAME", "argocd-server.other"),
             ("ARGOCD_API_CA_FILE", "ca.crt"),
             ("ARGOCD_API_TLS_INSECURE", "maybe"),
             ("ARGOCD_API_TIMEOUT_MS", "15001"),

@@ -22,7 +22,7 @@ mod text;
 
 use std::process::ExitCode;
 
-use cli::{Asked, Command};
+use cli::{Command, ErrorForm};
 use output::{complain, print, refuse};
 
 /// The name the program goes by, in messages and towards the API server.
@@ -35,12 +35,13 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Serve) => serve::run(),
         Ok(Command::Query(query)) => query::run(&query),
+        Ok(Command::ResourceTree(application)) => query::tree::run(&application),
         Ok(Command::Version) => print(&format!("{NAME} {VERSION}\n")),
         Ok(Command::Help) => print(&cli::help()),
-        Err(usage) => match usage.asked {
-            Asked::ByHand => complain(&usage.to_string()),
-            Asked::ByProgram => refuse("unusable arguments", &usage.to_string()),
-            Asked::ForTree => query::refuse_arguments_of_tree(usage.to_string()),
+        Err(usage) => match usage.form {
+            ErrorForm::Text => complain(&usage.to_string()),
+            ErrorForm::Json => refuse("unusable arguments", &usage.to_string()),
+            ErrorForm::Envelope => query::tree::refuse_arguments(usage.to_string()),
         },
     }
 }

@@ -1,5 +1,7 @@
 //! Words that come from elsewhere, made fit to be told.
 
+use std::io::{self, Write};
+
 use jiff::Timestamp;
 
 /// The first `longest` characters, the last of them an ellipsis if something was left out.
@@ -23,18 +25,16 @@ pub(crate) fn plain(text: &str) -> String {
 
 /// The same JSON in ASCII: kube9 reads an answer in pieces, and loses a character that two of them share; and nothing of it is a
 /// command for a terminal.
-pub(crate) fn ascii_json(json: &str) -> String {
-    let mut ascii = String::with_capacity(json.len());
-    let mut units = [0; 2];
+pub(crate) fn write_ascii_json(json: &str, to: &mut impl Write) -> io::Result<()> {
     for character in json.chars() {
         match character {
-            '\n' | ' '..='~' => ascii.push(character),
+            '\n' | ' '..='~' => to.write_all(character.encode_utf8(&mut [0; 4]).as_bytes())?,
             // Only space between tokens may hold such.
-            '\0'..' ' => ascii.push(' '),
-            _ => character.encode_utf16(&mut units).iter().for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}"))),
+            '\0'..' ' => to.write_all(b" ")?,
+            _ => character.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(to, "\\u{unit:04x}"))?,
         }
     }
-    ascii
+    Ok(())
 }
 
 /// In UTC with a `Z`, to the second.
@@ -55,9 +55,12 @@ mod tests {
     #[test]
     fn json_in_ascii_says_the_same() {
         let json = "{\"a\":\r\n\t\"ü\u{7f}\u{9b}\u{202e}🦀\"}";
-        assert_eq!(ascii_json(json), "{\"a\": \n \"\\u00fc\\u007f\\u009b\\u202e\\ud83e\\udd80\"}");
+        let mut ascii = Vec::new();
+        write_ascii_json(json, &mut ascii).unwrap();
+        let ascii = String::from_utf8(ascii).unwrap();
+        assert_eq!(ascii, "{\"a\": \n \"\\u00fc\\u007f\\u009b\\u202e\\ud83e\\udd80\"}");
         let read = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
-        assert_eq!(read(&ascii_json(json)), read(json));
+        assert_eq!(read(&ascii), read(json));
     }
 
     #[test]

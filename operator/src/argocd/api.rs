@@ -5,18 +5,14 @@
 //! applications: it is bounded, and checked to be a tree, and otherwise passed on as it is.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::detect::USUAL_NAMESPACE;
 use crate::config::{Approach, ArgoCd};
-use crate::kubernetes::{Request, Voucher, client_of};
+use crate::kubernetes::{Request, Trust, client_of};
 use crate::runtime::{Class, Failure};
 
-/// Some 10,000 resources; an answer is in memory twice.
-const LARGEST_TREE: usize = 8 * 1024 * 1024;
-
-/// Of applications of one name.
-const LARGEST_LIST: usize = 256 * 1024;
+/// Some 10,000 resources, or the names of 100,000 applications.
+const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 
 /// An application of Argo CD's.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,16 +37,8 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    pub(crate) fn word(self) -> &'static str {
-        self.word_and_exit().0
-    }
-
-    /// With which exit code a query ends.
-    pub(crate) fn exit(self) -> u8 {
-        self.word_and_exit().1
-    }
-
-    fn word_and_exit(self) -> (&'static str, u8) {
+    /// The second is the exit code of a query.
+    pub(crate) fn word_and_exit(self) -> (&'static str, u8) {
         match self {
             Self::InvalidArgument => ("INVALID_ARGUMENT", 2),
             Self::ApplicationNotFound => ("APPLICATION_NOT_FOUND", 3),
@@ -67,13 +55,13 @@ impl Code {
 
 /// What went wrong and what to do, and what the other side said.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct ApiError {
     pub(crate) code: Code,
     pub(crate) message: String,
     pub(crate) details: String,
 }
 
-impl Refused {
+impl ApiError {
     fn new(code: Code, message: impl Into<String>, details: impl Into<String>) -> Self {
         Self { code, message: message.into(), details: details.into() }
     }
@@ -87,77 +75,93 @@ pub(crate) struct Api<'settings> {
 
 impl<'settings> Api<'settings> {
     /// The token is read anew each time, so that whoever replaces it need not tell.
-    pub(crate) fn new(settings: &'settings ArgoCd) -> Result<Self, Refused> {
+    pub(crate) fn new(settings: &'settings ArgoCd) -> Result<Self, ApiError> {
         if settings.approach == Approach::Off {
-            return Err(Refused::new(Code::NotDetected, "there is no Argo CD, say the operator's settings", ""));
+            return Err(ApiError::new(Code::NotDetected, "Argo CD is switched off in the operator's settings", ""));
         }
         let missing = |details: String| {
-            let message = "there is no token for Argo CD's API; argocd.api.token.existingSecret of the chart names a Secret with one";
-            Refused::new(Code::TokenMissing, message, details)
+            let message = "there is no usable token for Argo CD's API; argocd.api.token.existingSecret of the chart names a Secret with one";
+            ApiError::new(Code::TokenMissing, message, details)
         };
         let file = settings.api.token_file.as_deref().ok_or_else(|| missing(String::new()))?;
         let token = std::fs::read_to_string(file).map_err(|error| missing(format!("{}: {error}", file.display())))?;
-        if token.trim().is_empty() {
-            return Err(missing(format!("{} is empty", file.display())));
+        let token = token.trim().to_owned();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(missing(format!("{} is empty, or has what no token has", file.display())));
         }
         Ok(Self { settings, token })
     }
 
     /// The tree as Argo CD tells it, as JSON. `found` is the namespace where Argo CD was found.
-    pub(crate) async fn tree(&self, found: Option<&str>, application: &Application) -> Result<String, Refused> {
+    pub(crate) async fn tree(&self, found: Option<&str>, application: &Application) -> Result<String, ApiError> {
         let Application { name, namespace } = application;
         let of_namespace = namespace.as_ref().map(|namespace| format!("?appNamespace={namespace}")).unwrap_or_default();
-        let answer =
-            self.ask(found, format!("/api/v1/applications/{name}/resource-tree{of_namespace}"), LARGEST_TREE).await?;
-        if is_tree(&answer) { Ok(answer) } else { Err(no_answer("it is no resource tree")) }
+        let answer = self.ask(found, format!("/api/v1/applications/{name}/resource-tree{of_namespace}")).await?;
+        if object::<Tree>(&answer).is_some() { Ok(answer) } else { Err(no_answer("it is no resource tree")) }
     }
 
-    /// Whether Argo CD takes the token: it is asked for an application that hardly anybody has, which costs it nothing.
-    pub(crate) async fn attempt(&self, found: Option<&str>) -> Result<(), Refused> {
-        let answer =
-            self.ask(found, "/api/v1/applications?name=kube9-operator-attempt".to_owned(), LARGEST_LIST).await?;
-        if is_list(&answer) { Ok(()) } else { Err(no_answer("it is no list of applications")) }
+    /// Whether Argo CD takes the token, and lets it get anything: its list leaves out what its RBAC does not allow, without a word.
+    pub(crate) async fn probe(&self, found: Option<&str>) -> Result<(), ApiError> {
+        let answer = self.ask(found, "/api/v1/applications?fields=items.metadata.name".to_owned()).await?;
+        let list: List = object(&answer).ok_or_else(|| no_answer("it is no list of applications"))?;
+        if list.items.is_none_or(|items| items.is_empty()) {
+            let message = "Argo CD's RBAC lets the token's account get no application, or there is none";
+            return Err(ApiError::new(Code::RbacDenied, message, ""));
+        }
+        Ok(())
     }
 
-    async fn ask(&self, found: Option<&str>, target: String, longest: usize) -> Result<String, Refused> {
+    async fn ask(&self, found: Option<&str>, target: String) -> Result<String, ApiError> {
         let api = &self.settings.api;
         let server = address(self.settings, found)?;
-        let voucher = match &api.authority_file {
-            Some(file) => Voucher::File(file),
-            None if api.insecure => Voucher::Nobody,
-            None => Voucher::Machine,
+        let trust = match &api.authority_file {
+            _ if server.starts_with("http:") => Ok(Trust::Plaintext),
+            Some(file) => Trust::file(file.clone()),
+            None if api.insecure => Ok(Trust::Unverified),
+            None => Trust::of_machine(),
         };
-        let client = client_of(&server, self.token.trim(), voucher).map_err(|details| {
+        let client = trust.and_then(|trust| client_of(&server, &self.token, trust)).map_err(|details| {
             let message = format!(
-                "cannot ask Argo CD's API at {server}; the chart's value argocd.api.ca names who vouches for it"
+                "cannot verify Argo CD's server at {server}; the chart's value argocd.api.ca names who vouches for it"
             );
-            Refused::new(Code::Unreachable, message, details)
+            ApiError::new(Code::Unreachable, message, details)
         })?;
-        let answer = client.text(Request::get(target), api.timeout, longest).await;
-        answer.map_err(|failure| refused(&failure, &server))
+        let answer = client.text(Request::get(target), api.timeout, LARGEST_ANSWER).await;
+        answer.map_err(|failure| error(&failure, &server))
     }
 }
 
 /// Where the API is. Whoever may make a Deployment in some namespace could pass for Argo CD: where no certificate counts, no
 /// token goes to a namespace that nobody named.
-fn address(settings: &ArgoCd, found: Option<&str>) -> Result<String, Refused> {
+fn address(settings: &ArgoCd, found: Option<&str>) -> Result<String, ApiError> {
     if let Some(address) = &settings.api.address {
         return Ok(address.clone());
     }
-    let namespace = found.ok_or_else(|| Refused::new(Code::NotDetected, "there is no Argo CD in this cluster", ""))?;
+    let namespace =
+        found.ok_or_else(|| ApiError::new(Code::NotDetected, "the operator's status names no Argo CD (yet)", ""))?;
     let is_named = namespace == settings.namespace.as_deref().unwrap_or(USUAL_NAMESPACE);
     if settings.api.insecure && settings.api.authority_file.is_none() && !is_named {
         let message = format!(
             "the token is not sent to namespace {namespace}, where Argo CD was found: nobody vouches for its certificate; \
              set the chart's value argocd.namespace, or argocd.api.ca"
         );
-        return Err(Refused::new(Code::Unreachable, message, ""));
+        return Err(ApiError::new(Code::Unreachable, message, ""));
     }
     Ok(format!("https://{}.{namespace}.svc", settings.api.service))
 }
 
 /// What a failure means to whoever asked.
-fn refused(failure: &Failure, server: &str) -> Refused {
+fn error(failure: &Failure, server: &str) -> ApiError {
+    if let (Class::Unreachable, Some((_, reason))) =
+        (failure.class, failure.message.split_once("invalid peer certificate: "))
+    {
+        // What follows has the time in it, and would make each probe's failure a new one.
+        let reason = reason.split(": verification time").next().unwrap_or_default();
+        let message = format!(
+            "the certificate of {server} is not accepted: {reason}; the chart's value argocd.api.ca names who vouches for it"
+        );
+        return ApiError::new(Code::Unreachable, message, "");
+    }
     let is_of_argocd = failure.message.contains("argoproj.io");
     let (code, message) = match failure.class {
         Class::Unauthorized => {
@@ -169,50 +173,34 @@ fn refused(failure: &Failure, server: &str) -> Refused {
         ),
         Class::NotFound if is_of_argocd => (Code::ApplicationNotFound, "there is no such application".to_owned()),
         Class::Timeout => (Code::Timeout, format!("Argo CD's API at {server} does not answer in time")),
-        Class::Unreachable if failure.message.contains("certificate") => (
-            Code::Unreachable,
-            format!("nobody vouches for the certificate of {server}; the chart's value argocd.api.ca says who does"),
-        ),
         Class::Rejected | Class::Conflict | Class::Expired | Class::Storage => {
-            (Code::Internal, format!("Argo CD's API at {server} does not understand"))
+            (Code::Internal, format!("Argo CD's API at {server} rejected the request"))
         }
         Class::NotFound | Class::Throttled | Class::ServerError | Class::Unreachable => {
             (Code::Unreachable, format!("Argo CD's API does not answer at {server} as it should"))
         }
     };
-    Refused::new(code, message, failure.to_string())
+    ApiError::new(code, message, failure.to_string())
 }
 
-fn no_answer(details: &str) -> Refused {
+fn no_answer(details: &str) -> ApiError {
     let message =
         "what answers is not Argo CD's API; do argocd.api.baseUrl and argocd.api.serverServiceName lead there?";
-    Refused::new(Code::Unreachable, message, details)
+    ApiError::new(Code::Unreachable, message, details)
 }
 
-/// What kube9 looks into: every node is an object. One without anything is of an application without resources.
-fn is_tree(answer: &str) -> bool {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Tree {
-        nodes: Option<Vec<Object>>,
-        orphaned_nodes: Option<Vec<Object>>,
-        hosts: Option<IgnoredAny>,
-        shards_count: Option<IgnoredAny>,
-    }
-    let tree: Option<Tree> = object(answer);
-    let says_something = |tree: Tree| {
-        tree.nodes.is_some() || tree.orphaned_nodes.is_some() || tree.hosts.is_some() || tree.shards_count.is_some()
-    };
-    answer.trim() == "{}" || tree.is_some_and(says_something)
+/// What kube9 looks into: every node is an object. One without any is of an application without resources.
+#[derive(Deserialize)]
+struct Tree {
+    #[serde(rename = "nodes")]
+    _nodes: Option<Vec<Object>>,
 }
 
-fn is_list(answer: &str) -> bool {
-    #[derive(Deserialize)]
-    struct List {
-        #[serde(rename = "metadata")]
-        _metadata: Object,
-    }
-    object::<List>(answer).is_some()
+#[derive(Deserialize)]
+struct List {
+    #[serde(rename = "metadata")]
+    _metadata: Object,
+    items: Option<Vec<Object>>,
 }
 
 #[derive(Deserialize)]
@@ -260,17 +248,28 @@ mod tests {
     #[test]
     fn only_what_could_be_a_tree_is_taken_for_one() {
         for tree in ["{}", r#"{"nodes":[{"kind":"Pod"}]}"#, r#" {"nodes":null,"hosts":[],"more":[1]}"#] {
-            assert!(is_tree(tree), "{tree}");
+            assert!(object::<Tree>(tree).is_some(), "{tree}");
         }
-        for other in ["", "[]", "null", "<html>", r#"{"nodes":[null]}"#, r#"{"nodes":[{}"#, r#"{"error":"no"}"#] {
-            assert!(!is_tree(other), "{other}");
+        for other in ["", "[]", "null", "<html>", r#"{"nodes":[null]}"#, r#"{"nodes":[{}"#, r#"{"nodes":{}}"#] {
+            assert!(object::<Tree>(other).is_none(), "{other}");
         }
-        assert!(is_list(r#"{"metadata":{"resourceVersion":"1"},"items":null}"#) && !is_list("{}"));
+    }
+
+    #[test]
+    fn f9_why_a_certificate_is_not_accepted_is_told_in_words_that_stay_the_same() {
+        let expired =
+            "client error (Connect): invalid peer certificate: certificate expired: verification time 17 (UNIX), but";
+        let ApiError { code, message, details } = error(&Failure::new(Class::Unreachable, expired), "https://a");
+        assert_eq!((code, &*details), (Code::Unreachable, ""));
+        assert!(
+            message.starts_with("the certificate of https://a is not accepted: certificate expired; "),
+            "{message}"
+        );
     }
 
     #[test]
     fn not_found_is_of_an_application_only_where_argocd_says_it() {
-        let code = |message: &str| refused(&Failure::new(Class::NotFound, message), "").code;
+        let code = |message: &str| error(&Failure::new(Class::NotFound, message), "").code;
         assert_eq!(code("applications.argoproj.io \"shop\" not found"), Code::ApplicationNotFound);
         assert_eq!(code("404 page not found"), Code::Unreachable);
     }

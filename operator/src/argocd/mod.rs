@@ -4,11 +4,11 @@
 //! so: an error leaves the last answer standing, and before there is one, none is given.
 //!
 //! `detect` decides; this file brings it the facts, by two watches, so that an install shows within seconds. `api` asks Argo CD
-//! itself, where there is a token for that, and `attempts` tells whether it would answer.
+//! itself, where there is a token for that, and `probe` tells whether it would answer.
 
 pub(crate) mod api;
-mod attempts;
 mod detect;
+mod probe;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub(crate) async fn look(client: Client, context: Arc<Context>) {
         },
         look.follow(&servers, Task::DeploymentWatch, Known::servers),
         look.name_versions(&client),
-        attempts::keep_trying(&context),
+        probe::keep_probing(&context),
     );
 }
 

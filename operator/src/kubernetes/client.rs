@@ -84,11 +84,10 @@ impl Client {
         within(limit, async { whole(self.open(request).await?, LARGEST_ANSWER).await }).await
     }
 
-    /// The whole answer, of at most `longest` bytes, without the token.
+    /// The whole answer, of at most `longest` bytes.
     pub(crate) async fn text(&self, request: Request, limit: Duration, longest: usize) -> Result<String, Failure> {
-        let sent = self.token.as_ref().map(Token::header);
         let answer = within(limit, async { whole(self.open(request).await?, longest).await }).await?;
-        String::from_utf8(without_token(sent.as_ref(), answer).into()).map_err(|error| unreadable(&error))
+        String::from_utf8(answer.into()).map_err(|error| unreadable(&error))
     }
 
     /// The answer as it comes.

@@ -19,7 +19,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-pub(crate) use access::Voucher;
+pub(crate) use access::Trust;
 pub(crate) use client::Client;
 pub(crate) use list::{Form, List, Read, Reader};
 use request::ListOptions;
@@ -36,8 +36,8 @@ pub(crate) fn client() -> Result<Client, String> {
 }
 
 /// A client for another server than the API server, with a token of its own.
-pub(crate) fn client_of(server: &str, token: &str, voucher: Voucher<'_>) -> Result<Client, String> {
-    Client::new(access::Access::elsewhere(server, token, voucher)?)
+pub(crate) fn client_of(server: &str, token: &str, trust: Trust) -> Result<Client, String> {
+    Client::new(access::Access::elsewhere(server, token, trust)?)
 }
 
 /// What a list says of itself.

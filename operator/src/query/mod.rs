@@ -1,28 +1,26 @@
 //! `kube9-operator query ...`: what the kube9 extension asks by `kubectl exec`, answered live from the API server, or from the
-//! event store where it is switched on; resource trees, from Argo CD.
+//! event store where it is switched on; and resource trees, from Argo CD.
 //!
 //! Standard output carries the answer and nothing else; what goes wrong is one JSON object on standard error, and exit
-//! code 1, or one that tells the kind of failure where kube9 knows such kinds.
+//! code 1, but for resource trees.
 
 mod events;
 mod expect;
 mod format;
-mod tree;
+pub(crate) mod tree;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::argocd::api::{Application, Code};
 use crate::config::{self, EventStore, InvalidConfig, Pod, environment};
 use crate::events::{Filter, Record, list};
 use crate::kubernetes::{self, Client, REQUEST_TIMEOUT};
-use crate::output::{print, refuse, refuse_with};
+use crate::output::{print, refuse};
 use crate::runtime::{Class, Clock, Failure};
 use crate::status::{CONFIG_MAP_NAME, ConfigMaps, KEY};
-use crate::text::{ascii_json, plain};
 use format::Format;
 
 /// The values of flags, by their names.
@@ -41,14 +39,12 @@ enum What {
         /// Whether it has to be what kube9 calls operated.
         operated: bool,
     },
-    ResourceTree(Application),
 }
 
 impl Query {
     pub(crate) const EVENT_FLAGS: [&'static str; 6] =
         ["--object-namespace", "--object-kind", "--since", "--limit", "--offset", "--format"];
     pub(crate) const STATUS_FLAGS: [&'static str; 2] = ["--expect", "--format"];
-    pub(crate) const TREE_FLAGS: [&'static str; 2] = ["--namespace", "--format"];
 
     pub(crate) fn events(flags: &Flags) -> Result<Self, String> {
         let filter = Filter {
@@ -66,10 +62,6 @@ impl Query {
     pub(crate) fn status(flags: &Flags) -> Result<Self, String> {
         let operated = read(flags, "--expect", "operated", |word| (word == "operated").then_some(()))?.is_some();
         Ok(Self { what: What::Status { operated }, format: format(flags)? })
-    }
-
-    pub(crate) fn resource_tree(application: Option<&str>, flags: &Flags) -> Result<Self, String> {
-        Ok(Self { what: What::ResourceTree(tree::application(application, flags)?), format: Format::Json })
     }
 }
 
@@ -93,48 +85,26 @@ fn number<const FROM: usize, const TO: usize>(text: &str) -> Option<usize> {
 
 /// Answers, and says whether that went well.
 pub(crate) fn run(query: &Query) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let answered =
-        runtime.map_err(|error| refused("cannot start the runtime", error.to_string())).and_then(|runtime| {
-            let answered = runtime.block_on(answer(query));
-            // Not waiting for a name server that does not answer: whoever asked does not, either.
-            runtime.shutdown_background();
-            answered
-        });
-    match (answered, &query.what) {
-        (Ok(text), _) => print(&text),
-        (Err(refusal), What::ResourceTree(_)) => refuse_tree(refusal),
-        (Err(Refusal { error, details, .. }), _) => refuse(&error, &details),
+    match wait_for(answer(query)) {
+        Ok(text) => print(&text),
+        Err(Refusal { error, details }) => refuse(&error, &details),
     }
 }
 
-/// Says what is wrong with the arguments of a query for a resource tree.
-pub(crate) fn refuse_arguments_of_tree(message: String) -> ExitCode {
-    refuse_tree(Refusal { code: Some(Code::InvalidArgument), error: message, details: String::new() })
-}
-
-fn refuse_tree(Refusal { code, error, details }: Refusal) -> ExitCode {
-    let code = code.unwrap_or(Code::Internal);
-    let mut refusal = json!({"ok": false, "code": code.word(), "message": plain(&error)});
-    if !details.is_empty() {
-        refusal["details"] = json!(plain(&details));
-    }
-    refuse_with(code.exit(), &refusal)
+fn wait_for<T, E: From<Refusal>>(answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Refusal { error: "cannot start the runtime".to_owned(), details: error.to_string() })?;
+    let answered = runtime.block_on(answer);
+    // Not waiting for a name server that does not answer: whoever asked does not, either.
+    runtime.shutdown_background();
+    answered
 }
 
 struct Refusal {
-    /// Where kube9 knows such.
-    code: Option<Code>,
     error: String,
     details: String,
-}
-
-fn refused(error: impl Into<String>, details: String) -> Refusal {
-    Refusal { code: None, error: error.into(), details }
-}
-
-fn no_access(details: String) -> Refusal {
-    refused("cannot find out how to reach the API server", details)
 }
 
 async fn answer(query: &Query) -> Result<String, Refusal> {
@@ -143,32 +113,44 @@ async fn answer(query: &Query) -> Result<String, Refusal> {
     {
         return Ok(query.format.render(&answer, &events::COLUMNS));
     }
-    let client = || kubernetes::client().map_err(no_access);
-    match &query.what {
+    let client = client()?;
+    let value = match &query.what {
         What::Events(filter) => {
-            let answer = events::list(&client()?, filter).await.map_err(|failure| refusal("list events", &failure))?;
-            Ok(query.format.render(&answer, &events::COLUMNS))
+            events::list(&client, filter).await.map_err(|failure| refusal("list events", &failure))?
         }
         What::Status { operated } => {
-            let status = status(client()?).await?;
+            let status = status(client).await?;
             if *operated {
-                expect::operated(&status, Clock::start().calendar()).map_err(|details| {
-                    refused("kube9 would not show this cluster as operated by this release", details)
+                expect::operated(&status, Clock::start().calendar()).map_err(|details| Refusal {
+                    error: "kube9 would not show this cluster as operated by this release".to_owned(),
+                    details,
                 })?;
             }
-            Ok(query.format.render(&status, &[]))
+            status
         }
-        What::ResourceTree(application) => Ok(ascii_json(&tree::tree(application).await?) + "\n"),
-    }
+    };
+    let columns = match query.what {
+        What::Events(_) => &events::COLUMNS[..],
+        What::Status { .. } => &[],
+    };
+    Ok(query.format.render(&value, columns))
+}
+
+fn client() -> Result<Client, Refusal> {
+    let error = "cannot find out how to reach the API server";
+    kubernetes::client().map_err(|details| Refusal { error: error.to_owned(), details })
 }
 
 /// What the store has, where there is one. A store that cannot be read is no reason to answer with less than is asked.
 fn stored(filter: &Filter) -> Result<Option<Value>, Refusal> {
     let Some(settings) = EventStore::read(environment)? else { return Ok(None) };
     let folder = &settings.place.folder;
-    let found = list(folder, filter).map_err(|trouble| {
-        let hint = "is the operator running, and what does `query status` say?";
-        refused("cannot read the event store", format!("{trouble}, in {}; {hint}", folder.display()))
+    let found = list(folder, filter).map_err(|trouble| Refusal {
+        error: "cannot read the event store".to_owned(),
+        details: format!(
+            "{trouble}, in {}; is the operator running, and what does `query status` say?",
+            folder.display()
+        ),
     })?;
     let rows: Vec<Value> = found.records.iter().map(Record::row).collect();
     Ok(Some(filter.page(&rows, found.total, 0)))
@@ -176,7 +158,7 @@ fn stored(filter: &Filter) -> Result<Option<Value>, Refusal> {
 
 impl From<InvalidConfig> for Refusal {
     fn from(error: InvalidConfig) -> Self {
-        refused("invalid configuration", error.to_string())
+        Self { error: "invalid configuration".to_owned(), details: error.to_string() }
     }
 }
 
@@ -185,8 +167,9 @@ async fn status(client: Client) -> Result<Value, Refusal> {
     let config_maps = ConfigMaps::new(client, &namespace);
     let read = config_maps.read(CONFIG_MAP_NAME, KEY, REQUEST_TIMEOUT).await;
     let (_, text) = read.map_err(|failure| refusal(&format!("read {namespace}/{CONFIG_MAP_NAME}"), &failure))?;
-    serde_json::from_str(&text).map_err(|error| {
-        refused(format!("the status in {namespace}/{CONFIG_MAP_NAME} cannot be read"), error.to_string())
+    serde_json::from_str(&text).map_err(|error| Refusal {
+        error: format!("the status in {namespace}/{CONFIG_MAP_NAME} cannot be read"),
+        details: error.to_string(),
     })
 }
 
@@ -197,7 +180,7 @@ fn refusal(what: &str, failure: &Failure) -> Refusal {
         Class::Unauthorized => "; the token is not accepted",
         _ => "",
     };
-    refused(format!("cannot {what}"), format!("{failure}{hint}"))
+    Refusal { error: format!("cannot {what}"), details: format!("{failure}{hint}") }
 }
 
 #[cfg(test)]

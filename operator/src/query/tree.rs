@@ -1,13 +1,19 @@
 //! The resource tree of an application, from Argo CD itself. kube9 wants its failures in a form of their own.
 
-use serde_json::Value;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
 
 use super::{Flags, Refusal, read};
-use crate::argocd::api::{Api, Application, Refused};
+use crate::argocd::api::{Api, ApiError, Application, Code};
 use crate::config::{self, ArgoCd, environment};
-use crate::kubernetes;
+use crate::output::{print_in_ascii, refuse_with};
+use crate::text::plain;
 
-pub(super) fn application(name: Option<&str>, flags: &Flags) -> Result<Application, String> {
+pub(crate) const FLAGS: [&str; 2] = ["--namespace", "--format"];
+
+/// Reads what is asked for.
+pub(crate) fn application(name: Option<&str>, flags: &Flags) -> Result<Application, String> {
     let name = name.ok_or("`query argocd resource-tree get` needs the name of an application")?;
     let known = config::object_name(name).ok_or_else(|| format!("no application can be named {name:?}"))?;
     let namespace = read(flags, "--namespace", "the name of a namespace", config::label)?;
@@ -15,23 +21,44 @@ pub(super) fn application(name: Option<&str>, flags: &Flags) -> Result<Applicati
     Ok(Application { name: known, namespace })
 }
 
+/// Answers, and says whether that went well.
+pub(crate) fn run(application: &Application) -> ExitCode {
+    match super::wait_for(tree(application)) {
+        Ok(tree) => print_in_ascii(&tree),
+        Err(error) => refuse(&error),
+    }
+}
+
+pub(crate) fn refuse_arguments(message: String) -> ExitCode {
+    refuse(&ApiError { code: Code::InvalidArgument, message, details: String::new() })
+}
+
+fn refuse(ApiError { code, message, details }: &ApiError) -> ExitCode {
+    let (word, exit) = code.word_and_exit();
+    let mut refusal = json!({"ok": false, "code": word, "message": plain(message)});
+    if !details.is_empty() {
+        refusal["details"] = json!(plain(details));
+    }
+    refuse_with(exit, &refusal)
+}
+
 /// The tree as JSON.
-pub(super) async fn tree(application: &Application) -> Result<String, Refusal> {
-    let settings = ArgoCd::read(environment)?;
+async fn tree(application: &Application) -> Result<String, ApiError> {
+    let settings = ArgoCd::read(environment).map_err(Refusal::from)?;
     let api = Api::new(&settings)?;
     let found = if settings.api.address.is_none() { found().await? } else { None };
-    Ok(api.tree(found.as_deref(), application).await?)
+    api.tree(found.as_deref(), application).await
 }
 
 /// Where the operator found Argo CD, as its status says.
 async fn found() -> Result<Option<String>, Refusal> {
-    let status = super::status(kubernetes::client().map_err(super::no_access)?).await?;
+    let status = super::status(super::client()?).await?;
     let namespace = |argocd: &Value| config::label(argocd["namespace"].as_str()?);
     Ok(namespace(&status["argocd"]))
 }
 
-impl From<Refused> for Refusal {
-    fn from(Refused { code, message, details }: Refused) -> Self {
-        Self { code: Some(code), error: message, details }
+impl From<Refusal> for ApiError {
+    fn from(Refusal { error, details }: Refusal) -> Self {
+        Self { code: Code::Internal, message: error, details }
     }
 }

@@ -179,8 +179,7 @@ impl State {
     }
 
     /// Argo CD is optional: that its API does not answer is told, and is no trouble of the operator's.
-    pub(crate) fn tried_resource_tree(&mut self, outcome: Result<(), Unavailable>) {
-        let outcome = Some(outcome);
+    pub(crate) fn probed_resource_tree(&mut self, outcome: Option<Result<(), Unavailable>>) {
         let is_told = self.argocd.as_ref().is_some_and(|finding| finding.answer != Answer::NotDetected);
         self.news.to_tell += u64::from(is_told && self.resource_tree != outcome);
         self.resource_tree = outcome;

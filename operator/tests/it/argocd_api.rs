@@ -36,13 +36,12 @@ pub(crate) enum Manner {
     Endless,
     /// To another server.
     Redirect,
-    /// As something that wants people to log in first.
-    LoginPage,
     /// Its cache is empty.
     Broken,
     /// Says what it was asked, whatever it was.
     RepeatsInRefusal,
-    RepeatsInTree,
+    /// Its RBAC has nothing of the token's account.
+    NoPolicy,
 }
 
 pub(crate) struct ArgoCd {
@@ -93,11 +92,15 @@ impl ArgoCd {
         self.folder.path().join("ca.crt")
     }
 
+    pub(crate) fn address(&self) -> String {
+        format!("https://localhost:{}", self.port)
+    }
+
     /// An operator that is told all of this.
     pub(crate) fn known_to(&self, operator: Operator) -> Operator {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         operator
-            .with("ARGOCD_API_BASE_URL", &format!("https://localhost:{}", self.port))
+            .with("ARGOCD_API_BASE_URL", &self.address())
             .with("ARGOCD_API_TOKEN_FILE", &text(&self.token_file()))
             .with("ARGOCD_API_CA_FILE", &text(&self.authority_file()))
             .with("ARGOCD_API_TIMEOUT_MS", "1000")
@@ -141,10 +144,9 @@ fn serve(
         Manner::Half => ("200 OK", "content-length: 9999\r\n".to_owned(), TREE.to_owned()),
         Manner::Endless => ("200 OK", String::new(), "{\"nodes\":[".to_owned()),
         Manner::Redirect => ("307 Temporary Redirect", "location: /elsewhere\r\n".to_owned(), String::new()),
-        Manner::LoginPage => page(),
         Manner::Broken => refusal("500 Internal Server Error", 13, "error getting cached app resource tree"),
         Manner::RepeatsInRefusal => ("400 Bad Request", String::new(), format!("\u{1b}[2J\u{9b}{head}")),
-        Manner::RepeatsInTree => ("200 OK", String::new(), format!("{{\"nodes\":[{{\"name\":{head:?}}}]}}")),
+        Manner::NoPolicy => json(r#"{"metadata":{"resourceVersion":"7"},"items":null}"#),
     };
     write!(stream, "HTTP/1.1 {status}\r\nconnection: close\r\n{headers}\r\n{body}")?;
     if manner == Manner::Endless {
@@ -165,7 +167,7 @@ fn honest(head: &str, target: &str) -> Answer {
     }
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     match path.strip_prefix("/api/v1/applications") {
-        Some("") => json(r#"{"metadata":{"resourceVersion":"7"},"items":[]}"#),
+        Some("") => json(r#"{"metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"guestbook"}}]}"#),
         Some("/guestbook/resource-tree") if ["", "appNamespace=shop"].contains(&query) => json(TREE),
         Some("/empty/resource-tree") => json("{}"),
         // Versions before 2.5, and whoever says a project.

@@ -89,6 +89,10 @@ fn f9_a_token_for_argocd_is_mounted_so_that_it_follows_its_secret_and_otherwise_
         let pod = &rendered.one("Deployment")["spec"]["template"]["spec"];
         let container = &pod["containers"][0];
         let variables = container["env"].to_string();
+        let variable = |name: &str| {
+            let set = container["env"].as_array()?.iter().find(|it| it["name"] == name)?;
+            set["value"].as_str().map(str::to_owned)
+        };
         assert_eq!(variables.contains("ARGOCD_API_TOKEN_FILE"), is_asked, "{}", variant.name);
         assert_eq!(variables.contains("ARGOCD_API_"), is_asked, "{}", variant.name);
         let named = |list: &Value| list.as_array()?.iter().find(|it| it["name"] == "argocd-api").cloned();
@@ -98,11 +102,24 @@ fn f9_a_token_for_argocd_is_mounted_so_that_it_follows_its_secret_and_otherwise_
             assert_eq!(mount.get("subPath"), None, "a file that is mounted by itself stays as it is");
             let secrets = volume["projected"]["sources"].as_array().unwrap();
             assert!(secrets.iter().all(|source| source["secret"]["optional"] == true), "the pod starts without");
+            let file = |source: &Value| {
+                let folder = mount["mountPath"].as_str().unwrap();
+                format!("{folder}/{}", source["secret"]["items"][0]["path"].as_str().unwrap())
+            };
+            assert_eq!(variable("ARGOCD_API_TOKEN_FILE"), secrets.first().map(file), "{}", variant.name);
+            assert_eq!(variable("ARGOCD_API_CA_FILE"), secrets.get(1).map(file), "{}", variant.name);
+            let milliseconds = variant.values["argocd"]["api"]["timeoutMs"].as_u64().unwrap();
+            let clamped = milliseconds.min(15_000).to_string();
+            assert_eq!(variable("ARGOCD_API_TIMEOUT_MS"), Some(clamped), "{}", variant.name);
         }
         for policy in rendered.of_kind("NetworkPolicy") {
             let ports = policy["spec"]["egress"].to_string();
             assert_eq!(ports.contains("\"port\":53,"), is_asked, "{}: {ports}", variant.name);
             assert_eq!(ports.contains("\"port\":8080,"), is_asked, "{}: {ports}", variant.name);
+            let has_address = variable("ARGOCD_API_BASE_URL").is_some();
+            assert_eq!(ports.contains("\"port\":8081,"), has_address, "{}: {ports}", variant.name);
+            let in_cluster = is_asked && !has_address;
+            assert_eq!(ports.contains("{\"namespaceSelector\":{}}"), in_cluster, "{}: {ports}", variant.name);
         }
     }
 }

@@ -267,6 +267,8 @@ impl Scene {
                 }
             }
         }
+        // Somebody new looks at all of it once more, old versions included.
+        check(&self.production.observe().finish(), "at the end of a halted run");
         assert_eq!(self.effects(), effects, "every run has the same effects");
         moments
     }

@@ -27,6 +27,7 @@ mod macos;
 #[cfg(target_os = "linux")]
 mod nightly {
     mod arm64;
+    mod cluster_builder;
     mod gitops;
     mod policies;
 }

@@ -363,8 +363,9 @@ pub fn free_port() -> u16 {
         if let Some(port) = blocks.last_mut().and_then(|block| block.left.find(free)) {
             return port;
         }
-        let locks = std::env::temp_dir().join("xtask-test-ports");
-        std::fs::create_dir_all(&locks).unwrap();
+        // One place for all test programs of this machine, wherever each keeps its files.
+        let locks = Path::new("/tmp/xtask-test-ports");
+        std::fs::create_dir_all(locks).unwrap();
         let next = (20_000..32_000).step_by(100).find_map(|first| {
             let held = File::create(locks.join(first.to_string())).ok()?;
             held.try_lock().ok()?;

@@ -45,22 +45,43 @@ impl Buildx {
         Ok(Buildx { command: tools::buildx()?, builder, folder })
     }
 
-    fn call(&self, platform: &Platform, stamp: &Stamp) -> Call {
+    /// Starts what the builder does not run yet. Each build would do so too, and of those that start at once Kubernetes takes the first alone.
+    fn start(&self) -> Result<()> {
+        run(self.call("inspect").args(["--bootstrap"]))
+    }
+
+    fn build(&self, platform: &Platform, stamp: &Stamp) -> Result<()> {
+        let call = self.call("build").args(arguments(platform, stamp)).args([CONTEXT]);
+        run(call.env("SOURCE_DATE_EPOCH", stamp.time.to_string()))
+    }
+
+    fn call(&self, what: &str) -> Call {
         let mut words = self.command.iter();
         Call::new(words.next().cloned().unwrap_or_default())
             .args(words)
-            .args(arguments(platform, stamp, self.builder.as_deref()))
-            .args([CONTEXT])
+            .args([what])
+            .args(self.builder.iter().map(|name| format!("--builder={name}")))
             .current_dir(&self.folder)
-            .env("SOURCE_DATE_EPOCH", stamp.time.to_string())
-            .env_retain(may_see)
     }
+}
+
+fn run(call: Call) -> Result<()> {
+    call.env_retain(may_see).run_silently(LIMIT).map_err(|error| {
+        error.remedy("a builder that writes layouts: docker buildx create --driver docker-container --use")
+    })
 }
 
 /// What buildx is told of the environment: how it finds its builder, wherever that is. It needs no secret of ours, and it starts others'
 /// programs.
 fn may_see(variable: &str) -> bool {
-    const BUILDERS: [&str; 4] = ["KUBECONFIG", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"];
+    const BUILDERS: [&str; 6] = [
+        "KUBECONFIG",
+        "KUBERNETES_SERVICE_HOST",
+        "KUBERNETES_SERVICE_PORT",
+        "SSH_AUTH_SOCK",
+        "XDG_CONFIG_HOME",
+        "XDG_RUNTIME_DIR",
+    ];
     // These labels would tell the folder of the sources.
     let is_buildxs = ["BUILDKIT_", "BUILDX_", "DOCKER_"].iter().any(|start| variable.starts_with(start))
         && variable != "BUILDX_GIT_LABELS";
@@ -82,6 +103,7 @@ pub fn assemble(
 ) -> Result<Layout> {
     let folder = &buildx.folder;
     write_input(folder, dockerfile, context)?;
+    buildx.start()?;
     files::create_folder(&folder.join(LAYOUTS))?;
     let built = with_each(platforms, |platform| for_platform(platform, stamp, buildx));
     match built.into_iter().collect::<Result<Vec<Layout>>>().and_then(|parts| Layout::of_platforms(&parts)) {
@@ -94,9 +116,7 @@ pub fn assemble(
 }
 
 fn for_platform(platform: &Platform, stamp: &Stamp, buildx: &Buildx) -> Result<Layout> {
-    buildx.call(platform, stamp).run_silently(LIMIT).map_err(|error| {
-        error.remedy("a builder that writes layouts: docker buildx create --driver docker-container --use")
-    })?;
+    buildx.build(platform, stamp)?;
     result(&buildx.folder, platform)
 }
 
@@ -105,17 +125,15 @@ fn layout_of(platform: &Platform) -> String {
     format!("{LAYOUTS}/{}", platform.to_string().replace('/', "-"))
 }
 
-fn arguments(platform: &Platform, stamp: &Stamp, builder: Option<&str>) -> Vec<String> {
+fn arguments(platform: &Platform, stamp: &Stamp) -> Vec<String> {
     let layout = layout_of(platform);
-    let mut arguments: Vec<String> =
-        ["build", "--progress=plain", "--provenance=false", "--sbom=false"].map(Into::into).into();
+    let mut arguments: Vec<String> = ["--progress=plain", "--provenance=false", "--sbom=false"].map(Into::into).into();
     arguments.extend([format!("--platform={platform}"), format!("--file={DOCKERFILE}")]);
     // An index around one platform, too: there are no two shapes of image.
     arguments.push("--build-arg=BUILDKIT_MULTI_PLATFORM=1".into());
     // Names relative to the folder: the option is a comma-separated list, and nobody's folder may break it.
     arguments.push(format!("--output=type=oci,dest={layout},tar=false,rewrite-timestamp=true"));
     arguments.push(format!("--metadata-file={layout}.json"));
-    arguments.extend(builder.map(|name| format!("--builder={name}")));
     for (name, value) in &stamp.labels {
         arguments.push(format!("--label={name}={value}"));
         arguments.push(format!("--annotation=index,manifest:{name}={value}"));
@@ -188,17 +206,17 @@ mod tests {
 
     #[test]
     fn i8_labels_are_annotations_of_the_index_and_of_each_manifest_too() {
-        let arguments = arguments(&platform("linux/arm64"), &stamp(), Some("cluster"));
-        for expected in
-            ["--platform=linux/arm64", "--label=a=b, c=d", "--annotation=index,manifest:a=b, c=d", "--builder=cluster"]
-        {
+        let arguments = arguments(&platform("linux/arm64"), &stamp());
+        for expected in ["--platform=linux/arm64", "--label=a=b, c=d", "--annotation=index,manifest:a=b, c=d"] {
             assert!(arguments.iter().any(|argument| argument == expected), "{expected} {arguments:?}");
         }
     }
 
     #[test]
     fn i4_buildx_gets_what_reaches_its_builder_and_no_secret() {
-        for name in ["PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "BUILDX_BUILDER", "KUBECONFIG", "https_proxy"] {
+        for name in
+            ["PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "BUILDX_BUILDER", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"]
+        {
             assert!(may_see(name), "{name}");
         }
         for name in ["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "ACTIONS_RUNTIME_TOKEN", "BUILDX_GIT_LABELS", "MY_TOKEN"]

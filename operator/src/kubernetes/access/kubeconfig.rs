@@ -64,7 +64,7 @@ fn access(documents: &[Document]) -> Result<Access, String> {
         &["proxy-url"],
         "a proxy, which the operator does not use; give it an address that it can reach itself",
     )?;
-    let trust = if server.starts_with("http:") { Trust::Nobody } else { cluster.trust()? };
+    let trust = if server.starts_with("http:") { Trust::Plaintext } else { cluster.trust()? };
     let tls = Tls {
         trust,
         name: cluster.text("tls-server-name")?.map(str::to_owned),
@@ -138,7 +138,7 @@ impl<'documents> Entry<'documents> {
 
     fn trust(&self) -> Result<Trust, String> {
         match self.text("insecure-skip-tls-verify")? {
-            Some("true") => return Ok(Trust::Anybody),
+            Some("true") => return Ok(Trust::Unverified),
             Some("false") | None => {}
             Some(other) => return Err(format!("insecure-skip-tls-verify of {} is {other:?}", self.title)),
         }
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(access.token.unwrap().header(), "Bearer secret");
         assert_eq!(access.tls.name.as_deref(), Some("elsewhere.example.com"));
         let blind = json!({"server": "https://example.com", "insecure-skip-tls-verify": true});
-        assert!(matches!(read(&[folder.config(&blind, &json!({}))]).unwrap().tls.trust, Trust::Anybody));
+        assert!(matches!(read(&[folder.config(&blind, &json!({}))]).unwrap().tls.trust, Trust::Unverified));
     }
 
     #[test]

@@ -17,8 +17,7 @@ use memchr::memmem;
 
 use reread::Reread;
 pub(super) use tls::Tls;
-use tls::Trust;
-pub(crate) use tls::Voucher;
+pub(crate) use tls::Trust;
 
 /// Where the kubelet puts what a pod needs to know.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -57,10 +56,9 @@ impl Access {
     }
 
     /// To another server, which has a token of its own: nobody but the API server gets the pod's.
-    pub(super) fn elsewhere(server: &str, token: &str, voucher: Voucher<'_>) -> Result<Self, String> {
-        let trust = if server.starts_with("http:") { Trust::Nobody } else { Trust::of(voucher)? };
+    pub(super) fn elsewhere(server: &str, token: &str, trust: Trust) -> Result<Self, String> {
         let tls = Tls { trust, name: None, identity: None };
-        Ok(Self { server: address(server)?, tls, token: Some(Token::fixed(token)?) })
+        Ok(Self { server: server.to_owned(), tls, token: Some(Token::fixed(token)?) })
     }
 
     /// As the service account of a pod.

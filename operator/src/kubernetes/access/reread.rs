@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// How old a reading may be.
 const LONGEST: Duration = Duration::from_secs(60);
 
-pub(in crate::kubernetes) struct Reread<T> {
+pub(crate) struct Reread<T> {
     path: PathBuf,
     read: fn(&Path) -> Result<T, String>,
     last: Mutex<Reading<T>>,

@@ -21,43 +21,24 @@ pub(in crate::kubernetes) struct Tls {
     pub(super) identity: Option<Identity>,
 }
 
-/// Who may vouch for the API server.
+/// Who may vouch for a server.
 #[derive(Debug)]
-pub(super) enum Trust {
+pub(crate) enum Trust {
     Roots(RootCertStore),
     /// Those in a file that may change: clusters replace their authorities now and then.
     File(Arc<Reread<Arc<WebPkiServerVerifier>>>),
     /// No check at all, as a user wanted.
-    Anybody,
+    Unverified,
     /// There is nothing to check, since the server has no certificate.
-    Nobody,
-}
-
-/// Who may vouch for another server.
-#[derive(Clone, Copy)]
-pub(crate) enum Voucher<'path> {
-    /// Those in a file.
-    File(&'path Path),
-    /// Those that everybody on this machine trusts.
-    Machine,
-    /// Nobody has to.
-    Nobody,
+    Plaintext,
 }
 
 impl Trust {
-    pub(super) fn of(voucher: Voucher<'_>) -> Result<Self, String> {
-        match voucher {
-            Voucher::File(path) => Self::file(path.to_owned()),
-            Voucher::Machine => Self::of_machine(),
-            Voucher::Nobody => Ok(Self::Anybody),
-        }
-    }
-
     pub(super) fn these(pem: &[u8]) -> Result<Self, String> {
         roots(pem).map(Self::Roots)
     }
 
-    pub(super) fn file(path: PathBuf) -> Result<Self, String> {
+    pub(crate) fn file(path: PathBuf) -> Result<Self, String> {
         let read = |path: &Path| {
             let pem = std::fs::read(path).map_err(|error| reread::unreadable(path, &error))?;
             roots(&pem).and_then(verifier).map_err(|reason| format!("{reason}, in {}", path.display()))
@@ -66,7 +47,7 @@ impl Trust {
     }
 
     /// Those that everybody on this machine trusts.
-    pub(super) fn of_machine() -> Result<Self, String> {
+    pub(crate) fn of_machine() -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if roots.is_empty() {
@@ -128,9 +109,9 @@ impl Tls {
         let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
         let builder = match self.trust {
             Trust::Roots(roots) => builder.with_root_certificates(roots),
-            Trust::Nobody => builder.with_root_certificates(RootCertStore::empty()),
+            Trust::Plaintext => builder.with_root_certificates(RootCertStore::empty()),
             Trust::File(verifier) => builder.dangerous().with_custom_certificate_verifier(Arc::new(Renewing(verifier))),
-            Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Blind)),
+            Trust::Unverified => builder.dangerous().with_custom_certificate_verifier(Arc::new(Blind)),
         };
         let config = match self.identity {
             Some(Identity { chain, key }) => builder
@@ -312,10 +293,10 @@ pub(super) mod tests {
         assert_eq!(greet(&client(&server, trusting(&ours), None, None)).await.unwrap(), "hello");
         let refused = greet(&client(&server, trusting(&theirs), None, None)).await.unwrap_err();
         assert!(refused.contains("invalid peer certificate"), "{refused}");
-        let refused = greet(&client(&server, Trust::Nobody, None, None)).await.unwrap_err();
+        let refused = greet(&client(&server, Trust::Plaintext, None, None)).await.unwrap_err();
         assert!(refused.contains("invalid peer certificate: UnknownIssuer"), "{refused}");
         // As a user wanted.
-        assert_eq!(greet(&client(&server, Trust::Anybody, None, None)).await.unwrap(), "hello");
+        assert_eq!(greet(&client(&server, Trust::Unverified, None, None)).await.unwrap(), "hello");
     }
 
     #[tokio::test]
@@ -361,9 +342,9 @@ pub(super) mod tests {
     fn a_key_that_is_for_another_certificate_is_refused_at_once() {
         let ours = authority();
         let ((chain, _), (_, key)) = (signed(&ours, "ann"), signed(&ours, "bob"));
-        let tls = Tls { trust: Trust::Nobody, name: None, identity: Some(identity(&(chain, key))) };
+        let tls = Tls { trust: Trust::Plaintext, name: None, identity: Some(identity(&(chain, key))) };
         assert!(tls.configure().err().unwrap().contains("client certificate"));
-        let tls = Tls { trust: Trust::Nobody, name: Some("not a name".to_owned()), identity: None };
+        let tls = Tls { trust: Trust::Plaintext, name: Some("not a name".to_owned()), identity: None };
         assert!(tls.configure().err().unwrap().contains("tls-server-name"));
     }
 }

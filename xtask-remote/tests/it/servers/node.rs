@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -24,8 +25,6 @@ const GUARD: &str = include_str!("node.sh");
 const LIMIT: Duration = Duration::from_secs(60);
 const NAME: &str = "node";
 const TOKEN: &str = "admin-of-the-node";
-/// The address of the Service `kubernetes`, and of the API server.
-const SERVICE: &str = "10.96.0.1";
 /// The node's own address: a kubelet refuses loopback.
 const ADDRESS: &str = "10.77.0.1";
 const ETCD: &str = "http://127.0.0.1:2379";
@@ -55,6 +54,9 @@ pub struct Node {
 }
 
 impl Node {
+    /// The address of the Service `kubernetes`, and of the API server.
+    pub const SERVICE: &str = "10.96.0.1";
+
     /// Whether one can run here; where not, that is said once.
     pub fn can_run() -> bool {
         const TOOLS: [&str; 10] = [
@@ -111,7 +113,8 @@ impl Node {
 
     /// The same command in all of the node's namespaces, with which it ends.
     pub fn inside(&self, command: &Command) -> Command {
-        let mut inside = Command::new("nsenter");
+        // By its place: the command may have another PATH.
+        let mut inside = Command::new(tool("nsenter").unwrap());
         inside.args(["--target", &self.number.to_string(), "--net", "--mount", "--pid"]);
         let folder = command.get_current_dir().unwrap_or(&self.folder);
         inside.arg(format!("--wdns={}", folder.display())).arg("--").arg(command.get_program());
@@ -143,6 +146,13 @@ impl Node {
         let socket = self.folder.join("containerd.sock");
         let usual = ["--address", socket.to_str().unwrap(), "--namespace", "k8s.io", "images"];
         Run::of(self.program("ctr", &[&usual, arguments].concat()))
+    }
+
+    /// Gives it an image of one layer, which no registry has: places below the root, and what stands there.
+    #[track_caller]
+    pub fn load(&self, image: &str, config: &Value, files: &BTreeMap<PathBuf, Vec<u8>>) {
+        std::fs::write(self.folder.join("image.tar"), saved_image(image, config, files)).unwrap();
+        self.images(&["import", "image.tar"]).ok();
     }
 
     /// A finished kubectl with every right.
@@ -185,13 +195,15 @@ impl Node {
         make_groups(&self.group);
         make_identities(&self.folder);
         self.configure();
-        pause_image(&self.folder.join("pause.tar"));
+        let program = std::fs::read(tool("pause").unwrap()).unwrap();
+        let pause = saved_image(PAUSE, &json!({"Entrypoint": ["/pause"]}), &[("pause".into(), program)].into());
+        std::fs::write(self.folder.join("pause.tar"), pause).unwrap();
     }
 
     fn make_network(&self) {
         let lines: [&[&str]; 5] = [
             &["link", "set", "lo", "up"],
-            &["address", "add", &format!("{SERVICE}/32"), "dev", "lo"],
+            &["address", "add", &format!("{}/32", Node::SERVICE), "dev", "lo"],
             &["link", "add", NAME, "type", "bridge"],
             &["address", "add", &format!("{ADDRESS}/24"), "dev", NAME],
             &["link", "set", NAME, "up"],
@@ -236,7 +248,7 @@ impl Node {
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": NAME,
             "clusters": [{"name": NAME, "cluster": {
-                "server": format!("https://{SERVICE}"), "certificate-authority": here("authority.pem"),
+                "server": format!("https://{}", Node::SERVICE), "certificate-authority": here("authority.pem"),
             }}],
             "users": [{"name": NAME, "user": {"token": TOKEN}}],
             "contexts": [{"name": NAME, "context": {"cluster": NAME, "user": NAME}}],
@@ -273,7 +285,7 @@ impl Node {
             "authorization": {"mode": "AlwaysAllow"},
             "containerRuntimeEndpoint": format!("unix://{}", here("containerd.sock")),
             "volumePluginDir": here("volume-plugins"),
-            "clusterDNS": [SERVICE],
+            "clusterDNS": [Node::SERVICE],
             // A full disk of the machine must not cost the node its images.
             "imageGCHighThresholdPercent": 100,
             "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "50Mi"},
@@ -300,6 +312,7 @@ impl Node {
                 "--service-account-issuer=https://kubernetes.default.svc",
                 "--token-auth-file=tokens.csv",
                 "--authorization-mode=RBAC",
+                "--allow-privileged",
                 "--service-cluster-ip-range=10.96.0.0/16",
                 "--kubelet-preferred-address-types=InternalIP",
             ],
@@ -390,7 +403,7 @@ fn make_identities(folder: &Path) {
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     write("authority.pem", authority.self_signed(&authority_key).unwrap().pem());
     let key = KeyPair::generate().unwrap();
-    let names = [SERVICE, ADDRESS, "kubernetes.default.svc"].map(str::to_owned);
+    let names = [Node::SERVICE, ADDRESS, "kubernetes.default.svc"].map(str::to_owned);
     let server = CertificateParams::new(names).unwrap();
     let server = server.signed_by(&key, &Issuer::new(authority, authority_key)).unwrap();
     write("server.pem", server.pem());
@@ -400,29 +413,26 @@ fn make_identities(folder: &Path) {
     write("accounts.pem", accounts.public_key_pem());
 }
 
-/// The image that holds a pod's namespaces, of one static program, as `docker save` would write it.
-fn pause_image(path: &Path) {
-    let program = std::fs::read(tool("pause").unwrap()).unwrap();
-    let layer = archive(&[("pause", &program)]);
+/// An image of one layer, as `docker save` would write it.
+fn saved_image(name: &str, config: &Value, files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<u8> {
+    let layer = archive(files);
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let config = json!({
-        "architecture": architecture, "os": "linux", "config": {"Entrypoint": ["/pause"]},
+        "architecture": architecture, "os": "linux", "config": config,
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", sha256_hex(&layer))]},
     });
-    let manifest = json!([{"Config": "config.json", "RepoTags": [PAUSE], "Layers": ["layer.tar"]}]);
-    let (config, manifest) = (config.to_string(), manifest.to_string());
-    let files: [(&str, &[u8]); 3] =
-        [("config.json", config.as_bytes()), ("manifest.json", manifest.as_bytes()), ("layer.tar", &layer)];
-    std::fs::write(path, archive(&files)).unwrap();
+    let manifest = json!([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]);
+    let (config, manifest) = (config.to_string().into_bytes(), manifest.to_string().into_bytes());
+    archive(&[("config.json".into(), config), ("manifest.json".into(), manifest), ("layer.tar".into(), layer)].into())
 }
 
-fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+fn archive(files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, content) in files {
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o755);
         header.set_size(content.len() as u64);
-        archive.append_data(&mut header, name, *content).unwrap();
+        archive.append_data(&mut header, name, content.as_slice()).unwrap();
     }
     archive.into_inner().unwrap()
 }

@@ -161,9 +161,9 @@ const COMPILE: &str = r#"
 kept=@KEPT@/$({
     printf '%s\n' "$@"
     PATH=$PATH:/usr/bin:/bin
-    sha256sum "$RUSTC" $(command -v cc aarch64-linux-gnu-gcc)
+    sha256sum "$RUSTC" "$(command -v cc)" "$(command -v aarch64-linux-gnu-gcc)" "$(command -v cargo-auditable)"
     env | grep -E '^(CARGO|CC|CFLAGS|RUST)' | sort
-    cat Cargo.toml Cargo.lock */Cargo.toml */src/*
+    find . -path ./target -prune -o -path ./.git -prune -o -type f -print0 | sort -z | xargs -0 cat
 } | (
     PATH=$PATH:/usr/bin:/bin
     sed "s|$CARGO_TARGET_DIR|target|g; s|$PWD|source|g; s|$HOME|home|g" | sha256sum | cut -d ' ' -f 1
@@ -172,7 +172,7 @@ kept=@KEPT@/$({
 PATH=$PATH:/usr/bin:/bin
 if [ ! -d "$kept" ]; then
     mkdir "$kept.$$"
-    (cd "$CARGO_TARGET_DIR" && cp --parents $(find */release -maxdepth 1 -type f -executable) "$kept.$$")
+    (cd "$CARGO_TARGET_DIR" && cp --parents */release/demo "$kept.$$")
     mv --no-target-directory "$kept.$$" "$kept" 2>/dev/null || rm -r "$kept.$$"
 fi
 mkdir -p "$CARGO_TARGET_DIR"
