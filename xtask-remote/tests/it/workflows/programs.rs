@@ -171,8 +171,10 @@ kept=@KEPT@/$({
 [ -d "$kept" ] || '@CARGO@' "$@" || exit
 PATH=$PATH:/usr/bin:/bin
 if [ ! -d "$kept" ]; then
+    words=$*
+    name=${words#*--bin }
     mkdir "$kept.$$"
-    (cd "$CARGO_TARGET_DIR" && cp --parents */release/demo "$kept.$$")
+    (cd "$CARGO_TARGET_DIR" && cp --parents */release/"${name%% *}" "$kept.$$")
     mv --no-target-directory "$kept.$$" "$kept" 2>/dev/null || rm -r "$kept.$$"
 fi
 mkdir -p "$CARGO_TARGET_DIR"
