@@ -74,7 +74,11 @@ fn upgrade(cluster: &Cluster, helm: &Helm, namespace: &str, claim: Claim) {
             "{}: {notes}",
             helm.name
         );
-        let signer = format!("/release-image.yml@refs/tags/v{} \\\n    {image}@{digest}\n", env!("CARGO_PKG_VERSION"));
+        let only_ours = "--certificate-github-workflow-repository alto9/kube9-operator";
+        let signer = format!(
+            "/release-image.yml@refs/tags/v{} \\\n    {only_ours} \\\n    {image}@{digest}\n",
+            env!("CARGO_PKG_VERSION")
+        );
         assert!(notes.contains(&signer), "{}: {notes}", helm.name);
     }
     run(&["uninstall", RELEASE]);
