@@ -97,7 +97,15 @@ impl Scans {
         files::remove(&self.folder)?;
         let mut versions = Vec::new();
         for subject in subjects {
-            versions.extend(self.scan_all(subject, named)?);
+            match self.scan_all(subject, named) {
+                Ok(scanned) => versions.extend(scanned),
+                // Of several products, one that users do not get leaves the others to be scanned.
+                Err(error) if self.is_whole && subjects.len() > 1 => {
+                    let product = subject.destination.target.product.clone();
+                    versions.push(Scanned { product, error: Some(error), ..Scanned::default() });
+                }
+                Err(error) => return Err(error),
+            }
         }
         if versions.is_empty() && !subjects.is_empty() {
             ui::note("Unreleased", "users see no stable version listed yet");
@@ -161,7 +169,8 @@ impl Scans {
 impl Scanned {
     /// The version as people read it: after the product's name, where that is one of several.
     fn name(&self) -> String {
-        self.product.iter().chain([&self.version]).map(String::as_str).collect::<Vec<_>>().join(" ")
+        let words = self.product.iter().chain([&self.version]).map(String::as_str);
+        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     }
 }
 

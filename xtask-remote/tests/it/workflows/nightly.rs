@@ -1,11 +1,13 @@
 //! Whole runs that take long: a release that the workflow signs with nothing but its identity, at a private Sigstore; the cosign that is built
-//! for that; and several products, one after the other.
+//! for that; several products, one after the other; and platforms that are compiled by jobs of their own.
 
 #![expect(clippy::disallowed_methods, reason = "tests set up files and processes of their own")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+
+use serde_json::{Value, json};
 
 use super::file::{Workflow, steps};
 use super::runner::{Ended, Event, REPOSITORY, Runner};
@@ -146,4 +148,66 @@ fn x1_i1_i9_each_of_several_products_is_released_by_its_own_tag_and_all_are_look
     let shown: BTreeSet<String> = runner.scanning.runs().iter().map(scanning::category).collect();
     let expected = ["tool/linux-amd64", "tool/linux-arm64", "web/linux-amd64", "web/linux-arm64"];
     assert_eq!(shown.into_iter().collect::<Vec<_>>(), expected.map(|name| format!("image/{name}")));
+}
+
+/// The blocks of YAML of the documentation, from that heading to the next one.
+fn documented(file: &str, heading: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(root().join("docs").join(file)).unwrap();
+    let section = text.split_once(&format!("## {heading}\n")).unwrap().1.split("\n## ").next().unwrap().to_owned();
+    let blocks = section.split("```yaml\n").skip(1).map(|block| block.split_once("\n```").unwrap().0);
+    blocks.map(|block| serde_yaml::from_str(block).unwrap()).collect()
+}
+
+/// The image's workflow, changed as the documentation says.
+fn split_by_platform() -> Workflow {
+    let mut image = Workflow::read("release-image.yml");
+    let blocks = documented("releasing.md", "Where one machine is not enough");
+    let (compiling, steps) = (blocks[0].as_object().unwrap(), blocks[1].as_array().unwrap());
+    let mut build = image.value["jobs"]["build"].clone();
+    build["needs"] = json!(["amd64", "arm64", "cosign"]);
+    let old = build["steps"].as_array().unwrap().clone();
+    let new = old.iter().flat_map(|step| match step["name"].as_str() {
+        Some("Get what compiles for both platforms") => steps[..2].to_vec(),
+        Some("Build") => steps[2..].to_vec(),
+        _ => vec![step.clone()],
+    });
+    build["steps"] = new.collect();
+    let jobs = image.value["jobs"].as_object_mut().unwrap();
+    let (first, rest): (Vec<_>, Vec<_>) =
+        std::mem::take(jobs).into_iter().partition(|(id, _)| ["xtask", "cosign"].contains(&id.as_str()));
+    jobs.extend(first);
+    jobs.extend(compiling.clone());
+    jobs.extend(rest);
+    jobs["build"] = build;
+    image
+}
+
+#[test]
+fn x1_i15_platforms_that_jobs_of_their_own_compile_make_the_image_that_one_job_makes() {
+    let compiling = std::fs::read_to_string(root().join("docs/compile.yml")).unwrap();
+    let kept = Workflow::read("release-image.yml").text;
+    for line in compiling.lines().filter(|line| line.contains("uses: actions/") || line.contains("RUST: ")) {
+        assert!(kept.contains(line), "the documentation lags behind the workflow: {line}");
+    }
+    let Some(whole) = world() else { return };
+    order(&whole, "v1.0.0");
+    let mut runner = Runner::new(&whole);
+    let compiling =
+        Workflow { name: "compile.yml".into(), value: serde_yaml::from_str(&compiling).unwrap(), text: compiling };
+    runner.instead = vec![split_by_platform(), compiling];
+    let split = runner.run("release.yml", &Event::tag("v1.0.0"));
+    for job in
+        ["image/amd64/compile", "image/arm64/compile", "image/build", "image/rebuild", "image/push", "chart/chart"]
+    {
+        assert_eq!(split.jobs[job], Ended::Well, "{job}: {:?}", split.jobs);
+    }
+    let before = public(&whole);
+    let again = runner.run("release.yml", &Event::tag("v1.0.0"));
+    assert_eq!(
+        (&again.jobs["image/arm64/compile"], &again.jobs["image/build"]),
+        (&Ended::Well, &Ended::Well),
+        "{:?}",
+        again.jobs
+    );
+    assert!(public(&whole) == before, "the second adopts");
 }

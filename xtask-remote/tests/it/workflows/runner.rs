@@ -498,6 +498,8 @@ pub struct Runner<'w> {
     pub ci_ends_with: i32,
     /// Where jobs get certificates for their identities; without one they have a key.
     pub sigstore: Option<&'static Sigstore>,
+    /// Workflows that are run in place of those of their names, or beside them.
+    pub instead: Vec<Workflow>,
     times: Mutex<BTreeMap<String, Duration>>,
 }
 
@@ -607,6 +609,7 @@ impl<'w> Runner<'w> {
             evil: Mutex::default(),
             ci_ends_with: 0,
             sigstore: None,
+            instead: Vec::new(),
             times: Mutex::default(),
         }
     }
@@ -663,7 +666,10 @@ impl<'w> Runner<'w> {
         granted: Option<&Value>,
         artifacts: &Artifacts,
     ) -> Outcome {
-        let workflow = Workflow::read(workflow);
+        let workflow = match self.instead.iter().find(|other| other.name == workflow) {
+            Some(other) => other.clone(),
+            None => Workflow::read(workflow),
+        };
         for (name, value) in [
             ("github.token", TOKEN),
             ("github.event_name", event.name),
