@@ -62,9 +62,9 @@ pub(crate) enum Programs {
 pub(crate) enum Stage {
     /// One after the other, beginning at once: what shows a mistake soonest.
     Front,
-    /// One after the other, beside those of `Front`, as soon as the tools are installed.
+    /// One after the other, beside all others, as soon as the tools are installed.
     Beside,
-    /// One after the other, while nothing else runs.
+    /// One after the other, at the end, while nothing else runs.
     Alone,
     /// One after the other in each lane; the lanes run at the same time.
     Lane(Lane),

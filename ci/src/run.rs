@@ -1,13 +1,13 @@
 //! Runs the parts, stage after stage, and says at the end what was not proven and what took long.
 //!
 //! What is being compiled leaves cores idle now and then, and tests wait more than they compute; so tools are installed while lints
-//! and unit tests run, and the long test programs run side by side. Those that measure time have the processor whenever they want it:
+//! and unit tests run, what is not Rust is checked whenever nothing else computes, and the long test programs run side by side. Those that measure time have the processor whenever they want it:
 //! all beside them run with low priorities. Lines of parts that share the terminal begin with their part's name. The first
 //! failure ends all others.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -93,21 +93,21 @@ impl Run<'_> {
     fn all(&self, parts: &[Part]) {
         let of = |stage| parts.iter().filter(move |part| part.stage == stage);
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let installation = scope.spawn(|| {
                 self.attempt(|| if parts.iter().any(Part::needs_tools) { self.install(parts) } else { Ok(()) });
-                of(Stage::Beside).for_each(|part| self.attempt(|| self.check(part)));
+                scope.spawn(|| of(Stage::Beside).for_each(|part| self.attempt(|| self.check(part))));
             });
             of(Stage::Front).for_each(|part| self.attempt(|| self.check(part)));
             if parts.iter().any(|part| matches!(part.runs, Runs::Tests(_))) {
                 self.attempt(|| self.compiled().map(drop));
             }
-        });
-        of(Stage::Alone).for_each(|part| self.attempt(|| self.check(part)));
-        std::thread::scope(|scope| {
+            // What is beside goes on.
+            drop(installation.join());
             for lane in [Lane::Nodes, Lane::Operators, Lane::Releases, Lane::Kills] {
                 scope.spawn(move || of(Stage::Lane(lane)).for_each(|part| self.attempt(|| self.check(part))));
             }
         });
+        of(Stage::Alone).for_each(|part| self.attempt(|| self.check(part)));
     }
 
     /// Works, unless something failed before; a failure is kept, and stops the rest.
@@ -202,7 +202,7 @@ impl Run<'_> {
             Runs::Advisories => self.look_for_advisories(part.name),
             Runs::Npm(script) => self.beside(part.name, &self.npm().args(["run", script])),
             Runs::Tool(name, arguments) => {
-                let call = self.equipped(Call::new(self.pinned(name))).current_dir(&self.root);
+                let call = self.equipped(polite(&self.pinned(name))).current_dir(&self.root);
                 self.beside(part.name, &call.args(words(arguments)))
             }
         }
@@ -307,7 +307,7 @@ impl Run<'_> {
     }
 
     fn npm(&self) -> Call {
-        self.equipped(Call::new(self.pinned("npm"))).current_dir(&self.root.join(INFRASTRUCTURE)).envs(ACCOUNT)
+        self.equipped(polite(&self.pinned("npm"))).current_dir(&self.root.join(INFRASTRUCTURE)).envs(ACCOUNT)
     }
 
     fn pinned(&self, name: &str) -> PathBuf {
@@ -322,9 +322,14 @@ impl Run<'_> {
         let call = call.env("TEST_TOOLS", &tools.folder).env("PATH", &tools.path);
         // Most of these tools are Go programs, which may take memory in place of the time that collecting garbage takes; what node
         // compiled once, it need not compile again.
-        let call = call.env("GOGC", "400").env("NODE_COMPILE_CACHE", self.root.join("target/tmp/node-compiled"));
+        let call = call.env("GOGC", "800").env("NODE_COMPILE_CACHE", self.root.join("target/tmp/node-compiled"));
         if self.must_prove_all() { call.env("TEST_TOOLS_REQUIRED", "1") } else { call }
     }
+}
+
+/// A program that leaves the processor to what others wait for: to the compiler above all, whose last crates leave a core idle.
+fn polite(program: &Path) -> Call {
+    Call::new("nice").args(["-n", "19"]).args([program])
 }
 
 impl Summary {

@@ -160,9 +160,7 @@ fn i9_the_images_of_every_product_are_scanned_and_those_of_one_that_is_named_end
     assert_eq!((of(&report), &report["complete"]), (vec!["web".into()], &false.into()));
     scan(&["db"]).fails(2, "there is no image of charts/db");
 
-    let published = files_below(&demo.root().join("target/release-local"));
-    let tags = published.keys().find(|path| path.contains("tool") && path.ends_with("index.json")).unwrap();
-    demo.write(&format!("target/release-local/{tags}"), "{");
+    demo.write("target/published/tool/image/index.json", "{");
     let report = scan(&[]).fails(6, "tool").json();
     assert_eq!((of(&report), &report["complete"]), (vec!["tool".into(), "web".into()], &false.into()));
     assert_eq!(report["versions"][1]["error"], serde_json::Value::Null, "the other one is scanned all the same");
