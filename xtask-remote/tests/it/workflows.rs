@@ -869,8 +869,9 @@ fn i9_the_scans_job_has_no_right_no_secret_no_environment_and_no_token() {
     for workflow in ["release-image.yml", "verify.yml"] {
         let scan = &Workflow::read(workflow).value["jobs"]["scan"];
         assert_eq!((&scan["permissions"], &scan["environment"]), (&serde_json::json!({}), &serde_json::Value::Null));
+        let text = scan.to_string().replace("\"cache\":false", "");
         for word in ["secrets.", "github.token", "GITHUB_TOKEN", "configure-aws-credentials", "cache"] {
-            assert!(!scan.to_string().contains(word), "{word} in {workflow}");
+            assert!(!text.contains(word), "{word} in {workflow}");
         }
     }
 }
