@@ -1,9 +1,9 @@
 //! Runs the parts, stage after stage, and says at the end what was not proven and what took long.
 //!
 //! What is being compiled leaves cores idle now and then, and tests wait more than they compute; so tools are installed while lints
-//! and unit tests run, what is not Rust is checked whenever nothing else computes, and the long test programs run side by side. Those that measure time have the processor whenever they want it:
-//! all beside them run with low priorities. Lines of parts that share the terminal begin with their part's name. The first
-//! failure ends all others.
+//! and unit tests run, what is not Rust is checked whenever nothing else computes, and the long test programs run side by side. Those
+//! that measure time have the processor whenever they want it: all beside them run with low priorities. Lines of parts that share the
+//! terminal begin with their part's name. The first failure ends all others.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Display;
@@ -54,7 +54,7 @@ pub(crate) fn run(ci: &Ci) -> Result<()> {
         root: Workspace::find(&here)?.root,
         ci,
         is_root: Call::new("id").args(["-u"]).read()? == "0",
-        memory: memory::folder(),
+        memory: OnceLock::new(),
         tools: OnceLock::new(),
         programs: OnceLock::new(),
         stop: AtomicBool::new(false),
@@ -72,7 +72,7 @@ struct Run<'r> {
     ci: &'r Ci,
     is_root: bool,
     /// Where tests keep what they need for a moment.
-    memory: Option<TempDir>,
+    memory: OnceLock<Option<TempDir>>,
     tools: OnceLock<Toolbox>,
     programs: OnceLock<Vec<Program>>,
     /// Set by the first failure.
@@ -231,7 +231,10 @@ impl Run<'_> {
             for program in programs {
                 if !program.names(tests)?.is_empty() {
                     let call = self.equipped(program.call(tests));
-                    let call = self.memory.iter().fold(call, |call, folder| call.env("TMPDIR", folder.path()));
+                    let call = match self.memory.get_or_init(memory::folder) {
+                        Some(folder) => call.env("TMPDIR", folder.path()),
+                        None => call,
+                    };
                     self.follow(name, &call)?;
                 }
             }

@@ -1,7 +1,8 @@
 //! The pinned programs that tests run, installed once for each user and kept by the digest of their lock.
 //!
-//! Go programs are built from locks in the repository (`ci/test-tools`; cosign's lies in `.github/cosign`), whose checksums Go enforces; a Rust program by its own
-//! lock; Python wheels, some of which hold other programs such as Node, by their hashes. Everything else comes from Debian (`debian.rs`).
+//! Go programs are built from locks in the repository (`ci/test-tools`; cosign's lies in `.github/cosign`), whose checksums Go
+//! enforces; a Rust program by its own lock; Python wheels, some of which hold other programs such as Node, by their hashes. Everything
+//! else comes from Debian (`debian.rs`).
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

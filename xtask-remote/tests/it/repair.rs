@@ -32,6 +32,20 @@ use Outcome::{Explained, Kept, Mended, Unknown};
 /// How something is damaged, what comes of it, and parts of what is said: of what, and why.
 type Damage = (&'static str, fn(&Demo), Outcome, &'static str, &'static str);
 
+const SIGNATURES_GONE: Damage =
+    ("signatures are gone", |demo| unsign(demo, "image"), Explained, "1.0.0", "lacks a signature and provenance");
+
+const IMAGE_GONE: Damage = (
+    "an image is gone",
+    |demo| {
+        let digest = demo.tags()["v1.0.0"].clone();
+        remove(demo, &format!("image/blobs/sha256/{}", digest.strip_prefix("sha256:").unwrap()));
+    },
+    Explained,
+    "1.0.0",
+    "the image cannot be pulled",
+);
+
 const DAMAGES: [Damage; 30] = [
     ("an entry is lost", |demo| lose(demo, &["1.0.0"]), Mended, "1.0.0", "it is not listed, and accepted signers say"),
     (
@@ -199,17 +213,8 @@ const DAMAGES: [Damage; 30] = [
         "1.0.0",
         "it is listed 2 times",
     ),
-    ("signatures are gone", |demo| unsign(demo, "image"), Explained, "1.0.0", "lacks a signature and provenance"),
-    (
-        "an image is gone",
-        |demo| {
-            let digest = demo.tags()["v1.0.0"].clone();
-            remove(demo, &format!("image/blobs/sha256/{}", digest.strip_prefix("sha256:").unwrap()));
-        },
-        Explained,
-        "1.0.0",
-        "the image cannot be pulled",
-    ),
+    SIGNATURES_GONE,
+    IMAGE_GONE,
     ("the index is damaged", |demo| write(demo, "index.yaml", b"entries: ["), Unknown, "index.yaml", "cannot be used"),
 ];
 
@@ -438,17 +443,8 @@ const DAMAGES_OF_AN_IMAGE: [Damage; 7] = [
         "9.0.0",
         "is of another version",
     ),
-    ("signatures are gone", |demo| unsign(demo, "image"), Explained, "1.0.0", "lacks a signature and provenance"),
-    (
-        "an image is gone",
-        |demo| {
-            let digest = demo.tags()["v1.0.0"].clone();
-            remove(demo, &format!("image/blobs/sha256/{}", digest.strip_prefix("sha256:").unwrap()));
-        },
-        Explained,
-        "1.0.0",
-        "the image cannot be pulled",
-    ),
+    SIGNATURES_GONE,
+    IMAGE_GONE,
 ];
 
 #[test]

@@ -5,13 +5,12 @@
 use std::process::Command;
 
 use crate::production::Production;
-use crate::support::{Run, tool};
+use crate::support::{Run, blocks, tool};
 
 /// The commands of the page, in their order.
 fn commands() -> Vec<String> {
     let page = include_str!("../../../docs/runbook.md");
-    let blocks = page.split("```sh\n").skip(1);
-    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+    blocks(page, "sh").map(str::to_owned).collect()
 }
 
 struct Shell<'p> {

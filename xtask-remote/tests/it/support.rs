@@ -689,11 +689,17 @@ pub fn yaml_documents(text: &str) -> Vec<serde_json::Value> {
     values.filter(|value| !value.is_null()).collect()
 }
 
+/// The blocks of a language on a page of documentation.
+pub fn blocks<'t>(page: &'t str, language: &str) -> impl Iterator<Item = &'t str> {
+    let start = format!("```{language}\n");
+    let after: Vec<&str> = page.split(&start).skip(1).collect();
+    after.into_iter().map(|rest| rest.split_once("```").unwrap().0)
+}
+
 /// The one object of a kind that a page of documentation offers in YAML.
 pub fn documented(page: &str, kind: &str) -> serde_json::Value {
     let text = std::fs::read_to_string(root().join(page)).unwrap();
-    let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
-    let mut found = blocks.flat_map(yaml_documents).filter(|object| object["kind"] == kind);
+    let mut found = blocks(&text, "yaml").flat_map(yaml_documents).filter(|object| object["kind"] == kind);
     let object = found.next();
     assert!(found.next().is_none(), "{page} has two of {kind}");
     object.unwrap_or_else(|| panic!("{page} has no {kind}"))

@@ -69,7 +69,8 @@ pub struct Shown {
 }
 
 impl About {
-    /// The chart in that folder of the tree, one of several where `charts` are their names, at a target, from the tree's files, which `read` gives by their paths.
+    /// The chart in that folder of the tree, one of several where `charts` are their names, at a target, from the tree's files, which
+    /// `read` gives by their paths.
     ///
     /// # Errors
     /// A file cannot be read, `Chart.yaml` or what Artifact Hub reads is malformed, or the chart's picture is none.
@@ -230,12 +231,15 @@ impl Drafts {
 /// The page that leads to those of all charts.
 fn overview(index: &Index, about: &About) -> String {
     let newest = |chart: &str| {
-        let versions = index.versions(chart);
-        let stable = versions.iter().filter(|version| version.pre.is_empty()).max().or(versions.iter().max());
-        stable.and_then(|version| index.find(chart, &version.to_string()))
+        let version = newest_stable(index, chart).or_else(|| index.versions(chart).into_iter().max())?;
+        index.find(chart, &version.to_string())
     };
     let charts: Vec<Chart<'_>> = about.charts.iter().map(|name| Chart { name, newest: newest(name) }).collect();
     page::overview(&about.repository, &charts, &others(index, |name| about.charts.iter().any(|known| known == name)))
+}
+
+fn newest_stable(index: &Index, chart: &str) -> Option<semver::Version> {
+    index.versions(chart).into_iter().filter(|version| version.pre.is_empty()).max()
 }
 
 /// Charts of others, each with the version that is listed first.
@@ -250,7 +254,7 @@ fn site<'a>(index: &'a Index, about: &'a About) -> Site<'a> {
     let yanked = index.all_yanked(&about.chart).map(|(entry, reason)| version(Cow::Owned(entry), Some(reason)));
     let mut versions: Vec<Version<'_>> = listed.chain(yanked).collect();
     page::number(&mut versions);
-    let newest = index.versions(&about.chart).into_iter().filter(|version| version.pre.is_empty()).max();
+    let newest = newest_stable(index, &about.chart);
     let signs = |target: &&Target| newest.as_ref().is_some_and(|newest| target.signs(newest));
     let signed = about.target.as_ref().filter(signs);
     let is_one_of_several = !about.charts.is_empty();

@@ -138,8 +138,7 @@ impl Destination {
 
     /// A version as people read it: after the product's name, where that is one of several.
     pub fn called(&self, version: &str) -> String {
-        let product = self.target.product.iter().map(String::as_str);
-        product.chain([version]).collect::<Vec<_>>().join(" ")
+        version::called(self.target.product.as_deref(), version)
     }
 
     /// Where users find what is published: the chart repository, or the image where that is all.

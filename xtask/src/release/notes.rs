@@ -47,8 +47,8 @@ pub fn notes(product: &Product, version: &Version) -> Result<String> {
     })
 }
 
-/// The files that belong beside the notes of a published version, by their names: the chart's archive, where there is one, each platform's bill of materials,
-/// and the release record. `verdict` gives what a scan on this machine found in an image, where there was one.
+/// The files that belong beside the notes of a published version, by their names: the chart's archive, where there is one, each platform's
+/// bill of materials, and the release record. `verdict` gives what a scan on this machine found in an image, where there was one.
 ///
 /// # Errors
 /// Users do not get the version as it was published; what is signed of it cannot be read.

@@ -169,8 +169,7 @@ impl Scans {
 impl Scanned {
     /// The version as people read it: after the product's name, where that is one of several.
     fn name(&self) -> String {
-        let words = self.product.iter().chain([&self.version]).map(String::as_str);
-        words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+        version::called(self.product.as_deref(), &self.version)
     }
 }
 

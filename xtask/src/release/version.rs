@@ -111,6 +111,12 @@ pub fn floating_tags<'a>(
     tags
 }
 
+/// A version as people read it: after the product's name, where that is one of several. Of no version it is the name alone.
+pub fn called(product: Option<&str>, version: &str) -> String {
+    let words = product.into_iter().chain([version]).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// The versions that get fixes, the newest first: the newest patch of each of the last two minor versions. Pre-releases are none of them,
 /// nor are versions below `first`, which belong to somebody else.
 pub fn supported<'a>(listed: impl IntoIterator<Item = &'a Version>, first: &Version) -> Vec<Version> {

@@ -14,7 +14,7 @@ use super::runner::{Ended, Event, REPOSITORY, Runner};
 use super::{STABLE, copy_tree, look, order, public, scanning, world};
 use crate::products;
 use crate::servers::{SIGNING_KEY, Sigstore, Whole};
-use crate::support::{Run, root, tool};
+use crate::support::{Run, blocks, root, tool, yaml_documents};
 
 /// From now on the workflow that pushes the image is the signer of production, as in this workspace's own manifest.
 fn signed_by_the_workflow(whole: &Whole, sigstore: &Sigstore) {
@@ -150,18 +150,12 @@ fn x1_i1_i9_each_of_several_products_is_released_by_its_own_tag_and_all_are_look
     assert_eq!(shown.into_iter().collect::<Vec<_>>(), expected.map(|name| format!("image/{name}")));
 }
 
-/// The blocks of YAML of the documentation, from that heading to the next one.
-fn documented(file: &str, heading: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(root().join("docs").join(file)).unwrap();
-    let section = text.split_once(&format!("## {heading}\n")).unwrap().1.split("\n## ").next().unwrap().to_owned();
-    let blocks = section.split("```yaml\n").skip(1).map(|block| block.split_once("\n```").unwrap().0);
-    blocks.map(|block| serde_yaml::from_str(block).unwrap()).collect()
-}
-
 /// The image's workflow, changed as the documentation says.
 fn split_by_platform() -> Workflow {
     let mut image = Workflow::read("release-image.yml");
-    let blocks = documented("releasing.md", "Where one machine is not enough");
+    let page = std::fs::read_to_string(root().join("docs/releasing.md")).unwrap();
+    let section = page.split_once("## Where one machine is not enough\n").unwrap().1;
+    let blocks: Vec<Value> = blocks(section, "yaml").flat_map(yaml_documents).take(2).collect();
     let (compiling, steps) = (blocks[0].as_object().unwrap(), blocks[1].as_array().unwrap());
     let mut build = image.value["jobs"]["build"].clone();
     build["needs"] = json!(["amd64", "arm64", "cosign"]);

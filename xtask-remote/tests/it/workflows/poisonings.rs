@@ -62,8 +62,7 @@ const PUSH: [Poisoning; 22] = [
     Poisoning {
         name: "the number of another cosign",
         does: |seed| {
-            let number = seed.upload("evil", &[("cosign", b"#!/bin/sh\necho evil\n")]);
-            seed.tell("cosign", "artifact", &number);
+            seed.swap("cosign", "artifact", &[("cosign", b"#!/bin/sh\necho evil\n")]);
         },
         step: CHECK,
         words: "target/xtask/bin/cosign: FAILED",
@@ -73,8 +72,7 @@ const PUSH: [Poisoning; 22] = [
         does: |seed| {
             let whole = seed.folder("xtask", "artifact");
             let xtask = std::fs::read(whole.join("xtask")).unwrap();
-            let number = seed.upload("evil", &[("cosign", b"#!/bin/sh\necho evil\n"), ("xtask", &xtask)]);
-            seed.tell("xtask", "artifact", &number);
+            seed.swap("xtask", "artifact", &[("cosign", b"#!/bin/sh\necho evil\n"), ("xtask", &xtask)]);
         },
         step: CHECK,
         words: "target/xtask/bin/cosign: FAILED",
@@ -82,8 +80,7 @@ const PUSH: [Poisoning; 22] = [
     Poisoning {
         name: "the number of another xtask",
         does: |seed| {
-            let number = seed.upload("evil", &[("xtask", b"#!/bin/sh\necho evil\n")]);
-            seed.tell("xtask", "artifact", &number);
+            seed.swap("xtask", "artifact", &[("xtask", b"#!/bin/sh\necho evil\n")]);
         },
         step: CHECK,
         words: "1 computed checksum did NOT match",
@@ -166,8 +163,7 @@ const PUSH: [Poisoning; 22] = [
     Poisoning {
         name: "a verdict on another image",
         does: |seed| {
-            let number = seed.upload("evil", &[("other.json", br#"{"digest":"sha256:0","scanner":"Trivy"}"#)]);
-            seed.tell("scan", "verdicts", &number);
+            seed.swap("scan", "verdicts", &[("other.json", br#"{"digest":"sha256:0","scanner":"Trivy"}"#)]);
         },
         step: "Push",
         words: "has no verdict",
@@ -295,6 +291,12 @@ impl Seed<'_> {
         let folder = tempfile::tempdir().unwrap();
         files.iter().for_each(|(file, bytes)| std::fs::write(folder.path().join(file), bytes).unwrap());
         upload(self.artifacts, folder.path(), name)
+    }
+
+    /// Tells the number of another artifact, with these files.
+    fn swap(&mut self, job: &str, output: &str, files: &[(&str, &[u8])]) {
+        let number = self.upload("evil", files);
+        self.tell(job, output, &number);
     }
 
     fn take(&self, name: &str) {

@@ -636,13 +636,18 @@ impl<'w> Runner<'w> {
         let outcome = self.run_with(workflow, event, &artifacts);
         assert!(outcome.is_well(), "{:?}", outcome.jobs);
         let names = self.pause.lock().unwrap().take().unwrap().1;
-        Paused { runner: self, workflow: Workflow::read(workflow), job, event: event.clone(), names, artifacts }
+        Paused { runner: self, workflow: self.workflow(workflow), job, event: event.clone(), names, artifacts }
+    }
+
+    fn workflow(&self, name: &str) -> Workflow {
+        let other = self.instead.iter().find(|other| other.name == name);
+        other.cloned().unwrap_or_else(|| Workflow::read(name))
     }
 
     fn run_with(&self, workflow: &str, event: &Event, artifacts: &Artifacts) -> Outcome {
         let mut names = Names::default();
         let inputs = event.inputs.iter().map(|(name, value)| (format!("inputs.{name}"), value.as_str()));
-        let declared = Workflow::read(workflow).value["on"]["workflow_dispatch"]["inputs"].clone();
+        let declared = self.workflow(workflow).value["on"]["workflow_dispatch"]["inputs"].clone();
         for (name, input) in declared.as_object().into_iter().flatten() {
             names.set(&format!("inputs.{name}"), input["default"].as_str().unwrap_or_default());
         }
@@ -666,10 +671,7 @@ impl<'w> Runner<'w> {
         granted: Option<&Value>,
         artifacts: &Artifacts,
     ) -> Outcome {
-        let workflow = match self.instead.iter().find(|other| other.name == workflow) {
-            Some(other) => other.clone(),
-            None => Workflow::read(workflow),
-        };
+        let workflow = self.workflow(workflow);
         for (name, value) in [
             ("github.token", TOKEN),
             ("github.event_name", event.name),
