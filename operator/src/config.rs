@@ -8,8 +8,8 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::Days;
 use hyper::Uri;
-use jiff::SignedDuration;
 use tracing::Level;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -98,8 +98,8 @@ pub(crate) struct Place {
 /// How long events are kept after they last happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Retention {
-    pub(crate) info_and_warning: SignedDuration,
-    pub(crate) error_and_critical: SignedDuration,
+    pub(crate) info_and_warning: Days,
+    pub(crate) error_and_critical: Days,
 }
 
 impl Config {
@@ -386,8 +386,8 @@ fn seconds<const FROM: u64, const TO: u64>(text: &str) -> Option<Duration> {
     number::<FROM, TO>(text).map(Duration::from_secs)
 }
 
-fn days<const FROM: u64, const TO: u64>(text: &str) -> Option<SignedDuration> {
-    Some(SignedDuration::from_hours(number::<FROM, TO>(text)?.try_into().ok()?) * 24)
+fn days<const FROM: u64, const TO: u64>(text: &str) -> Option<Days> {
+    number::<FROM, TO>(text).map(Days::new)
 }
 
 fn number<const FROM: u64, const TO: u64>(text: &str) -> Option<u64> {
@@ -504,10 +504,9 @@ mod tests {
 
     #[test]
     fn the_event_store_is_off_until_it_is_switched_on() {
-        let day = SignedDuration::from_hours(24);
         let expected = EventStore {
             place: Place { folder: "/data".into(), bytes: 256 * 1024 * 1024 },
-            retention: Retention { info_and_warning: day * 7, error_and_critical: day * 30 },
+            retention: Retention { info_and_warning: Days::new(7), error_and_critical: Days::new(30) },
         };
         assert_eq!(read(&[("EVENT_STORE", "true")]).unwrap().event_store, Some(expected));
     }

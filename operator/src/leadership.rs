@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::NAME;
 use crate::kubernetes::{Client, Request};
 use crate::runtime::{Class, Context, Failure, Role, Task, retry};
+use crate::time::{Timestamp, rfc_3339_micro};
 
 const DURATION: Duration = Duration::from_secs(60);
 const RENEWAL: Duration = Duration::from_secs(20);
@@ -152,8 +152,7 @@ impl Lease {
 
     /// The same, renewed or taken over.
     fn taken_by(&self, pod: &str, now: Timestamp) -> Self {
-        // Six digits, which is what the API server takes for a time in microseconds.
-        let now = json!(format!("{now:.6}"));
+        let now = json!(rfc_3339_micro(now));
         let changes_hands = self.holder() != pod;
         self.with_spec(|spec| {
             let transitions = spec.get("leaseTransitions").and_then(Value::as_u64).unwrap_or_default();
@@ -233,7 +232,7 @@ mod tests {
         })
     }
 
-    const NOON: Timestamp = Timestamp::constant(1_785_758_400, 1_500);
+    const NOON: Timestamp = Timestamp::from_timestamp(1_785_758_400, 1_500).unwrap();
 
     #[test]
     fn a_lease_that_is_taken_keeps_what_others_put_there() {

@@ -19,6 +19,7 @@ mod runtime;
 mod serve;
 mod status;
 mod text;
+mod time;
 
 use std::process::ExitCode;
 

@@ -2,8 +2,6 @@
 
 use std::io::{self, Write};
 
-use jiff::Timestamp;
-
 /// The first `longest` characters, the last of them an ellipsis if something was left out.
 pub(crate) fn shortened(text: &str, longest: usize) -> String {
     // No more of a long text is looked at than is kept.
@@ -35,11 +33,6 @@ pub(crate) fn write_ascii_json(json: &str, to: &mut impl Write) -> io::Result<()
         }
     }
     Ok(())
-}
-
-/// In UTC with a `Z`, to the second.
-pub(crate) fn rfc_3339(time: Timestamp) -> String {
-    format!("{time:.0}")
 }
 
 #[cfg(test)]

@@ -13,14 +13,13 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::kubernetes::{Change, Client, Feed, Follower, Form, List, Object, REQUEST_TIMEOUT, Versioned};
 use crate::runtime::{Class, Context, Failure, HEARTBEAT, Owner, Shutdown, TROUBLESOME, Task, retry};
 use crate::status::{ConfigMaps, Content, Target};
-use crate::text::rfc_3339;
+use crate::time::{Timestamp, rfc_3339};
 use sums::{Node, Nodes, Sums};
 
 /// Where the dashboard looks.

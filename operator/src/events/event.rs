@@ -2,11 +2,12 @@
 
 mod wire;
 
-use jiff::{SignedDuration, Timestamp};
+use chrono::TimeDelta;
 use serde::{Deserialize, Deserializer};
 
 use super::record::Severity;
 use crate::kubernetes::{Metadata, Versioned};
+use crate::time::{self, Timestamp};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -45,7 +46,7 @@ struct Series {
 }
 
 /// Clocks of nodes differ a little.
-const TOLERATED: SignedDuration = SignedDuration::from_mins(1);
+const TOLERATED: TimeDelta = TimeDelta::minutes(1);
 
 /// Events come in two generations, with their times in different fields.
 impl Event {
@@ -62,7 +63,7 @@ impl Event {
     pub(crate) fn last(&self, now: Timestamp) -> Timestamp {
         let series = self.series.as_ref().and_then(|series| series.last_observed_time);
         let last = series.or(self.last_timestamp).unwrap_or_else(|| self.first());
-        let is_possible = last.duration_since(now) <= TOLERATED;
+        let is_possible = last - now <= TOLERATED;
         if is_possible { last } else { self.metadata.creation_timestamp.map_or(now, |created| created.min(now)) }
     }
 
@@ -81,7 +82,7 @@ impl Event {
 /// The API server takes times of which nobody else makes sense, such as one in the year 10000. They count as not told.
 fn time<'json, D: Deserializer<'json>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    Ok(text.and_then(|text| text.parse().ok()))
+    Ok(text.as_deref().and_then(time::parsed))
 }
 
 impl Versioned for Event {

@@ -1,9 +1,8 @@
 //! Which events are worth keeping, and for how long.
 
-use jiff::Timestamp;
-
 use super::Event;
 use crate::config::Retention;
+use crate::time::Timestamp;
 
 /// Reasons of trouble, whatever type the event has.
 const KEPT_REASONS: [&str; 7] =
@@ -34,17 +33,18 @@ pub(super) struct CutOffs {
 
 impl Retention {
     pub(super) fn cut_offs(self, now: Timestamp) -> CutOffs {
-        let before = |age| now.checked_sub(age).unwrap_or(Timestamp::MIN);
+        let before = |age| now.checked_sub_days(age).unwrap_or(Timestamp::MIN_UTC);
         CutOffs { info_and_warning: before(self.info_and_warning), error_and_critical: before(self.error_and_critical) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
+    use chrono::Days;
     use serde_json::json;
 
     use super::*;
+    use crate::time::rfc_3339;
 
     fn event(kind: &str, reason: &str) -> Event {
         serde_json::from_value(json!({"type": kind, "reason": reason})).unwrap()
@@ -67,11 +67,10 @@ mod tests {
 
     #[test]
     fn f3_cut_offs_are_as_far_back_as_they_are_set() {
-        let day = SignedDuration::from_hours(24);
-        let retention = Retention { info_and_warning: day * 7, error_and_critical: day * 30 };
+        let retention = Retention { info_and_warning: Days::new(7), error_and_critical: Days::new(30) };
         let cut_offs = retention.cut_offs("2026-08-31T12:00:00Z".parse().unwrap());
-        assert_eq!(cut_offs.info_and_warning, "2026-08-24T12:00:00Z".parse().unwrap());
-        assert_eq!(cut_offs.error_and_critical, "2026-08-01T12:00:00Z".parse().unwrap());
-        assert_eq!(retention.cut_offs(Timestamp::MIN).info_and_warning, Timestamp::MIN);
+        assert_eq!(rfc_3339(cut_offs.info_and_warning), "2026-08-24T12:00:00Z");
+        assert_eq!(rfc_3339(cut_offs.error_and_critical), "2026-08-01T12:00:00Z");
+        assert_eq!(retention.cut_offs(Timestamp::MIN_UTC).info_and_warning, Timestamp::MIN_UTC);
     }
 }

@@ -10,8 +10,9 @@ mod record;
 mod redaction;
 mod store;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
+
+use crate::time::Timestamp;
 
 pub(crate) use event::Event;
 pub(crate) use follow::keep;

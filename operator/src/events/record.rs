@@ -1,11 +1,11 @@
 //! What is told of an event, and how: the same whether it comes from the API server or from the store.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Event;
 use super::redaction::redacted;
-use crate::text::{plain, rfc_3339, shortened};
+use crate::text::{plain, shortened};
+use crate::time::{Timestamp, rfc_3339};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -100,7 +100,7 @@ fn beginning(text: &str, longest: usize) -> &str {
 fn id(event: &Event) -> String {
     let digits: String = event.metadata.uid.chars().filter(char::is_ascii_hexdigit).collect();
     let tail = digits.get(digits.len().saturating_sub(6)..).unwrap_or_default();
-    format!("evt_{}_{tail:0>6}", event.first_seen().strftime("%Y%m%d_%H%M%S"))
+    format!("evt_{}_{tail:0>6}", event.first_seen().format("%Y%m%d_%H%M%S"))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,13 +10,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Statement, TransactionBehavior, named_params};
 
 use super::Filter;
 use super::keep::CutOffs;
 use super::record::{Record, Severity};
 use crate::config::Place;
+use crate::time::Timestamp;
 
 const FILE: &str = "kube9.db";
 
@@ -115,8 +115,8 @@ impl Store {
                     WHERE last_microseconds < max(:mild, :grave)
                     AND last_microseconds < iif(severity IN ('error', 'critical'), :grave, :mild) LIMIT :limit)",
                 named_params! {
-                    ":mild": cut_offs.info_and_warning.as_microsecond(),
-                    ":grave": cut_offs.error_and_critical.as_microsecond(),
+                    ":mild": cut_offs.info_and_warning.timestamp_micros(),
+                    ":grave": cut_offs.error_and_critical.timestamp_micros(),
                     ":limit": REMOVED_AT_A_TIME,
                 },
             )?;
@@ -174,7 +174,7 @@ fn list_once(folder: &Path, filter: &Filter) -> Result<Found, Trouble> {
     connection.busy_timeout(PATIENCE)?;
     // Both questions are about one moment.
     let moment = connection.transaction()?;
-    let since = filter.since.unwrap_or(Timestamp::MIN).as_microsecond();
+    let since = filter.since.unwrap_or(Timestamp::MIN_UTC).timestamp_micros();
     let matching = named_params! { ":since": since, ":namespace": filter.namespace, ":kind": filter.kind };
     let total = moment.query_row(&format!("SELECT count(*) {MATCHING}"), matching, |row| row.get(0))?;
     let page = format!(
@@ -257,8 +257,8 @@ fn put(upsert: &mut Statement, record: &Record) -> rusqlite::Result<usize> {
         ":name": record.name,
         ":reason": record.reason,
         ":count": record.count,
-        ":first": record.first.as_microsecond(),
-        ":last": record.last.as_microsecond(),
+        ":first": record.first.timestamp_micros(),
+        ":last": record.last.timestamp_micros(),
     })
 }
 
@@ -329,7 +329,7 @@ fn beside(file: &Path, end: &str) -> PathBuf {
 fn record(row: &Row) -> rusqlite::Result<Record> {
     let time = |column| {
         let microseconds = row.get(column)?;
-        Timestamp::from_microsecond(microseconds).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, microseconds))
+        Timestamp::from_timestamp_micros(microseconds).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, microseconds))
     };
     let severity: String = row.get("severity")?;
     Ok(Record {
@@ -416,7 +416,7 @@ impl From<io::Error> for Trouble {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
+    use chrono::{Days, TimeDelta};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -436,10 +436,10 @@ mod tests {
             "metadata": {"uid": uid, "creationTimestamp": start()}, "type": "Warning", "reason": reason,
             "message": format!("{count} by {second}"), "count": count,
             "involvedObject": {"kind": "Pod", "namespace": format!("of-{uid}"), "name": "cart"},
-            "firstTimestamp": start(), "lastTimestamp": start() + SignedDuration::from_secs(second),
+            "firstTimestamp": start(), "lastTimestamp": start() + TimeDelta::seconds(second),
         }))
         .unwrap();
-        Record::of(&event, start() + SignedDuration::from_hours(24))
+        Record::of(&event, start() + TimeDelta::hours(24))
     }
 
     fn place(folder: &Path) -> Place {
@@ -480,9 +480,9 @@ mod tests {
         let (folder, mut store) = new_store();
         store.write(&[event("mild", "BackOff", 1, 0), event("grave", "Failed", 1, 0)]).unwrap();
         store.write(&[event("newer", "BackOff", 1, 60)]).unwrap();
-        let hour = SignedDuration::from_hours(1);
-        let retention = Retention { info_and_warning: hour, error_and_critical: hour * 2 };
-        let mut expire = |hours| store.expire(retention.cut_offs(start() + hour * hours + hour / 120)).unwrap();
+        let retention = Retention { info_and_warning: Days::new(1), error_and_critical: Days::new(2) };
+        let half_a_minute = TimeDelta::seconds(30);
+        let mut expire = |days| store.expire(retention.cut_offs(start() + Days::new(days) + half_a_minute)).unwrap();
         assert_eq!((expire(0), expire(1)), (0, 1));
         assert_eq!(uids(folder.path(), &ALL), ["newer", "grave"]);
         assert_eq!((expire(2), expire(2)), (2, 0));
@@ -497,7 +497,7 @@ mod tests {
         assert_eq!((page.total, page.records), (9, vec![event("7", "Failed", 1, 7), event("6", "Failed", 1, 6)]));
         assert_eq!(uids(folder.path(), &Filter { namespace: Some("of-3".to_owned()), ..ALL }), ["3"]);
         assert_eq!(uids(folder.path(), &Filter { kind: Some("Node".to_owned()), ..ALL }), Vec::<String>::new());
-        let since = Some(start() + SignedDuration::from_secs(7));
+        let since = Some(start() + TimeDelta::seconds(7));
         assert_eq!(uids(folder.path(), &Filter { since, ..ALL }), ["8", "7"]);
     }
 

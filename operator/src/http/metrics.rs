@@ -60,7 +60,7 @@ impl Scrape {
         let results = results.map(|result| ([("result", result)], count(&writes.results, result)));
         page.counters("kube9_operator_status_writes", "Attempts to write the status, by result", results)?;
         let name = "kube9_operator_status_written_timestamp_seconds";
-        let date = writes.date.map_or(0.0, |date| date.as_duration().as_secs_f64());
+        let date = writes.date.map_or(0.0, |date| date.timestamp_millis() as f64 / 1000.0);
         page.gauge(name, "When the status was last written", None, &date)?;
         let counts = [(Writes::SUCCESS, collections.successes), ("failure", collections.failures)];
         let counts = counts.map(|(result, count)| ([("result", result)], count));
@@ -149,7 +149,7 @@ impl Page<'_> {
 mod tests {
     use super::*;
     use crate::runtime::{Failure, Finding, Task};
-    use jiff::Timestamp;
+    use crate::time::Timestamp;
 
     fn render(state: &State) -> String {
         page(state.clone(), Duration::ZERO)
@@ -182,7 +182,7 @@ mod tests {
         let refused = || Failure::new(Class::Forbidden, "");
         state.write_failed(refused());
         state.write_failed(refused());
-        state.write_succeeded(Duration::ZERO, Timestamp::from_second(1_785_000_000).unwrap());
+        state.write_succeeded(Duration::ZERO, Timestamp::from_timestamp(1_785_000_000, 0).unwrap());
         let page = render(&state);
         assert_line(&page, "kube9_operator_status_writes_total{result=\"forbidden\"} 2");
         assert_line(&page, "kube9_operator_status_writes_total{result=\"success\"} 1");

@@ -9,6 +9,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::{Bytes, Incoming};
@@ -18,14 +19,13 @@ use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimeParser;
 use serde::de::DeserializeOwned;
 
 use super::Request;
 use super::access::{Access, Token, without_token};
 use super::refusal::Refusal;
 use crate::runtime::{Class, Failure};
+use crate::time::{self, Timestamp};
 
 /// Connections that nobody waits for any more end after this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -70,7 +70,7 @@ impl Client {
     /// What time it is for the API server, to the second, once it has answered anything.
     pub(crate) fn time(&self) -> Option<Timestamp> {
         let (date, seen) = (*self.date.lock().unwrap_or_else(PoisonError::into_inner))?;
-        date.checked_add(seen.elapsed()).ok()
+        date.checked_add_signed(TimeDelta::from_std(seen.elapsed()).ok()?)
     }
 
     /// Asks, and reads the answer as JSON.
@@ -98,7 +98,7 @@ impl Client {
         let response = self.http.request(dressed).await;
         let response = response.inspect_err(|error| tracing::debug!(%method, target, error = chain(error)));
         let response = response.map_err(|error| broken(&error))?;
-        let date = response.headers().get(DATE).and_then(|date| date_of(date.as_bytes()));
+        let date = response.headers().get(DATE).and_then(|date| time::parsed_http(date.as_bytes()));
         if let Some(date) = date {
             *self.date.lock().unwrap_or_else(PoisonError::into_inner) = Some((date, Instant::now()));
         }
@@ -133,11 +133,6 @@ impl Client {
         }
         Ok(dressed)
     }
-}
-
-/// As HTTP writes a date, which is as mails do.
-fn date_of(header: &[u8]) -> Option<Timestamp> {
-    DateTimeParser::new().parse_timestamp(header).ok()
 }
 
 async fn whole(body: Incoming, longest: usize) -> Result<Bytes, Failure> {
@@ -288,13 +283,6 @@ mod tests {
         let refused = client.fetch::<Value>(request(), REQUEST_TIMEOUT).await.unwrap_err();
         assert_eq!(refused.class, Class::Unreachable);
         assert!(refused.message.contains("Connection refused"), "{refused}");
-    }
-
-    #[test]
-    fn the_date_of_an_answer_is_understood() {
-        let date = date_of(b"Mon, 03 Aug 2026 12:00:00 GMT").unwrap();
-        assert_eq!(date, "2026-08-03T12:00:00Z".parse().unwrap());
-        assert_eq!(date_of(b"soon"), None);
     }
 
     #[test]

@@ -16,13 +16,14 @@ mod wire;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 
 pub(crate) use access::Trust;
 pub(crate) use client::Client;
 pub(crate) use list::{Form, List, Read, Reader};
 use request::ListOptions;
+
+use crate::time::Timestamp;
 pub(crate) use request::Request;
 pub(crate) use watch::{Change, Feed, Follower, Object, Versioned};
 pub(crate) use wire::{Field, Malformed, Wire};

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use crate::time::{self, Timestamp};
 
 /// Something that is read from its fields.
 pub(crate) trait Wire: Default {
@@ -86,7 +86,7 @@ impl Wire for Time {
 
 impl Time {
     fn read_out(self) -> Option<Timestamp> {
-        Timestamp::new(self.seconds?, i32::try_from(self.nanoseconds).ok()?).ok()
+        time::after_1970(self.seconds?, self.nanoseconds.try_into().ok()?)
     }
 }
 
@@ -200,7 +200,7 @@ pub(in crate::kubernetes) mod tests {
             [field(9, "x"), number(8, 300), vec![7 << 3 | 1, 1, 2, 3, 4, 5, 6, 7, 8], vec![6 << 3 | 5, 1, 2, 3, 4]];
         let time = [number(1, 1_785_758_400), number(2, 5)].concat();
         let message = [others.concat(), field(1, "Ü"), number(2, -3), field(3, time)].concat();
-        let born = Some(Timestamp::new(1_785_758_400, 5).unwrap());
+        let born = Some(Timestamp::from_timestamp(1_785_758_400, 5).unwrap());
         assert_eq!(Thing::read(&message).unwrap(), Thing { name: "Ü".to_owned(), age: -3, born });
     }
 

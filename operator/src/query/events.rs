@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::events::{Event, Filter, Record};
 use crate::kubernetes::{Client, Form, List, Read};
 use crate::runtime::{Class, Clock, Failure};
+use crate::time::Timestamp;
 
 /// What a table shows of an event.
 pub(super) const COLUMNS: [&str; 6] =
@@ -151,8 +151,8 @@ mod tests {
     fn what_cannot_be_read_is_left_out_and_counted() {
         let filter = any(9, 0);
         let mut newest = Newest::new(&filter);
-        newest.add(Err("it is too large".to_owned()), Timestamp::MAX);
-        newest.add(Ok(event("a", "01")), Timestamp::MAX);
+        newest.add(Err("it is too large".to_owned()), Timestamp::MAX_UTC);
+        newest.add(Ok(event("a", "01")), Timestamp::MAX_UTC);
         let pagination = json!({"total": 1, "limit": 9, "offset": 0, "returned": 1, "skipped": 1});
         assert_eq!(newest.page()["pagination"], pagination);
     }

@@ -1,24 +1,25 @@
 //! Whether kube9 would show this cluster as operated, and by this very release: what `helm test` asks.
 
-use jiff::{SignedDuration, Timestamp};
+use chrono::TimeDelta;
 use serde_json::Value;
 
 use crate::VERSION;
+use crate::time::{self, Timestamp};
 
 /// kube9 takes an older status for stale.
-const STALE: SignedDuration = SignedDuration::from_mins(5);
+const STALE: TimeDelta = TimeDelta::minutes(5);
 
 /// Nothing if it would; otherwise why not.
 pub(super) fn operated(status: &Value, now: Timestamp) -> Result<(), String> {
     let word = |field: &str| status[field].as_str().unwrap_or_default();
-    let updated: Timestamp =
-        word("lastUpdate").parse().map_err(|_| format!("lastUpdate is {:?}, which is no time", word("lastUpdate")))?;
-    let age = now.duration_since(updated);
+    let updated = time::parsed(word("lastUpdate"))
+        .ok_or_else(|| format!("lastUpdate is {:?}, which is no time", word("lastUpdate")))?;
+    let age = now - updated;
     if word("version") != VERSION {
         return Err(format!("it was written by version {:?}, and this is {VERSION}", word("version")));
     }
     if age > STALE {
-        return Err(format!("it is {} s old, by the clock of this node", age.as_secs()));
+        return Err(format!("it is {} s old, by the clock of this node", age.num_seconds()));
     }
     match (word("mode"), word("health")) {
         ("operated", "healthy") => Ok(()),

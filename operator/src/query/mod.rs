@@ -12,7 +12,6 @@ pub(crate) mod tree;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::config::{self, EventStore, InvalidConfig, Pod, environment};
@@ -21,6 +20,7 @@ use crate::kubernetes::{self, Client, REQUEST_TIMEOUT};
 use crate::output::{print, refuse};
 use crate::runtime::{Class, Clock, Failure};
 use crate::status::{CONFIG_MAP_NAME, ConfigMaps, KEY};
+use crate::time;
 use format::Format;
 
 /// The values of flags, by their names.
@@ -50,9 +50,7 @@ impl Query {
         let filter = Filter {
             namespace: read(flags, "--object-namespace", "the name of a namespace", config::label)?,
             kind: read(flags, "--object-kind", "a kind, such as Pod", kind)?,
-            since: read(flags, "--since", "a time such as 2026-08-03T12:00:00Z", |text| {
-                text.parse::<Timestamp>().ok()
-            })?,
+            since: read(flags, "--since", "a time such as 2026-08-03T12:00:00Z", time::parsed)?,
             limit: read(flags, "--limit", "a whole number from 1 to 1000", number::<1, 1000>)?.unwrap_or(50),
             offset: read(flags, "--offset", "a whole number from 0 to 10000", number::<0, 10_000>)?.unwrap_or(0),
         };

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use crate::time::Timestamp;
 
 #[derive(Clone)]
 pub(crate) struct Clock {
@@ -39,7 +39,7 @@ impl Clock {
         #[cfg(debug_assertions)]
         return self.test.calendar();
         #[cfg(not(debug_assertions))]
-        Timestamp::now()
+        chrono::Utc::now()
     }
 
     pub(crate) async fn sleep(&self, time: Duration) {
@@ -61,7 +61,9 @@ mod test {
     use std::time::{Duration, Instant};
     use std::{env, fs};
 
-    use jiff::{SignedDuration, Timestamp};
+    use chrono::{TimeDelta, Utc};
+
+    use crate::time::Timestamp;
 
     #[derive(Clone)]
     pub(super) struct Settings {
@@ -83,7 +85,7 @@ mod test {
         /// Never faster: the API server's clock, with which it is compared, is not.
         pub(super) fn calendar(&self) -> Timestamp {
             let offset = self.offset.as_ref().and_then(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
-            Timestamp::now() + SignedDuration::from_secs(offset.unwrap_or(0))
+            Utc::now() + TimeDelta::seconds(offset.unwrap_or(0))
         }
 
         pub(super) fn real(&self, time: Duration) -> Duration {

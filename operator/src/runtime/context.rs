@@ -1,10 +1,10 @@
 //! What every part of the running operator may look at, and do.
 
-use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{Clock, Role, State, Task};
 use crate::config::Config;
+use crate::time::Timestamp;
 
 pub(crate) struct Context {
     pub(crate) config: Config,

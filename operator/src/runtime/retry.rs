@@ -54,10 +54,9 @@ pub(crate) fn note(context: &Context, task: Task, failure: &Failure) -> Duration
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::config::Config;
+    use crate::time::Timestamp;
 
     /// Shorter than any pause.
     const AT_ONCE: Duration = Duration::from_millis(400);

@@ -3,21 +3,23 @@
 //! kube9 compares the status's time with its own clock, and calls one older than 5 minutes degraded. A node whose
 //! clock is wrong must not do that to a whole cluster, so a difference that matters is made up for.
 
-use jiff::{SignedDuration, Timestamp};
+use chrono::TimeDelta;
+
+use crate::time::Timestamp;
 
 /// The API server tells whole seconds, and clocks that are kept in step are never quite.
-const TOLERATED: SignedDuration = SignedDuration::from_secs(5);
+const TOLERATED: TimeDelta = TimeDelta::seconds(5);
 
 /// What has to be added to our clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Skew(SignedDuration);
+pub(crate) struct Skew(TimeDelta);
 
 impl Skew {
-    pub(crate) const NONE: Self = Self(SignedDuration::ZERO);
+    pub(crate) const NONE: Self = Self(TimeDelta::zero());
 
     /// When the API server's said `theirs` at some time between two of ours.
     pub(crate) fn between(before: Timestamp, after: Timestamp, theirs: Timestamp) -> Self {
-        let (late, early) = (theirs.duration_since(after), before.duration_since(theirs));
+        let (late, early) = (theirs - after, before - theirs);
         match (late > TOLERATED, early > TOLERATED) {
             (true, _) => Self(late),
             (_, true) => Self(-early),
@@ -26,11 +28,11 @@ impl Skew {
     }
 
     pub(crate) fn correct(self, ours: Timestamp) -> Timestamp {
-        ours.checked_add(self.0).unwrap_or(ours)
+        ours.checked_add_signed(self.0).unwrap_or(ours)
     }
 
     pub(crate) fn seconds(self) -> i64 {
-        self.0.as_secs()
+        self.0.num_seconds()
     }
 
     /// Whether a status that was made with `self` is off by so much that it has to be written again.
@@ -44,7 +46,7 @@ mod tests {
     use super::*;
 
     fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_785_000_000 + second).unwrap()
+        Timestamp::from_timestamp(1_785_000_000 + second, 0).unwrap()
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::{Failure, Owner, Role, Skew, TROUBLESOME, Task, TaskState};
+
+use crate::time::Timestamp;
 
 /// All times but dates are uptimes: how long the process had been running.
 #[derive(Debug, Clone, Default)]

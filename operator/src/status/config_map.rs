@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 use crate::NAME;
 use crate::kubernetes::{Client, Request};
 use crate::runtime::{Class, Failure, Owner};
+use crate::time::Timestamp;
 
 /// Which object a write is about.
 #[derive(Debug, Clone, PartialEq, Eq)]

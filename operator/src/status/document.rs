@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::health::Health;
 use crate::VERSION;
 use crate::runtime::{Answer, Finding, State, Unavailable};
-use crate::text::{rfc_3339, shortened};
+use crate::text::shortened;
+use crate::time::{Timestamp, rfc_3339};
 
 /// `error` is shown in a tooltip; a longer text would be cut there anyway.
 const LONGEST_ERROR: usize = 500;
@@ -26,7 +27,7 @@ pub(crate) struct Now {
 
 impl Now {
     fn date_of(self, uptime: Duration) -> String {
-        let age = SignedDuration::try_from(self.uptime.saturating_sub(uptime)).unwrap_or_default();
+        let age = TimeDelta::from_std(self.uptime.saturating_sub(uptime)).unwrap_or_default();
         rfc_3339(self.calendar - age)
     }
 }

@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -294,9 +295,8 @@ fn database_age_hours(cache: &Path) -> Result<i64> {
         return Err(unusable(format!("there is none in {}", folder.display())));
     };
     let metadata: Metadata = serde_json::from_slice(&metadata).map_err(|error| unusable(error.to_string()))?;
-    let updated: jiff::Timestamp =
-        metadata.updated_at.parse().map_err(|error: jiff::Error| unusable(error.to_string()))?;
-    age_hours(updated.as_second(), jiff::Timestamp::now().as_second()).map_err(unusable)
+    let updated = DateTime::parse_from_rfc3339(&metadata.updated_at).map_err(|error| unusable(error.to_string()))?;
+    age_hours(updated.timestamp(), Utc::now().timestamp()).map_err(unusable)
 }
 
 /// The age of a database in whole hours; both moments are in seconds since 1970.
@@ -430,7 +430,7 @@ mod tests {
     #[test]
     fn i9_a_verdict_lasts_as_long_as_the_waivers_that_it_rests_on() {
         let verdict = |days: i64| {
-            let expires = waivers::today().saturating_add(jiff::SignedDuration::from_hours(24 * days));
+            let expires = waivers::today() + chrono::TimeDelta::days(days);
             let waiver =
                 Waiver { id: "CVE-1".into(), reason: "r".into(), owner: "o".into(), expires, not_affected: None };
             Verdict { waived: vec![waiver], ..Verdict::skipped(Digest::of(b""), String::new()) }

@@ -5,8 +5,7 @@
 
 use std::path::Path;
 
-use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use chrono::{Days, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use toml_edit::{DocumentMut, Item, Table, Value};
 
@@ -17,7 +16,7 @@ use crate::sys::files;
 /// The file in the workspace root that is read where none is named.
 pub const FILE: &str = "waivers.toml";
 /// A waiver that would last longer than this is not one.
-const DAYS_MAX: i64 = 90;
+const DAYS_MAX: u64 = 90;
 const KEYS: [&str; 6] = ["id", "reason", "owner", "expires", "status", "justification"];
 /// The one status that a waiver may have: without it, it asks for time.
 const NOT_AFFECTED: &str = "not affected";
@@ -40,7 +39,7 @@ pub struct Waiver {
     /// Who looks at it again.
     pub owner: String,
     /// The last day (in UTC) that it holds.
-    pub expires: Date,
+    pub expires: NaiveDate,
     /// Why the vulnerability does not matter here, where that is the reason; others are told so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_affected: Option<String>,
@@ -92,8 +91,8 @@ pub struct Judgement {
 }
 
 /// The day that it is, in UTC: the same on every machine.
-pub fn today() -> Date {
-    Timestamp::now().to_zoned(TimeZone::UTC).date()
+pub fn today() -> NaiveDate {
+    Utc::now().date_naive()
 }
 
 impl Finding {
@@ -106,7 +105,7 @@ impl Finding {
 
 impl Waiver {
     /// Whether its last day is over.
-    pub fn is_over(&self, today: Date) -> bool {
+    pub fn is_over(&self, today: NaiveDate) -> bool {
         self.expires < today
     }
 }
@@ -129,7 +128,7 @@ impl Waivers {
     ///
     /// # Errors
     /// Anything in it is missing, unknown or too long; every problem is listed.
-    pub fn parse(name: &str, bytes: &[u8], today: Date) -> Result<Self> {
+    pub fn parse(name: &str, bytes: &[u8], today: NaiveDate) -> Result<Self> {
         let wrong = |why: String| {
             Error::new(Exit::Workspace, format!("{name} cannot be used")).because(why).remedy(format!(
                 "each entry is a table [[waiver]] with id, reason, owner, and expires, a date at most {DAYS_MAX} days from now; \
@@ -147,7 +146,7 @@ impl Waivers {
     }
 
     /// Decides which findings stop a release.
-    pub fn judge(&self, findings: &[Finding], today: Date) -> Judgement {
+    pub fn judge(&self, findings: &[Finding], today: NaiveDate) -> Judgement {
         let mut judgement = Judgement::default();
         for finding in findings {
             let open = |more: &str| Open { finding: finding.clone(), shown: finding.shown() + more };
@@ -168,7 +167,7 @@ impl Waivers {
     }
 }
 
-fn entries(document: &DocumentMut, today: Date, problems: &mut Vec<String>) -> Vec<Waiver> {
+fn entries(document: &DocumentMut, today: NaiveDate, problems: &mut Vec<String>) -> Vec<Waiver> {
     let mut list: Vec<Waiver> = Vec::new();
     for (key, item) in document.iter() {
         let Some(tables) = item.as_array_of_tables().filter(|_| key == "waiver") else {
@@ -192,7 +191,7 @@ fn entries(document: &DocumentMut, today: Date, problems: &mut Vec<String>) -> V
     list
 }
 
-fn entry(table: &Table, today: Date) -> Result<Waiver, Vec<String>> {
+fn entry(table: &Table, today: NaiveDate) -> Result<Waiver, Vec<String>> {
     let unknown = table.iter().map(|(key, _)| key).filter(|key| !KEYS.contains(key));
     let mut complaints: Vec<String> = unknown.map(|key| format!("`{key}` is not known")).collect();
     let [id, reason, owner] = ["id", "reason", "owner"].map(|key| text(table, key));
@@ -240,15 +239,14 @@ fn exact(id: String) -> Result<String, String> {
     if plain { Ok(id) } else { Err("`id` is not one vulnerability, such as CVE-2026-0001".into()) }
 }
 
-fn last_day(table: &Table, today: Date) -> Result<Date, String> {
+fn last_day(table: &Table, today: NaiveDate) -> Result<NaiveDate, String> {
     let item = table.get("expires").ok_or("`expires` is missing")?;
     let date = item.as_value().and_then(Value::as_datetime).filter(|moment| moment.time.is_none());
     let date =
         date.and_then(|moment| moment.date).ok_or("`expires` is not a date: write it as 2026-12-31, no quotes")?;
-    let number = |part: u8| i8::try_from(part).unwrap_or_default();
-    let year = i16::try_from(date.year).unwrap_or_default();
-    let date = Date::new(year, number(date.month), number(date.day)).map_err(|error| format!("`expires`: {error}"))?;
-    let latest = today.saturating_add(SignedDuration::from_hours(24 * DAYS_MAX));
+    let date = NaiveDate::from_ymd_opt(date.year.into(), date.month.into(), date.day.into())
+        .ok_or_else(|| format!("`expires`: there is no {date}"))?;
+    let latest = today + Days::new(DAYS_MAX);
     if date > latest {
         return Err(format!("`expires` is {date}, more than {DAYS_MAX} days away: {latest} is the latest"));
     }
@@ -259,8 +257,13 @@ fn last_day(table: &Table, today: Date) -> Result<Date, String> {
 mod tests {
     use super::*;
 
-    const TODAY: Date = jiff::civil::date(2026, 3, 1);
+    const TODAY: NaiveDate = day(1);
     const GOOD: &str = "[[waiver]]\nid = \"CVE-1\"\nreason = \"never called\"\nowner = \"ann\"\nexpires = 2026-03-02\n";
+
+    /// Of March 2026.
+    const fn day(number: u32) -> NaiveDate {
+        NaiveDate::from_ymd_opt(2026, 3, number).unwrap()
+    }
 
     fn parse(text: &str) -> Result<Waivers> {
         Waivers::parse("waivers.toml", text.as_bytes(), TODAY)
@@ -294,7 +297,7 @@ mod tests {
     fn i9_a_waiver_holds_through_its_last_day_and_then_its_finding_stops_the_release_again() {
         let waivers = parse(GOOD).unwrap();
         let findings = [finding("linux/amd64", "CVE-1")];
-        let on = |day| waivers.judge(&findings, jiff::civil::date(2026, 3, day));
+        let on = |number| waivers.judge(&findings, day(number));
         assert!(on(2).open.is_empty());
         let over = on(3);
         assert!(over.open[0].shown.contains("its waiver expired on 2026-03-02 (owner: ann)"), "{:?}", over.open);

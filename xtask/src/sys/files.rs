@@ -195,7 +195,7 @@ pub fn scratch(name: &str) -> PathBuf {
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     // Numbers of processes come again, and a killed one may have left something.
-    let moment = jiff::Timestamp::now().as_nanosecond();
+    let moment = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
     std::env::temp_dir().join(format!("xtask-{}.{moment}-{call}-{name}", std::process::id()))
 }
 

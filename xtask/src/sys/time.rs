@@ -1,27 +1,28 @@
 //! Moments as the specifications write them: RFC 3339.
 
-use jiff::Timestamp;
+use chrono::{DateTime, Datelike as _, FixedOffset, SecondsFormat, Utc};
 
-use crate::error::{Context, Exit, Result};
+use crate::error::{Error, Exit, Result};
 
 /// Seconds since 1970 as RFC 3339 in UTC: `2026-11-21T09:00:00Z`.
 ///
 /// # Errors
 /// The moment is further away than a calendar reaches.
 pub fn rfc3339(seconds: i64) -> Result<String> {
-    Timestamp::from_second(seconds)
-        .map(|moment| moment.to_string())
-        .context(Exit::Failure, || format!("{seconds} s after 1970 is not a time"))
+    // Its years have four digits.
+    let moment = DateTime::from_timestamp(seconds, 0).filter(|moment| (0..=9999).contains(&moment.year()));
+    let moment = moment.ok_or_else(|| Error::new(Exit::Failure, format!("{seconds} s after 1970 is not a time")))?;
+    Ok(moment.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
 /// This moment, in whole seconds.
 pub fn now() -> String {
-    format!("{:.0}", Timestamp::now())
+    Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Seconds since 1970 of a moment in RFC 3339; nothing where a text is none.
 pub fn seconds(text: &str) -> Option<i64> {
-    text.parse::<Timestamp>().ok().map(Timestamp::as_second)
+    parsed(text).map(|moment| moment.timestamp())
 }
 
 /// The calendar day of a moment in UTC: `2026-11-21`.
@@ -34,9 +35,12 @@ pub fn day(seconds: i64) -> Result<String> {
 
 /// The later of two RFC 3339 texts, as it was written. A text that is no time loses.
 pub fn later<'a>(one: &'a str, other: &'a str) -> &'a str {
-    let parsed = |text: &str| text.parse::<Timestamp>().ok();
     // Between two spellings of one moment the choice must not depend on the order of the arguments.
     if (parsed(one), one) >= (parsed(other), other) { one } else { other }
+}
+
+fn parsed(text: &str) -> Option<DateTime<FixedOffset>> {
+    DateTime::parse_from_rfc3339(text).ok()
 }
 
 #[cfg(test)]
