@@ -50,8 +50,7 @@ impl Pipeline {
             return Ok(false);
         }
         let image = self.product.package.as_ref().map(|_| {
-            let image = self.destination.facts(&digest.map_or_else(|| self.tagged(), Ok)?)?;
-            self.check_ours(&image)?;
+            let image = self.pulled(&digest.map_or_else(|| self.tagged(), Ok)?)?;
             self.check_signed(&image.digest)?;
             Ok(image)
         });
@@ -59,7 +58,7 @@ impl Pipeline {
         let image = image.as_ref();
         let signed = image.is_none() && self.attest(None, None)?;
         self.check_said(image)?;
-        let put = match self.put(image)? {
+        let put = match self.put_for(image)? {
             Put::Met(other) => {
                 return Err(Error::new(Exit::Conflict, "the chart is published for another image")
                     .because(format!("it names {other}, the same release of another compiler"))
@@ -84,11 +83,19 @@ impl Pipeline {
 
     /// Packages the chart, for an image that anybody can pull where there is one, and puts the archive.
     pub(super) fn put(&self, image: Option<&ImageFacts>) -> Result<Put> {
-        if let Some(image) = image {
-            let tag = &version::version_tags(&self.release.version)[0];
-            let parts = verify::image(&self.destination, tag, &image.digest)?;
-            self.check_ours(&ImageFacts::of(image.digest.clone(), &parts))?;
-        }
+        image.map(|image| self.pulled(&image.digest)).transpose()?;
+        self.put_for(image)
+    }
+
+    /// What an image that anybody can pull says of itself, where it is of this release.
+    fn pulled(&self, digest: &Digest) -> Result<ImageFacts> {
+        let tag = &version::version_tags(&self.release.version)[0];
+        let image = ImageFacts::of(digest.clone(), &verify::image(&self.destination, tag, digest)?);
+        self.check_ours(&image)?;
+        Ok(image)
+    }
+
+    fn put_for(&self, image: Option<&ImageFacts>) -> Result<Put> {
         let seen = self.destination.look()?;
         self.refuse_yanked()?;
         if !seen.is_there() {
