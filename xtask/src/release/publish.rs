@@ -58,7 +58,7 @@ impl Pipeline {
         let image = image.as_ref();
         let signed = image.is_none() && self.attest(None, None)?;
         self.check_said(image)?;
-        let put = match self.put_for(image)? {
+        let put = match self.pack_and_put(image)? {
             Put::Met(other) => {
                 return Err(Error::new(Exit::Conflict, "the chart is published for another image")
                     .because(format!("it names {other}, the same release of another compiler"))
@@ -84,7 +84,7 @@ impl Pipeline {
     /// Packages the chart, for an image that anybody can pull where there is one, and puts the archive.
     pub(super) fn put(&self, image: Option<&ImageFacts>) -> Result<Put> {
         image.map(|image| self.pulled(&image.digest)).transpose()?;
-        self.put_for(image)
+        self.pack_and_put(image)
     }
 
     /// What an image that anybody can pull says of itself, where it is of this release.
@@ -95,7 +95,7 @@ impl Pipeline {
         Ok(image)
     }
 
-    fn put_for(&self, image: Option<&ImageFacts>) -> Result<Put> {
+    fn pack_and_put(&self, image: Option<&ImageFacts>) -> Result<Put> {
         let seen = self.destination.look()?;
         self.refuse_yanked()?;
         if !seen.is_there() {
