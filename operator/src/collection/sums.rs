@@ -1,7 +1,6 @@
 //! Nodes, added up.
 
-use std::collections::BTreeMap;
-
+use litemap::LiteMap;
 use serde::Deserialize;
 
 use super::quantity::quantity;
@@ -20,7 +19,7 @@ pub(super) struct Sums {
 /// What counts of every node, by its name.
 #[derive(Default)]
 pub(super) struct Nodes {
-    known: BTreeMap<String, Share>,
+    known: LiteMap<String, Share>,
     /// Those of which nothing can be read.
     unknown: u64,
 }

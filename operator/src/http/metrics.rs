@@ -2,10 +2,10 @@
 //!
 //! A write that fails cannot be reported through the ConfigMap, so it is counted here.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use litemap::LiteMap;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet};
@@ -111,7 +111,7 @@ impl Scrape {
     }
 }
 
-fn count(counts: &BTreeMap<&'static str, u64>, label: &str) -> u64 {
+fn count(counts: &LiteMap<&'static str, u64>, label: &str) -> u64 {
     counts.get(label).copied().unwrap_or_default()
 }
 

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use super::client::{broken, unreadable, within};
 use super::refusal::Refusal;
-use super::{Client, List, ListOptions, Metadata, REQUEST_TIMEOUT, Read, Reader, Request};
+use super::{Client, List, Metadata, REQUEST_TIMEOUT, Read, Reader, Request};
 use crate::runtime::{Class, Clock, Failure};
 
 /// After this long the server ends a watch by itself.
@@ -116,12 +116,11 @@ impl<T: Versioned + DeserializeOwned> Feed<T> {
     /// Watches until the server ends it, and tells where to go on.
     async fn watch(&self, mut version: String, follower: &mut impl Follower<T>) -> Result<String, Failure> {
         let time = self.clock.real(WATCH).max(SHORTEST_WATCH);
-        let request = Request::watch(&self.list.path, &self.options(), &version, time);
-        let accept = self.list.form.accept_in_watch();
-        let body = within(REQUEST_TIMEOUT, self.client.open(Request { accept, ..request })).await?;
+        let request = Request::watch(&self.list.path, &self.list.options(), &version, time);
+        let mut lines =
+            Lines::of(&self.client, Request { accept: self.list.form.accept_in_watch(), ..request }).await?;
         follower.tell(Change::Watching);
-        let mut lines = Lines { body, begun: Vec::new() };
-        while let Some(line) = in_time(lines.next()).await? {
+        while let Some(line) = lines.next_in_time().await? {
             let Line::Whole(line) = line else {
                 follower.tell(Change::Skipped("it is too large".to_owned()));
                 continue;
@@ -131,14 +130,6 @@ impl<T: Versioned + DeserializeOwned> Feed<T> {
             follower.tell(change);
         }
         Ok(version)
-    }
-
-    fn options(&self) -> ListOptions {
-        ListOptions {
-            label_selector: self.list.label_selector.clone(),
-            field_selector: self.list.field_selector.clone(),
-            ..ListOptions::default()
-        }
     }
 }
 
@@ -155,12 +146,6 @@ impl<T, F: Follower<T>> Reader<T> for Listing<'_, F> {
     }
 }
 
-async fn in_time<T>(news: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::time::timeout(LONGEST_SILENCE, news).await.unwrap_or_else(|_elapsed| {
-        Err(Failure::new(Class::Timeout, format!("the watch was silent for {LONGEST_SILENCE:?}")))
-    })
-}
-
 /// A body as lines, each of which is one event.
 struct Lines {
     body: Incoming,
@@ -175,6 +160,16 @@ enum Line {
 }
 
 impl Lines {
+    async fn of(client: &Client, request: Request) -> Result<Self, Failure> {
+        Ok(Self { body: within(REQUEST_TIMEOUT, client.open(request)).await?, begun: Vec::new() })
+    }
+
+    async fn next_in_time(&mut self) -> Result<Option<Line>, Failure> {
+        tokio::time::timeout(LONGEST_SILENCE, self.next()).await.unwrap_or_else(|_elapsed| {
+            Err(Failure::new(Class::Timeout, format!("the watch was silent for {LONGEST_SILENCE:?}")))
+        })
+    }
+
     /// None when no more will come. A watch that the server or somebody in between cuts off ends like any other.
     async fn next(&mut self) -> Result<Option<Line>, Failure> {
         let mut searched = 0;
@@ -218,12 +213,6 @@ struct Event<'line> {
     object: &'line RawValue,
 }
 
-/// Of an object that only tells how far the watch has come.
-#[derive(Deserialize)]
-struct Bookmark {
-    metadata: Metadata,
-}
-
 /// A change, and the version at which it was like that, if that can be read.
 type Told<T> = (Option<String>, Change<T>);
 
@@ -240,7 +229,7 @@ fn read<T: Versioned + DeserializeOwned>(line: &[u8]) -> Result<Option<Told<T>>,
         "ADDED" => versioned(object, Change::New),
         "MODIFIED" => versioned(object, Change::Put),
         "DELETED" => versioned(object, Change::Gone),
-        "BOOKMARK" => (Some(parse::<Bookmark>(object)?.metadata.resource_version), Change::Same),
+        "BOOKMARK" => (Some(parse::<Object>(object)?.metadata.resource_version), Change::Same),
         "ERROR" => return Err(parse::<Refusal>(object)?.failure()),
         other => return Err(unreadable(&format!("an event of the unknown type {other:?}"))),
     }))

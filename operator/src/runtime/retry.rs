@@ -82,7 +82,7 @@ mod tests {
         let context = context();
         let done = tokio::time::timeout(AT_ONCE, attempts(&context, Class::Expired)).await;
         assert_eq!((done, context.state().failures(Task::EventWatch)), (Ok(2), 1));
-        assert_eq!(context.state().tasks[&Task::EventWatch].failures, [("expired", 1)].into());
+        assert_eq!(context.state().tasks[&Task::EventWatch].failures, [("expired", 1)].into_iter().collect());
     }
 
     #[tokio::test]
