@@ -63,7 +63,7 @@ impl Scrape {
         let date = writes.date.map_or(0.0, |date| date.as_duration().as_secs_f64());
         page.gauge(name, "When the status was last written", None, &date)?;
         let counts = [(Writes::SUCCESS, collections.successes), ("failure", collections.failures)];
-        let counts = counts.map(|(result, count)| ([("result", result)], count));
+        let counts = counts.iter().map(|(result, count)| ([("result", *result)], *count));
         page.counters("kube9_operator_collections", "Attempts to count the cluster, by result", counts)?;
         // No number stands for what is not known yet; zero would be a lie.
         let detected = argocd.as_ref().map_or(f64::NAN, |it| f64::from(u8::from(it.answer != Answer::NotDetected)));
@@ -95,11 +95,11 @@ impl Scrape {
 
     fn events(&self, page: &mut Page<'_>) -> fmt::Result {
         let events = &self.state.events;
-        let received =
-            ["Normal", "Warning", "Error", "other"].map(|kind| ([("type", kind)], count(&events.received, kind)));
+        let kinds = ["Normal", "Warning", "Error", "other"].iter();
+        let received = kinds.map(|kind| ([("type", *kind)], count(&events.received, kind)));
         page.counters("kube9_operator_events_received", "Events that the watch brought, by type", received)?;
-        let stored = ["info", "warning", "error", "critical"]
-            .map(|severity| ([("event_type", "cluster"), ("severity", severity)], count(&events.stored, severity)));
+        let severities = ["info", "warning", "error", "critical"].iter();
+        let stored = severities.map(|it| ([("event_type", "cluster"), ("severity", *it)], count(&events.stored, it)));
         page.counters("kube9_operator_events_stored", "Rows of the event store that are new or changed", stored)?;
         let help = "Events that were lost on the way to the store";
         page.counter("kube9_operator_events_dropped", help, None, &events.dropped)?;

@@ -95,31 +95,12 @@ fn read_either<T: Wire + DeserializeOwned>(object: Object<'_>) -> Result<T, Stri
 /// An object, or why it could not be read.
 pub(crate) type Read<T> = Result<T, String>;
 
-/// Who is told of what is listed.
-pub(crate) trait Reader<T> {
-    fn read(&mut self, object: Read<T>);
-
-    /// No more comes until this returns.
-    async fn page_is_over(&mut self) {}
-}
-
-impl<T, F: FnMut(Read<T>)> Reader<T> for F {
-    fn read(&mut self, object: Read<T>) {
-        self(object);
-    }
-}
-
 impl Client {
-    /// Tells every object once, and then the version at which the list was like that.
-    pub(crate) async fn list<T>(&self, list: &List<T>, reader: &mut impl Reader<T>) -> Result<String, Failure> {
+    /// Tells every object once.
+    pub(crate) async fn list<T>(&self, list: &List<T>, tell: &mut dyn FnMut(Read<T>)) -> Result<(), Failure> {
         let mut pages = Pages::of(self, list);
-        loop {
-            let version = pages.next(&mut |object| reader.read((list.form.read)(object))).await?;
-            reader.page_is_over().await;
-            if let Some(version) = version {
-                return Ok(version);
-            }
-        }
+        while pages.next(&mut |object| tell((list.form.read)(object))).await?.is_none() {}
+        Ok(())
     }
 
     /// How many objects there are, and the version at which that was so: one that is sent, without its content, and those that are
@@ -150,7 +131,7 @@ impl<T> List<T> {
 }
 
 /// The pages of a list, one after the other, whatever is in them.
-struct Pages<'list> {
+pub(super) struct Pages<'list> {
     client: &'list Client,
     path: &'list str,
     accept: &'static str,
@@ -162,13 +143,13 @@ struct Pages<'list> {
 }
 
 impl<'list> Pages<'list> {
-    fn of<T>(client: &'list Client, list: &'list List<T>) -> Self {
+    pub(super) fn of<T>(client: &'list Client, list: &'list List<T>) -> Self {
         let size = PageSize { limit: FIRST_PAGE.min(list.most), most: list.most };
         Self { client, path: &list.path, accept: list.form.accept, options: list.options(), size, told: 0 }
     }
 
     /// Tells what is new in the next page, and after the last one the version at which the list was like that.
-    async fn next(&mut self, tell: &mut dyn FnMut(Object<'_>)) -> Result<Option<String>, Failure> {
+    pub(super) async fn next(&mut self, tell: &mut dyn FnMut(Object<'_>)) -> Result<Option<String>, Failure> {
         // A place to go on fixes what follows; without one, all might have changed since.
         let may_cut = self.options.continue_token.is_some() && self.size.limit > 1;
         let page = self.page(tell, may_cut).await?;

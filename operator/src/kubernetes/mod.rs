@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use access::Trust;
 pub(crate) use client::Client;
-pub(crate) use list::{Form, List, Read, Reader};
+pub(crate) use list::{Form, List, Read};
 use request::ListOptions;
 pub(crate) use request::Request;
 pub(crate) use watch::{Change, Feed, Follower, Object, Versioned};

@@ -15,8 +15,10 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::client::{broken, unreadable, within};
+use super::list::Pages;
 use super::refusal::Refusal;
-use super::{Client, List, Metadata, REQUEST_TIMEOUT, Read, Reader, Request};
+use super::split;
+use super::{Client, List, Metadata, REQUEST_TIMEOUT, Request};
 use crate::runtime::{Class, Clock, Failure};
 
 /// After this long the server ends a watch by itself.
@@ -108,9 +110,16 @@ impl<T: Versioned + DeserializeOwned> Feed<T> {
             return Ok(version);
         }
         follower.tell(Change::Listing);
-        let version = self.client.list(&self.list, &mut Listing(&mut *follower)).await?;
-        follower.tell(Change::Listed);
-        Ok(version)
+        let (mut pages, read) = (Pages::of(&self.client, &self.list), self.list.form.read);
+        loop {
+            let put = |object: split::Object<'_>| read(object).map_or_else(Change::Skipped, Change::Put);
+            let version = pages.next(&mut |object| follower.tell(put(object))).await?;
+            follower.page_is_over().await;
+            if let Some(version) = version {
+                follower.tell(Change::Listed);
+                return Ok(version);
+            }
+        }
     }
 
     /// Watches until the server ends it, and tells where to go on.
@@ -130,19 +139,6 @@ impl<T: Versioned + DeserializeOwned> Feed<T> {
             follower.tell(change);
         }
         Ok(version)
-    }
-}
-
-/// What is listed is new to whoever follows.
-struct Listing<'follower, F>(&'follower mut F);
-
-impl<T, F: Follower<T>> Reader<T> for Listing<'_, F> {
-    fn read(&mut self, object: Read<T>) {
-        self.0.tell(object.map_or_else(Change::Skipped, Change::Put));
-    }
-
-    async fn page_is_over(&mut self) {
-        self.0.page_is_over().await;
     }
 }
 
