@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use litemap::LiteMap;
-use serde_json::{Map, Value};
 
 use crate::config::Approach;
+use crate::kubernetes::Labels;
 use crate::runtime::{Answer, Server, Task};
 use crate::text::shortened;
 
@@ -116,9 +116,9 @@ pub(super) fn put(servers: &mut Servers, place: Place, candidate: Candidate) {
 }
 
 /// What the labels say.
-pub(super) fn labelled_version(labels: Option<&Map<String, Value>>) -> Option<String> {
-    let label = |name| labels.and_then(|labels| labels.get(name)?.as_str()).filter(|version| !version.is_empty());
-    LABELS.into_iter().find_map(label).map(told)
+pub(super) fn labelled_version(labels: &Labels) -> Option<String> {
+    let labels = [&labels.recommended, &labels.argocd, &labels.plain];
+    labels.into_iter().flatten().find(|version| !version.is_empty()).map(|version| told(version))
 }
 
 /// What the images of its containers say.
@@ -134,8 +134,6 @@ fn told(version: &str) -> String {
     if version.starts_with(|first: char| first.is_ascii_digit()) { format!("v{version}") } else { version }
 }
 
-const LABELS: [&str; 3] = ["app.kubernetes.io/version", "argocd.argoproj.io/version", "version"];
-
 /// The tag of an image, if it is a version: three numbers, and perhaps more.
 fn tag(image: &str) -> Option<String> {
     let (_, name) = image.split('@').next()?.rsplit_once('/').unwrap_or(("", image));
@@ -148,7 +146,7 @@ fn tag(image: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -235,10 +233,12 @@ mod tests {
 
     #[test]
     fn the_version_is_the_first_label_that_has_one() {
-        let all = json!({"version": "v1.0.0", "argocd.argoproj.io/version": "v2.0.0"});
-        assert_eq!(labelled_version(all.as_object()).as_deref(), Some("v2.0.0"));
-        let bare = json!({"app.kubernetes.io/version": "3.0.6"});
-        assert_eq!(labelled_version(bare.as_object()).as_deref(), Some("v3.0.6"));
+        let version = |labels: Value| labelled_version(&serde_json::from_value(labels).unwrap());
+        let all = json!({"version": "v1.0.0", "argocd.argoproj.io/version": "v2.0.0", "app": "argocd"});
+        assert_eq!(version(all).as_deref(), Some("v2.0.0"));
+        let bare = json!({"app.kubernetes.io/version": "3.0.6", "version": "v1.0.0"});
+        assert_eq!(version(bare).as_deref(), Some("v3.0.6"));
+        assert_eq!(version(json!({"version": ""})), None);
     }
 
     #[test]

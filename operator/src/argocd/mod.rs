@@ -235,7 +235,7 @@ fn place(deployment: &Object) -> Place {
 
 fn candidate(deployment: &Object) -> Candidate {
     let Metadata { uid, generation, labels, .. } = &deployment.metadata;
-    Candidate { revision: format!("{uid} {generation}"), version: detect::labelled_version(labels.as_ref()) }
+    Candidate { revision: format!("{uid} {generation}"), version: labels.as_ref().and_then(detect::labelled_version) }
 }
 
 #[cfg(test)]

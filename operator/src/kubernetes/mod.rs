@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 pub(crate) use access::Trust;
 pub(crate) use client::Client;
@@ -59,7 +58,19 @@ pub(crate) struct Metadata {
     pub(crate) uid: String,
     pub(crate) resource_version: String,
     pub(crate) generation: i64,
-    pub(crate) labels: Option<Map<String, Value>>,
+    pub(crate) labels: Option<Labels>,
     pub(crate) creation_timestamp: Option<Timestamp>,
     pub(crate) deletion_timestamp: Option<Timestamp>,
+}
+
+/// The labels that tell a version.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Labels {
+    #[serde(rename = "app.kubernetes.io/version")]
+    pub(crate) recommended: Option<String>,
+    #[serde(rename = "argocd.argoproj.io/version")]
+    pub(crate) argocd: Option<String>,
+    #[serde(rename = "version")]
+    pub(crate) plain: Option<String>,
 }
