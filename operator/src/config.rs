@@ -320,13 +320,13 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
     }
 
     /// The parsed value, or nothing and one more mistake.
-    fn read<T>(&mut self, variable: Variable, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    fn read<T>(&mut self, variable: Variable, parse: fn(&str) -> Option<T>) -> Option<T> {
         let text = self.text(variable).unwrap_or_else(|| variable.default.to_owned());
         self.parse(variable, &text, parse)
     }
 
     /// Nothing as well if it is not set.
-    fn read_optional<T>(&mut self, variable: Variable, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    fn read_optional<T>(&mut self, variable: Variable, parse: fn(&str) -> Option<T>) -> Option<T> {
         let text = self.text(variable)?;
         self.parse(variable, &text, parse)
     }
@@ -336,7 +336,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         (self.look_up)(variable.name).filter(|text| !text.is_empty())
     }
 
-    fn parse<T>(&mut self, variable: Variable, text: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    fn parse<T>(&mut self, variable: Variable, text: &str, parse: fn(&str) -> Option<T>) -> Option<T> {
         let value = parse(text);
         if value.is_none() {
             self.mistakes.push(format!("{} must be {}, but is {text:?}", variable.name, variable.allowed));

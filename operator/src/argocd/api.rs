@@ -208,7 +208,7 @@ struct Object {}
 
 /// Rust would read a list as an object, too.
 fn object<'answer, T: Deserialize<'answer>>(answer: &'answer str) -> Option<T> {
-    answer.trim_start().starts_with('{').then(|| serde_json::from_str(answer).ok()).flatten()
+    answer.trim_start().starts_with('{').then(|| serde_json::from_slice(answer.as_bytes()).ok()).flatten()
 }
 
 /// What the files say from which access is made, to see when they change.

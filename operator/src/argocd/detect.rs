@@ -1,16 +1,18 @@
 //! The decision: what follows from what is known. Pure.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use litemap::LiteMap;
+
 use crate::config::Approach;
+use crate::kubernetes::Labels;
 use crate::runtime::{Answer, Server, Task};
 use crate::text::shortened;
 
 /// A namespace, and the name of a Deployment in it.
 pub(super) type Place = (String, String);
 
-pub(super) type Servers = BTreeMap<Place, Candidate>;
+pub(super) type Servers = LiteMap<Place, Candidate>;
 
 /// A Deployment with the labels of Argo CD's server.
 #[derive(Debug, Default)]
@@ -38,7 +40,7 @@ pub(super) struct Known {
     pub(super) listed_crd: Option<bool>,
     pub(super) listed_servers: Option<Servers>,
     pub(super) image: Option<Image>,
-    checks: BTreeMap<Task, Duration>,
+    checks: LiteMap<Task, Duration>,
 }
 
 impl Known {
@@ -50,7 +52,7 @@ impl Known {
             listed_crd: None,
             listed_servers: None,
             image: None,
-            checks: BTreeMap::new(),
+            checks: LiteMap::new(),
         }
     }
 
@@ -94,7 +96,7 @@ pub(super) fn detect(known: &Known) -> Option<Answer> {
 
 /// Where most people have it, or else always the same one.
 fn chosen(servers: &Servers) -> Option<(&Place, &Candidate)> {
-    servers.iter().find(|((namespace, _), _)| namespace == USUAL_NAMESPACE).or(servers.first_key_value())
+    servers.iter().find(|((namespace, _), _)| namespace == USUAL_NAMESPACE).or(servers.first())
 }
 
 pub(super) const USUAL_NAMESPACE: &str = "argocd";
@@ -114,14 +116,15 @@ pub(super) fn put(servers: &mut Servers, place: Place, candidate: Candidate) {
 }
 
 /// What the labels say.
-pub(super) fn labelled_version(labels: Option<&BTreeMap<String, String>>) -> Option<String> {
-    let label = |name| labels.and_then(|labels| labels.get(name)).filter(|version| !version.is_empty());
-    LABELS.into_iter().find_map(label).map(|version| told(version))
+pub(super) fn labelled_version(labels: &Labels) -> Option<String> {
+    let labels = [&labels.recommended, &labels.argocd, &labels.plain];
+    labels.into_iter().flatten().find(|version| !version.is_empty()).map(|version| told(version))
 }
 
 /// What the images of its containers say.
-pub(super) fn version_in(images: &BTreeMap<&str, &str>) -> Option<String> {
-    let image = images.get("argocd-server").or(images.values().find(|image| image.contains("argocd")))?;
+pub(super) fn version_in(images: &[(&str, &str)]) -> Option<String> {
+    let named = images.iter().find(|(name, _)| *name == "argocd-server");
+    let (_, image) = named.or(images.iter().find(|(_, image)| image.contains("argocd")))?;
     tag(image).map(|version| told(&version))
 }
 
@@ -130,8 +133,6 @@ fn told(version: &str) -> String {
     let version = shortened(version, 63);
     if version.starts_with(|first: char| first.is_ascii_digit()) { format!("v{version}") } else { version }
 }
-
-const LABELS: [&str; 3] = ["app.kubernetes.io/version", "argocd.argoproj.io/version", "version"];
 
 /// The tag of an image, if it is a version: three numbers, and perhaps more.
 fn tag(image: &str) -> Option<String> {
@@ -145,6 +146,8 @@ fn tag(image: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn known(approach: Approach, crd: Option<bool>, namespaces: Option<&[&str]>) -> Known {
@@ -230,24 +233,23 @@ mod tests {
 
     #[test]
     fn the_version_is_the_first_label_that_has_one() {
-        let labels = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
-        };
-        let all = labels(&[("version", "v1.0.0"), ("argocd.argoproj.io/version", "v2.0.0")]);
-        assert_eq!(labelled_version(Some(&all)).as_deref(), Some("v2.0.0"));
-        let bare = labels(&[("app.kubernetes.io/version", "3.0.6")]);
-        assert_eq!(labelled_version(Some(&bare)).as_deref(), Some("v3.0.6"));
+        let version = |labels: Value| labelled_version(&serde_json::from_value(labels).unwrap());
+        let all = json!({"version": "v1.0.0", "argocd.argoproj.io/version": "v2.0.0", "app": "argocd"});
+        assert_eq!(version(all).as_deref(), Some("v2.0.0"));
+        let bare = json!({"app.kubernetes.io/version": "3.0.6", "version": "v1.0.0"});
+        assert_eq!(version(bare).as_deref(), Some("v3.0.6"));
+        assert_eq!(version(json!({"version": ""})), None);
     }
 
     #[test]
     fn the_version_is_in_the_tag_of_the_image_otherwise() {
-        let of = |image: &str| version_in(&BTreeMap::from([("argocd-server", image)]));
+        let of = |image: &str| version_in(&[("argocd-server", image)]);
         assert_eq!(of("quay.io/argoproj/argocd:v2.8.0").as_deref(), Some("v2.8.0"));
         assert_eq!(of("mirror:5000/argocd:2.8.0-rc1@sha256:ab").as_deref(), Some("v2.8.0-rc1"));
         for image in ["argocd", "mirror:5000/argocd", "argocd:latest", "argocd@sha256:ab", "", "argocd:v2.8"] {
             assert_eq!(of(image), None, "{image}");
         }
-        let sidecar = BTreeMap::from([("proxy", "envoy:1.2.3"), ("server", "x/argocd:v2.9.1")]);
+        let sidecar = [("proxy", "envoy:1.2.3"), ("server", "x/argocd:v2.9.1")];
         assert_eq!(version_in(&sidecar).as_deref(), Some("v2.9.1"));
     }
 }

@@ -184,8 +184,8 @@ struct Container {
 impl Deployment {
     fn version(&self) -> Option<String> {
         let pod = self.spec.as_ref()?.template.spec.as_ref()?;
-        let images = pod.containers.iter();
-        detect::version_in(&images.map(|it| (it.name.as_str(), it.image.as_deref().unwrap_or(""))).collect())
+        let images = pod.containers.iter().map(|it| (it.name.as_str(), it.image.as_deref().unwrap_or("")));
+        detect::version_in(&images.collect::<Vec<_>>())
     }
 }
 
@@ -235,7 +235,7 @@ fn place(deployment: &Object) -> Place {
 
 fn candidate(deployment: &Object) -> Candidate {
     let Metadata { uid, generation, labels, .. } = &deployment.metadata;
-    Candidate { revision: format!("{uid} {generation}"), version: detect::labelled_version(labels.as_ref()) }
+    Candidate { revision: format!("{uid} {generation}"), version: labels.as_ref().and_then(detect::labelled_version) }
 }
 
 #[cfg(test)]
@@ -261,7 +261,7 @@ mod tests {
         known.servers(Change::Gone(object("a")));
         known.crd(Change::Put(object("c")));
         assert_eq!(
-            (known.crd, known.servers.unwrap().into_keys().map(|place| place.1).collect()),
+            (known.crd, known.servers.unwrap().keys().map(|place| place.1.clone()).collect()),
             (Some(true), vec!["b".to_owned()])
         );
     }

@@ -189,7 +189,7 @@ impl Collector {
         let state = self.context.state();
         let collected = (state.collections.successes + 1) * DATA_POINTS;
         let text = format!("{:#}", counts.dashboard(self.context.calendar(), collected));
-        let content = Content { name: CONFIG_MAP_NAME, component: "dashboard", data: [(KEY, text.as_str())].into() };
+        let content = Content { name: CONFIG_MAP_NAME, component: "dashboard", data: &[(KEY, &text)] };
         let pod = &self.context.config.pod;
         // With the pod, so that a node that is lost does not leave the counts behind.
         let pod = pod.uid.as_ref().map(|uid| Owner::pod(&pod.name, uid));
@@ -315,11 +315,10 @@ struct Counts {
 impl Counts {
     /// As kube9 reads it, with how many figures there have been in all.
     fn dashboard(&self, now: Timestamp, collected: u64) -> Value {
-        let workloads = WORKLOADS.iter().zip(self.workloads).map(|((name, _), number)| (*name, number));
         let time = rfc_3339(now);
-        json!({
+        let mut dashboard = json!({
             "namespaceCount": self.namespaces,
-            "workloads": workloads.collect::<std::collections::BTreeMap<_, _>>(),
+            "workloads": {},
             "nodes": {
                 "totalNodes": self.nodes.total,
                 "readyNodes": self.nodes.ready,
@@ -332,7 +331,11 @@ impl Counts {
                 "lastCollectionTime": time,
             },
             "lastUpdated": time,
-        })
+        });
+        for ((name, _), number) in WORKLOADS.into_iter().zip(self.workloads) {
+            dashboard["workloads"][name] = json!(number);
+        }
+        dashboard
     }
 }
 

@@ -1,8 +1,8 @@
 //! Nodes, added up.
 
-use std::collections::BTreeMap;
-
+use litemap::LiteMap;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::quantity::quantity;
 use crate::kubernetes::{Metadata, Versioned};
@@ -20,7 +20,7 @@ pub(super) struct Sums {
 /// What counts of every node, by its name.
 #[derive(Default)]
 pub(super) struct Nodes {
-    known: BTreeMap<String, Share>,
+    known: LiteMap<String, Share>,
     /// Those of which nothing can be read.
     unknown: u64,
 }
@@ -35,12 +35,12 @@ struct Share {
 impl Nodes {
     pub(super) fn put(&mut self, node: Node) {
         let status = node.status.unwrap_or_default();
-        let capacity = status.capacity.as_ref();
-        let number = |text: Option<&String>| text.and_then(|text| quantity(text)).unwrap_or_default();
+        let capacity = status.capacity.unwrap_or_default();
+        let number = |of: &str| capacity.get(of).and_then(Value::as_str).and_then(quantity).unwrap_or_default();
         let share = Share {
             is_ready: status.conditions.iter().flatten().any(is_ready),
-            cores: number(capacity.and_then(|capacity| capacity.cpu.as_ref())),
-            bytes: number(capacity.and_then(|capacity| capacity.memory.as_ref())),
+            cores: number("cpu"),
+            bytes: number("memory"),
         };
         self.known.insert(node.metadata.name, share);
     }
@@ -101,14 +101,8 @@ impl Versioned for Node {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Status {
-    capacity: Option<Capacity>,
+    capacity: Option<Map<String, Value>>,
     conditions: Option<Vec<Condition>>,
-}
-
-#[derive(Deserialize)]
-struct Capacity {
-    cpu: Option<String>,
-    memory: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -122,7 +116,7 @@ struct Condition {
 mod tests {
     use super::*;
 
-    fn node(name: &str, status: &serde_json::Value) -> Node {
+    fn node(name: &str, status: &Value) -> Node {
         serde_json::from_value(serde_json::json!({"metadata": {"name": name}, "status": status})).unwrap()
     }
 
@@ -145,7 +139,7 @@ mod tests {
                 }),
             ));
         }
-        nodes.remove(&node("gone", &serde_json::Value::Null));
+        nodes.remove(&node("gone", &Value::Null));
         nodes.put_unknown();
         let sums = nodes.sums();
         assert_eq!((sums.total, sums.ready), (4, 1));

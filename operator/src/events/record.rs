@@ -7,7 +7,7 @@ use super::redaction::redacted;
 use crate::text::{plain, shortened};
 use crate::time::{Timestamp, rfc_3339};
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Record {
     /// What the API server tells events apart by. One that happens again keeps it.
     pub(crate) uid: String,
@@ -103,7 +103,7 @@ fn id(event: &Event) -> String {
     format!("evt_{}_{tail:0>6}", event.first_seen().format("%Y%m%d_%H%M%S"))
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
     Info,
     Warning,

@@ -2,10 +2,10 @@
 //!
 //! A write that fails cannot be reported through the ConfigMap, so it is counted here.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use litemap::LiteMap;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet};
@@ -63,7 +63,7 @@ impl Scrape {
         let date = writes.date.map_or(0.0, |date| date.timestamp_millis() as f64 / 1000.0);
         page.gauge(name, "When the status was last written", None, &date)?;
         let counts = [(Writes::SUCCESS, collections.successes), ("failure", collections.failures)];
-        let counts = counts.map(|(result, count)| ([("result", result)], count));
+        let counts = counts.iter().map(|(result, count)| ([("result", *result)], *count));
         page.counters("kube9_operator_collections", "Attempts to count the cluster, by result", counts)?;
         // No number stands for what is not known yet; zero would be a lie.
         let detected = argocd.as_ref().map_or(f64::NAN, |it| f64::from(u8::from(it.answer != Answer::NotDetected)));
@@ -95,11 +95,11 @@ impl Scrape {
 
     fn events(&self, page: &mut Page<'_>) -> fmt::Result {
         let events = &self.state.events;
-        let received =
-            ["Normal", "Warning", "Error", "other"].map(|kind| ([("type", kind)], count(&events.received, kind)));
+        let kinds = ["Normal", "Warning", "Error", "other"].iter();
+        let received = kinds.map(|kind| ([("type", *kind)], count(&events.received, kind)));
         page.counters("kube9_operator_events_received", "Events that the watch brought, by type", received)?;
-        let stored = ["info", "warning", "error", "critical"]
-            .map(|severity| ([("event_type", "cluster"), ("severity", severity)], count(&events.stored, severity)));
+        let severities = ["info", "warning", "error", "critical"].iter();
+        let stored = severities.map(|it| ([("event_type", "cluster"), ("severity", *it)], count(&events.stored, it)));
         page.counters("kube9_operator_events_stored", "Rows of the event store that are new or changed", stored)?;
         let help = "Events that were lost on the way to the store";
         page.counter("kube9_operator_events_dropped", help, None, &events.dropped)?;
@@ -111,7 +111,7 @@ impl Scrape {
     }
 }
 
-fn count(counts: &BTreeMap<&'static str, u64>, label: &str) -> u64 {
+fn count(counts: &LiteMap<&'static str, u64>, label: &str) -> u64 {
     counts.get(label).copied().unwrap_or_default()
 }
 

@@ -133,7 +133,7 @@ mod tests {
         let last = Failure::new(Class::Forbidden, "no role");
         let trouble = trouble.map(|failures| Trouble { since: Duration::ZERO, failures, last, confirmed: false });
         let state = TaskState { running, trouble, ..TaskState::default() };
-        State { tasks: [(Task::EventWatch, state)].into(), ..written(10) }
+        State { tasks: [(Task::EventWatch, state)].into_iter().collect(), ..written(10) }
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(complaint, "watch of events has not begun");
         let mut optional = with_watch(Some(9), false);
         let state = optional.tasks.remove(&Task::EventWatch).unwrap();
-        optional.tasks = [(Task::CrdWatch, state.clone()), (Task::DeploymentWatch, state)].into();
+        optional.tasks = [(Task::CrdWatch, state.clone()), (Task::DeploymentWatch, state)].into_iter().collect();
         assert_eq!(ready(&optional), Ok(()), "Argo CD is not the operator's own");
     }
 

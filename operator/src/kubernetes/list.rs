@@ -95,54 +95,20 @@ fn read_either<T: Wire + DeserializeOwned>(object: Object<'_>) -> Result<T, Stri
 /// An object, or why it could not be read.
 pub(crate) type Read<T> = Result<T, String>;
 
-/// Who is told of what is listed.
-pub(crate) trait Reader<T> {
-    fn read(&mut self, object: Read<T>);
-
-    /// No more comes until this returns.
-    async fn page_is_over(&mut self) {}
-}
-
-impl<T, F: FnMut(Read<T>)> Reader<T> for F {
-    fn read(&mut self, object: Read<T>) {
-        self(object);
-    }
-}
-
 impl Client {
-    /// Tells every object once, and then the version at which the list was like that.
-    pub(crate) async fn list<T>(&self, list: &List<T>, reader: &mut impl Reader<T>) -> Result<String, Failure> {
-        let mut size = PageSize { limit: FIRST_PAGE.min(list.most), most: list.most };
-        let mut token = None;
-        // Objects of this page and those that follow, told before it was cut off.
-        let mut told = 0;
-        loop {
-            let options = list.options(size.limit, token.clone());
-            // A place to go on fixes what follows; without one, all might have changed since.
-            let may_cut = token.is_some() && size.limit > 1;
-            let page = self.page(list, &options, may_cut, &mut |object| reader.read(object), told).await?;
-            reader.page_is_over().await;
-            told = page.told;
-            match page.end {
-                None => size.shrink(),
-                Some(end) => {
-                    size.follow(page.bytes, page.objects);
-                    token = end.continue_token.filter(|token| !token.is_empty());
-                    if token.is_none() {
-                        return Ok(end.resource_version.unwrap_or_default());
-                    }
-                }
-            }
-        }
+    /// Tells every object once.
+    pub(crate) async fn list<T>(&self, list: &List<T>, tell: &mut dyn FnMut(Read<T>)) -> Result<(), Failure> {
+        let mut pages = Pages::of(self, list);
+        while pages.next(&mut |object| tell((list.form.read)(object))).await?.is_none() {}
+        Ok(())
     }
 
     /// How many objects there are, and the version at which that was so: one that is sent, without its content, and those that are
     /// said to remain.
     pub(super) async fn count(&self, path: &str) -> Result<(u64, String), Failure> {
-        let list = List::all(path, 1, Form::METADATA);
-        let mut sent = 0;
-        let options = list.options(1, None);
-        let page = self.page::<IgnoredAny>(&list, &options, false, &mut |_object| sent += 1, 0).await?;
+        let list = List::<IgnoredAny>::all(path, 1, Form::METADATA);
+        let page = Pages::of(self, &list).page(&mut |_object| {}, false).await?;
+        let sent = page.objects as u64;
         let end = page.end.unwrap_or_default();
         let version = end.resource_version.unwrap_or_default();
         let remaining = end.remaining_item_count.and_then(|count| u64::try_from(count).ok());
@@ -152,18 +118,57 @@ impl Client {
             (false, None) => Err(unreadable(&format_args!("it does not say how many more there are under {path}"))),
         }
     }
+}
 
-    async fn page<T>(
-        &self,
-        list: &List<T>,
-        options: &ListOptions,
-        may_cut: bool,
-        tell: &mut impl FnMut(Read<T>),
-        told_before: usize,
-    ) -> Result<Page, Failure> {
-        let request = Request { accept: list.form.accept, ..Request::list(&list.path, options) };
+impl<T> List<T> {
+    pub(super) fn options(&self) -> ListOptions {
+        ListOptions {
+            label_selector: self.label_selector.clone(),
+            field_selector: self.field_selector.clone(),
+            ..ListOptions::default()
+        }
+    }
+}
+
+/// The pages of a list, one after the other, whatever is in them.
+pub(super) struct Pages<'list> {
+    client: &'list Client,
+    path: &'list str,
+    accept: &'static str,
+    /// Of the next page, but for its size.
+    options: ListOptions,
+    size: PageSize,
+    /// Objects of the next page and those that follow, told before one was cut off.
+    told: usize,
+}
+
+impl<'list> Pages<'list> {
+    pub(super) fn of<T>(client: &'list Client, list: &'list List<T>) -> Self {
+        let size = PageSize { limit: FIRST_PAGE.min(list.most), most: list.most };
+        Self { client, path: &list.path, accept: list.form.accept, options: list.options(), size, told: 0 }
+    }
+
+    /// Tells what is new in the next page, and after the last one the version at which the list was like that.
+    pub(super) async fn next(&mut self, tell: &mut dyn FnMut(Object<'_>)) -> Result<Option<String>, Failure> {
+        // A place to go on fixes what follows; without one, all might have changed since.
+        let may_cut = self.options.continue_token.is_some() && self.size.limit > 1;
+        let page = self.page(tell, may_cut).await?;
+        self.told = page.told;
+        let Some(end) = page.end else {
+            self.size.shrink();
+            return Ok(None);
+        };
+        self.size.follow(page.bytes, page.objects);
+        self.options.continue_token = end.continue_token.filter(|token| !token.is_empty());
+        let is_last = self.options.continue_token.is_none();
+        Ok(is_last.then(|| end.resource_version.unwrap_or_default()))
+    }
+
+    async fn page(&self, tell: &mut dyn FnMut(Object<'_>), may_cut: bool) -> Result<Page, Failure> {
+        let options = ListOptions { limit: Some(self.size.limit), ..self.options.clone() };
+        let request = Request { accept: self.accept, ..Request::list(self.path, &options) };
         within(REQUEST_TIMEOUT, async {
-            let mut body = self.open(request).await?;
+            let mut body = self.client.open(request).await?;
             let mut page = Page { end: None, bytes: 0, objects: 0, told: 0 };
             let mut splitter = Splitter::new();
             while let Some(frame) = body.frame().await {
@@ -172,32 +177,21 @@ impl Client {
                 page.bytes += data.len();
                 let mut each = |object: Object<'_>| {
                     page.objects += 1;
-                    if page.objects > told_before {
-                        tell((list.form.read)(object));
+                    if page.objects > self.told {
+                        tell(object);
                     }
                 };
                 splitter.take(data, &mut each).map_err(|error| unreadable(&error))?;
                 if may_cut && page.bytes > LARGEST_PAGE {
-                    page.told = page.objects.max(told_before);
+                    page.told = page.objects.max(self.told);
                     return Ok(page);
                 }
             }
             page.end = Some(splitter.end().map_err(|reason| unreadable(&reason))?);
-            page.told = told_before.saturating_sub(page.objects);
+            page.told = self.told.saturating_sub(page.objects);
             Ok(page)
         })
         .await
-    }
-}
-
-impl<T> List<T> {
-    fn options(&self, limit: u32, continue_token: Option<String>) -> ListOptions {
-        ListOptions {
-            label_selector: self.label_selector.clone(),
-            field_selector: self.field_selector.clone(),
-            limit: Some(limit),
-            continue_token,
-        }
     }
 }
 

@@ -13,14 +13,13 @@ mod split;
 mod watch;
 mod wire;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 pub(crate) use access::Trust;
 pub(crate) use client::Client;
-pub(crate) use list::{Form, List, Read, Reader};
+pub(crate) use list::{Form, List, Read};
 use request::ListOptions;
 
 use crate::time::Timestamp;
@@ -60,7 +59,19 @@ pub(crate) struct Metadata {
     pub(crate) uid: String,
     pub(crate) resource_version: String,
     pub(crate) generation: i64,
-    pub(crate) labels: Option<BTreeMap<String, String>>,
+    pub(crate) labels: Option<Labels>,
     pub(crate) creation_timestamp: Option<Timestamp>,
     pub(crate) deletion_timestamp: Option<Timestamp>,
+}
+
+/// The labels that tell a version.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Labels {
+    #[serde(rename = "app.kubernetes.io/version")]
+    pub(crate) recommended: Option<String>,
+    #[serde(rename = "argocd.argoproj.io/version")]
+    pub(crate) argocd: Option<String>,
+    #[serde(rename = "version")]
+    pub(crate) plain: Option<String>,
 }

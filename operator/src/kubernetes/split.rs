@@ -38,7 +38,7 @@ impl Splitter {
     }
 
     /// Takes the next bytes in, and hands on every object that ends in them.
-    pub(super) fn take(&mut self, bytes: &[u8], each: &mut impl FnMut(Object<'_>)) -> Result<(), Malformed> {
+    pub(super) fn take(&mut self, bytes: &[u8], each: &mut dyn FnMut(Object<'_>)) -> Result<(), Malformed> {
         match self {
             Self::Begun(begun) => {
                 begun.extend_from_slice(bytes);
@@ -85,7 +85,7 @@ impl Held {
         }
     }
 
-    fn hand_on<'held>(&'held self, object: fn(&'held [u8]) -> Object<'held>, each: &mut impl FnMut(Object<'_>)) {
+    fn hand_on<'held>(&'held self, object: fn(&'held [u8]) -> Object<'held>, each: &mut dyn FnMut(Object<'_>)) {
         each(if self.is_too_large { Object::TooLarge } else { object(&self.bytes) });
     }
 }
@@ -108,7 +108,7 @@ const ITEM: usize = 3;
 const ITEMS: &[u8] = b"\"items\":";
 
 impl Json {
-    fn take(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Object<'_>)) -> Result<(), Malformed> {
+    fn take(&mut self, mut bytes: &[u8], each: &mut dyn FnMut(Object<'_>)) -> Result<(), Malformed> {
         while let Some(byte) = bytes.first() {
             let length = if self.is_in_text { self.text(bytes) } else { self.mark(*byte, each) };
             let (taken, rest) = bytes.split_at(length);
@@ -135,7 +135,7 @@ impl Json {
     }
 
     /// A byte outside of any text.
-    fn mark(&mut self, byte: u8, each: &mut impl FnMut(Object<'_>)) -> usize {
+    fn mark(&mut self, byte: u8, each: &mut dyn FnMut(Object<'_>)) -> usize {
         match byte {
             b'"' => self.is_in_text = true,
             b'{' | b'[' => {
@@ -211,7 +211,7 @@ enum Content {
 }
 
 impl Compact {
-    fn take(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Object<'_>)) -> Result<(), Malformed> {
+    fn take(&mut self, mut bytes: &[u8], each: &mut dyn FnMut(Object<'_>)) -> Result<(), Malformed> {
         while !bytes.is_empty() {
             let length = if self.left == 0 { 1 } else { self.left.min(bytes.len() as u64) as usize };
             let (taken, rest) = bytes.split_at(length);
@@ -235,7 +235,7 @@ impl Compact {
     }
 
     /// Looks whether a field's number and length are complete.
-    fn begin(&mut self, is_in_list: bool, each: &mut impl FnMut(Object<'_>)) -> Result<(), Malformed> {
+    fn begin(&mut self, is_in_list: bool, each: &mut dyn FnMut(Object<'_>)) -> Result<(), Malformed> {
         let Some((number, kind, length)) = wire::header(&self.header)? else { return Ok(()) };
         self.header.clear();
         if !is_in_list && number == 2 && kind == Kind::Bytes {
@@ -251,7 +251,7 @@ impl Compact {
         self.finish(each)
     }
 
-    fn finish(&mut self, each: &mut impl FnMut(Object<'_>)) -> Result<(), Malformed> {
+    fn finish(&mut self, each: &mut dyn FnMut(Object<'_>)) -> Result<(), Malformed> {
         if self.left > 0 {
             return Ok(());
         }

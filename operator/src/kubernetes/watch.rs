@@ -15,8 +15,10 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::client::{broken, unreadable, within};
+use super::list::Pages;
 use super::refusal::Refusal;
-use super::{Client, List, ListOptions, Metadata, REQUEST_TIMEOUT, Read, Reader, Request};
+use super::split;
+use super::{Client, List, Metadata, REQUEST_TIMEOUT, Request};
 use crate::runtime::{Class, Clock, Failure};
 
 /// After this long the server ends a watch by itself.
@@ -108,20 +110,26 @@ impl<T: Versioned + DeserializeOwned> Feed<T> {
             return Ok(version);
         }
         follower.tell(Change::Listing);
-        let version = self.client.list(&self.list, &mut Listing(&mut *follower)).await?;
-        follower.tell(Change::Listed);
-        Ok(version)
+        let (mut pages, read) = (Pages::of(&self.client, &self.list), self.list.form.read);
+        loop {
+            let put = |object: split::Object<'_>| read(object).map_or_else(Change::Skipped, Change::Put);
+            let version = pages.next(&mut |object| follower.tell(put(object))).await?;
+            follower.page_is_over().await;
+            if let Some(version) = version {
+                follower.tell(Change::Listed);
+                return Ok(version);
+            }
+        }
     }
 
     /// Watches until the server ends it, and tells where to go on.
     async fn watch(&self, mut version: String, follower: &mut impl Follower<T>) -> Result<String, Failure> {
         let time = self.clock.real(WATCH).max(SHORTEST_WATCH);
-        let request = Request::watch(&self.list.path, &self.options(), &version, time);
-        let accept = self.list.form.accept_in_watch();
-        let body = within(REQUEST_TIMEOUT, self.client.open(Request { accept, ..request })).await?;
+        let request = Request::watch(&self.list.path, &self.list.options(), &version, time);
+        let mut lines =
+            Lines::of(&self.client, Request { accept: self.list.form.accept_in_watch(), ..request }).await?;
         follower.tell(Change::Watching);
-        let mut lines = Lines { body, begun: Vec::new() };
-        while let Some(line) = in_time(lines.next()).await? {
+        while let Some(line) = lines.next_in_time().await? {
             let Line::Whole(line) = line else {
                 follower.tell(Change::Skipped("it is too large".to_owned()));
                 continue;
@@ -132,33 +140,6 @@ impl<T: Versioned + DeserializeOwned> Feed<T> {
         }
         Ok(version)
     }
-
-    fn options(&self) -> ListOptions {
-        ListOptions {
-            label_selector: self.list.label_selector.clone(),
-            field_selector: self.list.field_selector.clone(),
-            ..ListOptions::default()
-        }
-    }
-}
-
-/// What is listed is new to whoever follows.
-struct Listing<'follower, F>(&'follower mut F);
-
-impl<T, F: Follower<T>> Reader<T> for Listing<'_, F> {
-    fn read(&mut self, object: Read<T>) {
-        self.0.tell(object.map_or_else(Change::Skipped, Change::Put));
-    }
-
-    async fn page_is_over(&mut self) {
-        self.0.page_is_over().await;
-    }
-}
-
-async fn in_time<T>(news: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::time::timeout(LONGEST_SILENCE, news).await.unwrap_or_else(|_elapsed| {
-        Err(Failure::new(Class::Timeout, format!("the watch was silent for {LONGEST_SILENCE:?}")))
-    })
 }
 
 /// A body as lines, each of which is one event.
@@ -175,6 +156,16 @@ enum Line {
 }
 
 impl Lines {
+    async fn of(client: &Client, request: Request) -> Result<Self, Failure> {
+        Ok(Self { body: within(REQUEST_TIMEOUT, client.open(request)).await?, begun: Vec::new() })
+    }
+
+    async fn next_in_time(&mut self) -> Result<Option<Line>, Failure> {
+        tokio::time::timeout(LONGEST_SILENCE, self.next()).await.unwrap_or_else(|_elapsed| {
+            Err(Failure::new(Class::Timeout, format!("the watch was silent for {LONGEST_SILENCE:?}")))
+        })
+    }
+
     /// None when no more will come. A watch that the server or somebody in between cuts off ends like any other.
     async fn next(&mut self) -> Result<Option<Line>, Failure> {
         let mut searched = 0;
@@ -218,12 +209,6 @@ struct Event<'line> {
     object: &'line RawValue,
 }
 
-/// Of an object that only tells how far the watch has come.
-#[derive(Deserialize)]
-struct Bookmark {
-    metadata: Metadata,
-}
-
 /// A change, and the version at which it was like that, if that can be read.
 type Told<T> = (Option<String>, Change<T>);
 
@@ -240,7 +225,7 @@ fn read<T: Versioned + DeserializeOwned>(line: &[u8]) -> Result<Option<Told<T>>,
         "ADDED" => versioned(object, Change::New),
         "MODIFIED" => versioned(object, Change::Put),
         "DELETED" => versioned(object, Change::Gone),
-        "BOOKMARK" => (Some(parse::<Bookmark>(object)?.metadata.resource_version), Change::Same),
+        "BOOKMARK" => (Some(parse::<Object>(object)?.metadata.resource_version), Change::Same),
         "ERROR" => return Err(parse::<Refusal>(object)?.failure()),
         other => return Err(unreadable(&format!("an event of the unknown type {other:?}"))),
     }))

@@ -3,7 +3,8 @@
 //! What went wrong comes first. The API server has events in no useful order, so all that match are read, page by page, and only as many are kept
 //! as were asked for. Filters on the object are left to the API server.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use serde_json::Value;
 
@@ -56,17 +57,20 @@ fn selector(filter: &Filter) -> Option<String> {
 /// The newest of all events that were added, and how many those were.
 struct Newest<'filter> {
     filter: &'filter Filter,
-    /// What is trouble comes before what is not, and then what is newer; the identity keeps apart what happened in the same
-    /// second, always in the same order.
-    kept: BTreeMap<(bool, Timestamp, String), Record>,
+    /// The oldest first, so that it can go.
+    kept: BinaryHeap<Reverse<(Rank, Record)>>,
     total: usize,
     /// That could not be read.
     skipped: usize,
 }
 
+/// What is trouble comes before what is not, and then what is newer; the identity keeps what happened in the same second in the
+/// same order always.
+type Rank = (bool, Timestamp, String);
+
 impl<'filter> Newest<'filter> {
     fn new(filter: &'filter Filter) -> Self {
-        Self { filter, kept: BTreeMap::new(), total: 0, skipped: 0 }
+        Self { filter, kept: BinaryHeap::new(), total: 0, skipped: 0 }
     }
 
     fn add(&mut self, event: Read<Event>, now: Timestamp) {
@@ -79,20 +83,21 @@ impl<'filter> Newest<'filter> {
             return;
         }
         self.total += 1;
-        let place = (event.is_trouble(), time, event.metadata.uid.clone());
+        let rank = (event.is_trouble(), time, event.metadata.uid.clone());
         let is_full = self.kept.len() >= self.filter.limit + self.filter.offset;
         // What is not kept need not be made fit to be told, either.
-        if is_full && self.kept.first_key_value().is_some_and(|(oldest, _)| place < *oldest) {
+        if is_full && self.kept.peek().is_some_and(|Reverse((oldest, _))| rank < *oldest) {
             return;
         }
-        self.kept.insert(place, Record::of(&event, now));
+        self.kept.push(Reverse((rank, Record::of(&event, now))));
         if is_full {
-            self.kept.pop_first();
+            self.kept.pop();
         }
     }
 
-    fn page(&self) -> Value {
-        let rows: Vec<Value> = self.kept.values().rev().skip(self.filter.offset).map(Record::row).collect();
+    fn page(self) -> Value {
+        let kept = self.kept.into_sorted_vec().into_iter().skip(self.filter.offset);
+        let rows: Vec<Value> = kept.map(|Reverse((_, record))| record.row()).collect();
         self.filter.page(&rows, self.total, self.skipped)
     }
 }

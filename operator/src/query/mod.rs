@@ -9,9 +9,9 @@ mod expect;
 mod format;
 pub(crate) mod tree;
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use litemap::LiteMap;
 use serde_json::Value;
 
 use crate::config::{self, EventStore, InvalidConfig, Pod, environment};
@@ -24,7 +24,7 @@ use crate::time;
 use format::Format;
 
 /// The values of flags, by their names.
-pub(crate) type Flags = BTreeMap<&'static str, String>;
+pub(crate) type Flags = LiteMap<&'static str, String>;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Query {
@@ -67,7 +67,7 @@ fn format(flags: &Flags) -> Result<Format, String> {
     Ok(read(flags, "--format", "json or table", Format::from_word)?.unwrap_or(Format::Json))
 }
 
-fn read<T>(flags: &Flags, name: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, String> {
+fn read<T>(flags: &Flags, name: &str, allowed: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>, String> {
     let Some(text) = flags.get(name) else { return Ok(None) };
     parse(text).map(Some).ok_or_else(|| format!("{name} must be {allowed}, but is {text:?}"))
 }
@@ -165,7 +165,7 @@ async fn status(client: Client) -> Result<Value, Refusal> {
     let config_maps = ConfigMaps::new(client, &namespace);
     let read = config_maps.read(CONFIG_MAP_NAME, KEY, REQUEST_TIMEOUT).await;
     let (_, text) = read.map_err(|failure| refusal(&format!("read {namespace}/{CONFIG_MAP_NAME}"), &failure))?;
-    serde_json::from_str(&text).map_err(|error| Refusal {
+    text.parse().map_err(|error: serde_json::Error| Refusal {
         error: format!("the status in {namespace}/{CONFIG_MAP_NAME} cannot be read"),
         details: error.to_string(),
     })

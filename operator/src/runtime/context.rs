@@ -26,7 +26,12 @@ impl Context {
     }
 
     /// Changes what is known, and wakes who waits for that. The change must not ask the context for anything.
-    pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
+    pub(crate) fn update<'change>(&self, change: impl FnOnce(&mut State) + 'change) {
+        self.apply(Box::new(change));
+    }
+
+    /// Compiled once for all changes.
+    fn apply(&self, change: Box<dyn FnOnce(&mut State) + '_>) {
         self.state.send_if_modified(|state| {
             let before = state.news;
             change(state);
@@ -36,8 +41,10 @@ impl Context {
 
     /// Returns when there is news of this kind, and at once where that is so by now.
     pub(crate) async fn until(&self, mut has_come: impl FnMut(&State) -> bool) {
+        // One type of question for all who wait, so that the waiting is compiled once.
+        let has_come: &mut dyn FnMut(&State) -> bool = &mut has_come;
         // The only error is that there is no sender any more, and that is here.
-        let _ = self.state.subscribe().wait_for(|state| has_come(state)).await;
+        let _ = self.state.subscribe().wait_for(has_come).await;
     }
 
     /// The date and time as the API server has it.

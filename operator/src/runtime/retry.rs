@@ -17,16 +17,19 @@ pub(crate) async fn until_success<T>(
         state.task(task);
     });
     loop {
-        let failure = match attempt().await {
+        match attempt().await {
             Ok(done) => return done,
-            Err(failure) => failure,
-        };
-        let pause = note(context, task, &failure);
-        let before = context.state().news.recoveries;
-        tokio::select! {
-            () = context.clock.sleep(pause) => {}
-            () = context.until(|state| state.news.recoveries != before) => {}
+            Err(failure) => wait_after(context, task, &failure).await,
         }
+    }
+}
+
+async fn wait_after(context: &Context, task: Task, failure: &Failure) {
+    let pause = note(context, task, failure);
+    let before = context.state().news.recoveries;
+    tokio::select! {
+        () = context.clock.sleep(pause) => {}
+        () = context.until(|state| state.news.recoveries != before) => {}
     }
 }
 
@@ -81,7 +84,7 @@ mod tests {
         let context = context();
         let done = tokio::time::timeout(AT_ONCE, attempts(&context, Class::Expired)).await;
         assert_eq!((done, context.state().failures(Task::EventWatch)), (Ok(2), 1));
-        assert_eq!(context.state().tasks[&Task::EventWatch].failures, [("expired", 1)].into());
+        assert_eq!(context.state().tasks[&Task::EventWatch].failures, [("expired", 1)].into_iter().collect());
     }
 
     #[tokio::test]

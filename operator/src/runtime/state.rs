@@ -1,10 +1,10 @@
 //! All that is known while the operator runs, as one value: tasks change it, and status, probes and metrics read it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Failure, Owner, Role, Skew, TROUBLESOME, Task, TaskState};
+use litemap::LiteMap;
 
+use super::{Failure, Owner, Role, Skew, TROUBLESOME, Task, TaskState};
 use crate::time::Timestamp;
 
 /// All times but dates are uptimes: how long the process had been running.
@@ -22,7 +22,7 @@ pub(crate) struct State {
     /// Whether its API lets resource trees be read, once that is known.
     pub(crate) resource_tree: Option<Result<(), Unavailable>>,
     /// Everything else that goes on, as far as it is switched on.
-    pub(crate) tasks: BTreeMap<Task, TaskState>,
+    pub(crate) tasks: LiteMap<Task, TaskState>,
     pub(crate) collections: Collections,
     pub(crate) events: Events,
     /// What is waited for.
@@ -49,7 +49,7 @@ pub(crate) struct Writes {
     /// Why it failed the last time.
     pub(crate) last_failure: Option<Failure>,
     /// All since the start, by result.
-    pub(crate) results: BTreeMap<&'static str, u64>,
+    pub(crate) results: LiteMap<&'static str, u64>,
 }
 
 impl Writes {
@@ -106,12 +106,12 @@ pub(crate) struct Collections {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Events {
     /// By type.
-    pub(crate) received: BTreeMap<&'static str, u64>,
+    pub(crate) received: LiteMap<&'static str, u64>,
     /// Rows that are new or changed, by severity.
-    pub(crate) stored: BTreeMap<&'static str, u64>,
+    pub(crate) stored: LiteMap<&'static str, u64>,
     pub(crate) dropped: u64,
     /// Failures of the store, by reason.
-    pub(crate) errors: BTreeMap<&'static str, u64>,
+    pub(crate) errors: LiteMap<&'static str, u64>,
     pub(crate) waiting: usize,
     /// What the store takes.
     pub(crate) bytes: u64,
@@ -236,7 +236,7 @@ mod tests {
         state.task_runs(Task::CrdWatch);
         let task = &state.tasks[&Task::CrdWatch];
         assert!(task.trouble.is_none() && task.running);
-        assert_eq!(task.failures, [("forbidden", 1)].into());
+        assert_eq!(task.failures, [("forbidden", 1)].into_iter().collect());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What the operator does besides writing the status, and how each of it is doing.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
+
+use litemap::LiteMap;
 
 use super::Failure;
 
@@ -76,7 +77,7 @@ pub(crate) struct TaskState {
     pub(crate) running: bool,
     pub(crate) trouble: Option<Trouble>,
     /// All failures since the start, by reason.
-    pub(crate) failures: BTreeMap<&'static str, u64>,
+    pub(crate) failures: LiteMap<&'static str, u64>,
     /// Objects that could not be read.
     pub(crate) skipped: u64,
 }

@@ -3,12 +3,11 @@
 //! One kind of request serves for the first write and all later ones, there is no read before it, and fields that
 //! others added stay untouched. Force, because nobody else has a say in our fields.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::NAME;
 use crate::kubernetes::{Client, Request};
@@ -37,7 +36,7 @@ pub(crate) struct Identity {
 pub(crate) struct Content<'content> {
     pub(crate) name: &'static str,
     pub(crate) component: &'static str,
-    pub(crate) data: BTreeMap<&'static str, &'content str>,
+    pub(crate) data: &'content [(&'static str, &'content str)],
 }
 
 /// What the API server answered to a write.
@@ -81,8 +80,8 @@ impl ConfigMaps {
 
     /// What is there now: its identity, and the text under a key.
     pub(crate) async fn read(&self, name: &str, key: &str, limit: Duration) -> Result<(Identity, String), Failure> {
-        let mut found: ConfigMap = self.client.fetch(Request::get(self.object(name)), limit).await?;
-        let text = found.data.as_mut().and_then(|data| data.remove(key)).unwrap_or_default();
+        let found: ConfigMap = self.client.fetch(Request::get(self.object(name)), limit).await?;
+        let text = found.data.as_ref().and_then(|data| data.get(key)?.as_str()).unwrap_or_default().to_owned();
         Ok((found.metadata.identity(), text))
     }
 
@@ -95,7 +94,7 @@ impl ConfigMaps {
 #[derive(Deserialize)]
 struct ConfigMap {
     metadata: Metadata,
-    data: Option<BTreeMap<String, String>>,
+    data: Option<Map<String, Value>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -135,8 +134,10 @@ fn manifest(content: &Content<'_>, owner: Option<&Owner>, target: &Target) -> Va
                 "app.kubernetes.io/component": content.component,
             },
         },
-        "data": content.data,
     });
+    for (key, text) in content.data {
+        manifest["data"][key] = json!(text);
+    }
     if let Some(owner) = owner {
         manifest["metadata"]["ownerReferences"] = json!([owner.reference()]);
     }
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
 
     fn content() -> Content<'static> {
-        Content { name: "notes", component: "status", data: [("key", "text")].into() }
+        Content { name: "notes", component: "status", data: &[("key", "text")] }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! Its names and values are an interface, fixed by the extension that reads them. A block that nothing stands behind
 //! yet is left out: kube9 then shows an empty state, and looks for itself where it can.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -49,11 +48,9 @@ pub(crate) fn document(namespace: &str, health: &Health, state: &State, now: Now
             "lastSuccessTime": collections.last_success.map(|time| now.date_of(time)),
         },
     });
-    let skipped = state.tasks.iter().filter(|(_, task)| task.skipped > 0);
-    let skipped: BTreeMap<_, _> = skipped.map(|(task, state)| (task.label(), state.skipped)).collect();
-    if !skipped.is_empty() {
-        // No reason to call the cluster degraded: whoever may write one object could do that, then.
-        document["skippedObjects"] = json!(skipped);
+    // No reason to call the cluster degraded: whoever may write one object could do that, then.
+    for (task, of_task) in state.tasks.iter().filter(|(_, task)| task.skipped > 0) {
+        document["skippedObjects"][task.label()] = json!(of_task.skipped);
     }
     if let Some(finding) = &state.argocd {
         document["argocd"] = argocd(finding, state, now);

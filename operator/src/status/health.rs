@@ -83,7 +83,7 @@ mod tests {
         let last = Failure::new(Class::Forbidden, "no role");
         let trouble = Trouble { since: Duration::from_secs(580), failures, last, confirmed };
         let state = TaskState { trouble: Some(trouble), ..TaskState::default() };
-        State { tasks: [(Task::CrdWatch, state)].into(), ..State::default() }
+        State { tasks: [(Task::CrdWatch, state)].into_iter().collect(), ..State::default() }
     }
 
     #[test]

@@ -143,12 +143,9 @@ impl Writer {
         let state = self.context.state();
         let document = document(&config.pod.namespace, &Health::of(&state, now.uptime), &state, now);
         let text = format!("{document:#}");
-        let data = [
-            (KEY, text.as_str()),
-            // kube9 learns the namespace from here, before it reads the document.
-            ("namespace", config.pod.namespace.as_str()),
-        ];
-        let content = Content { name: CONFIG_MAP_NAME, component: "status", data: data.into() };
+        // kube9 learns the namespace from here, before it reads the document.
+        let data = [(KEY, text.as_str()), ("namespace", &config.pod.namespace)];
+        let content = Content { name: CONFIG_MAP_NAME, component: "status", data: &data };
         self.ours.attempted.clone_from(&text);
         self.config_maps.apply(&content, state.owner(), target, limit).await
     }
