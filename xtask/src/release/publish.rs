@@ -50,9 +50,9 @@ impl Pipeline {
             return Ok(false);
         }
         let image = self.product.package.as_ref().map(|_| {
-            let image = self.pulled(&digest.map_or_else(|| self.tagged(), Ok)?)?;
-            self.check_signed(&image.digest)?;
-            Ok(image)
+            let digest = digest.map_or_else(|| self.tagged(), Ok)?;
+            self.check_signed(&digest)?;
+            self.pulled(&digest)
         });
         let image = image.transpose()?;
         let image = image.as_ref();
