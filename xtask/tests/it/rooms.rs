@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The rooms of all packages, from the highest to the lowest. Each knows itself and those after it, and nothing before.
-const ORDER: [&str; 39] = [
+const ORDER: [&str; 40] = [
     "xtask_remote::main",
     "xtask::main",
     "xtask::lib",
@@ -43,6 +43,7 @@ const ORDER: [&str; 39] = [
     "operator::config",
     "operator::output",
     "operator::text",
+    "operator::time",
 ];
 
 #[test]
