@@ -5,6 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use xtask::sys::tools::tells_the_package;
+
 use crate::table::{self, Figure, READMES};
 
 /// The workspace.
@@ -12,13 +14,12 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// A command of cargo, that builds where people's builds are. What `cargo bench` told us of our package it is not told: no shell has
-/// that, and ring's build script would run again in every command but the first (`sys::tools::cargo` has the reason).
+/// A command of cargo, that builds where people's builds are, and is told no more than a shell tells it.
 pub(crate) fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(folder).env_remove("CARGO_TARGET_DIR");
     let told = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for name in told.filter(|name| name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_")) {
+    for name in told.filter(|name| tells_the_package(name)) {
         command.env_remove(name);
     }
     command

@@ -206,7 +206,7 @@ struct List {
 #[derive(Deserialize)]
 struct Object {}
 
-/// Rust would read a list as an object, too.
+/// Rust would read a list as an object, too. It is read as bytes, as all JSON here is: a reader of texts would be compiled beside.
 fn object<'answer, T: Deserialize<'answer>>(answer: &'answer str) -> Option<T> {
     answer.trim_start().starts_with('{').then(|| serde_json::from_slice(answer.as_bytes()).ok()).flatten()
 }

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -18,6 +18,7 @@ use crate::image::waivers::{self, Finding, Open, Waiver, Waivers};
 use crate::oci::{Digest, Layout, Platform, PlatformImage};
 use crate::sys::children::{Call, Running};
 use crate::sys::files;
+use crate::sys::time;
 use crate::sys::tools;
 use crate::ui;
 
@@ -295,8 +296,10 @@ fn database_age_hours(cache: &Path) -> Result<i64> {
         return Err(unusable(format!("there is none in {}", folder.display())));
     };
     let metadata: Metadata = serde_json::from_slice(&metadata).map_err(|error| unusable(error.to_string()))?;
-    let updated = DateTime::parse_from_rfc3339(&metadata.updated_at).map_err(|error| unusable(error.to_string()))?;
-    age_hours(updated.timestamp(), Utc::now().timestamp()).map_err(unusable)
+    let updated = time::seconds(&metadata.updated_at).ok_or_else(|| {
+        unusable(format!("it says that it was updated at {:?}, which is no time", metadata.updated_at))
+    })?;
+    age_hours(updated, Utc::now().timestamp()).map_err(unusable)
 }
 
 /// The age of a database in whole hours; both moments are in seconds since 1970.

@@ -6,12 +6,16 @@ use std::path::PathBuf;
 use crate::error::{Error, Exit, Result};
 use crate::sys::children::Call;
 
-/// The cargo that runs us, or the one on PATH. It is not told what `cargo run` told us, of whose package this program is (the cargo
-/// book, "Environment variables"): a build script that looks at that, as ring's does, would run again whenever cargo is called from here
-/// and then from a shell, and all that stands above its crate would be compiled again.
+/// The cargo that runs us, or the one on PATH. It is not told whose package this program is.
 pub fn cargo() -> Call {
-    let of_a_package = |name: &str| ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|start| name.starts_with(start));
-    Call::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).env_retain(|name| !of_a_package(name))
+    Call::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).env_retain(|name| !tells_the_package(name))
+}
+
+/// Whether a variable is one by which cargo tells a program that it runs of whose package that is (the cargo book, "Environment
+/// variables"). Another cargo must not see them: a build script that looks at them, as ring's does, would run again whenever cargo is
+/// called from here and then from a shell, and all that stands above its crate would be compiled again.
+pub fn tells_the_package(variable: &str) -> bool {
+    ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|start| variable.starts_with(start))
 }
 
 /// The first program of that name on PATH.

@@ -72,7 +72,7 @@ mod tests {
             id: id.into(),
             reason: "never called".into(),
             owner: "ann".into(),
-            expires: chrono::NaiveDate::from_ymd_opt(2026, 3, 1).unwrap(),
+            expires: "2026-03-01".parse().unwrap(),
             not_affected: not_affected.map(str::to_owned),
         }
     }

@@ -134,7 +134,7 @@ fn what_a_waiver_calls_not_affected_is_left_out_by_trivy_given_the_image_and_our
         id: id.into(),
         reason: "it is never called".into(),
         owner: "ann".into(),
-        expires: chrono::NaiveDate::from_ymd_opt(2026, 3, 1).unwrap(),
+        expires: "2026-03-01".parse().unwrap(),
         not_affected: Some("vulnerable_code_not_in_execute_path".into()),
     };
     let about = vex::About { product: &purl, author: "us", repository: "https://git.example.com/demo", time: 7 };
