@@ -62,6 +62,8 @@ pub(crate) enum Programs {
 pub(crate) enum Stage {
     /// One after the other, beginning at once: what shows a mistake soonest.
     Front,
+    /// Side by side, as soon as all tests are compiled: those that need no tool.
+    Compiled,
     /// One after the other, beside all others, as soon as the tools are installed.
     Beside,
     /// One after the other, at the end, while nothing else runs.
@@ -91,7 +93,7 @@ impl Part {
 
     /// Whether it runs with pinned tools.
     pub(crate) fn needs_tools(&self) -> bool {
-        self.stage != Stage::Front
+        !matches!(self.stage, Stage::Front | Stage::Compiled)
     }
 
     /// Whether it runs with what the infrastructure's lock names.
@@ -147,7 +149,7 @@ pub(crate) fn named(parts: Vec<Part>, names: &[String]) -> Result<Vec<Part>> {
 fn quick() -> Vec<Part> {
     let skip = [&REAL[..], &[TIMED, NIGHTLY]].concat();
     let mut parts = front();
-    parts.push(tests("quick tests", Programs::Integration("xtask"), &[], &skip, 8, Stage::Front));
+    parts.push(tests("quick tests", Programs::Integration("xtask"), &[], &skip, 8, Stage::Compiled));
     parts
 }
 
@@ -190,7 +192,7 @@ fn front() -> Vec<Part> {
     vec![
         part("format", Runs::Cargo("fmt --all -- --check"), Stage::Front),
         part("lint", Runs::Compile, Stage::Front),
-        tests("unit tests", Programs::Unit, &[], &[], 4, Stage::Front),
+        tests("unit tests", Programs::Unit, &[], &[], 4, Stage::Compiled),
     ]
 }
 
@@ -204,8 +206,19 @@ fn tests(name: &'static str, programs: Programs, only: &[&str], skip: &[&str], t
         Stage::Lane(_) if only == [TIMED] => 0,
         // What it does is late where it has to wait, and its tests say how late it may be. It computes little.
         Stage::Lane(Lane::Operators) => 14,
-        Stage::Lane(_) => 19,
+        Stage::Lane(_) | Stage::Compiled => 19,
         _ => 0,
     };
     part(name, Runs::Tests(Tests { programs, only, exact: false, skip, threads, niceness }), stage)
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn what_is_quick_waits_for_no_tool() {
+        assert!(quick().iter().all(|part| !part.needs_tools()));
+        assert!(thorough().iter().any(Part::needs_tools));
+    }
 }

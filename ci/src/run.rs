@@ -1,8 +1,8 @@
 //! Runs the parts, stage after stage, and says at the end what was not proven and what took long.
 //!
 //! What is being compiled leaves cores idle now and then, and tests wait more than they compute; so tools are installed while lints
-//! and unit tests run, what is not Rust is checked whenever nothing else computes, and the long test programs run side by side. Those
-//! that measure time have the processor whenever they want it: all beside them run with low priorities. Lines of parts that share the
+//! and unit tests run, what is not Rust is checked whenever nothing else computes, and test programs run side by side. Those that
+//! measure time have the processor whenever they want it: all beside them run with low priorities. Lines of parts that share the
 //! terminal begin with their part's name. The first failure ends all others.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -101,6 +101,7 @@ impl Run<'_> {
             if parts.iter().any(|part| matches!(part.runs, Runs::Tests(_))) {
                 self.attempt(|| self.compiled().map(drop));
             }
+            of(Stage::Compiled).for_each(|part| drop(scope.spawn(|| self.attempt(|| self.check(part)))));
             // What is beside goes on.
             drop(installation.join());
             for lane in [Lane::Nodes, Lane::Operators, Lane::Releases, Lane::Kills] {
@@ -230,12 +231,9 @@ impl Run<'_> {
             ui::status("Checking", name);
             for program in programs {
                 if !program.names(tests)?.is_empty() {
-                    let call = self.equipped(program.call(tests));
-                    let call = match self.memory.get_or_init(memory::folder) {
-                        Some(folder) => call.env("TMPDIR", folder.path()),
-                        None => call,
-                    };
-                    self.follow(name, &call)?;
+                    let memory = self.memory.get_or_init(memory::folder).as_ref();
+                    let folder = memory.map_or_else(std::env::temp_dir, |memory| memory.path().to_owned());
+                    self.follow(name, &self.equipped(program.call(tests)).env("TMPDIR", folder))?;
                 }
             }
             Ok(())

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use xtask::error::{Error, Exit, Result};
 use xtask::git::{Publishable, Purpose, Repository, Tag, Tagged};
 
+use crate::folders::{kept, refill};
 use crate::kill::effects_in;
 use crate::support::{Run, files_below, git, script, wait_until};
 
@@ -29,8 +30,8 @@ impl Scene {
     fn new() -> Self {
         let scene = Scene { folder: tempfile::tempdir().unwrap() };
         let path = scene.folder.path();
-        git(path, &["init", "--quiet", "--bare", "--initial-branch=main", "remote"]);
-        git(path, &["init", "--quiet", "--initial-branch=main", "clone"]);
+        git(path, &["init", "--quiet", "--bare", "--template=", "--initial-branch=main", "remote"]);
+        git(path, &["init", "--quiet", "--template=", "--initial-branch=main", "clone"]);
         scene.settings("clone");
         scene.git(&["remote", "add", "origin", "../remote"]);
         scene.write("Cargo.toml", "version = \"1.0.0\"\n");
@@ -60,6 +61,13 @@ impl Scene {
 
     fn remote(&self, arguments: &[&str]) -> String {
         git(&self.folder.path().join("remote"), arguments)
+    }
+
+    /// From now on, the remote takes nothing, and says why.
+    fn remote_refuses(&self, why: &str) {
+        let hooks = self.folder.path().join("remote/hooks");
+        std::fs::create_dir(&hooks).unwrap();
+        script(&hooks.join("pre-receive"), &format!("echo {why} >&2; exit 1\n"));
     }
 
     fn write(&self, path: &str, text: &str) {
@@ -304,7 +312,7 @@ fn x1_with_push_a_commit_that_is_ahead_is_pushed_and_nothing_else_is() {
 #[test]
 fn a_push_that_the_remote_refuses_is_said_with_its_reason_and_the_way_of_a_pull_request() {
     let scene = Scene::new();
-    script(&scene.folder.path().join("remote/hooks/pre-receive"), "echo main is protected >&2; exit 1\n");
+    scene.remote_refuses("main is protected");
     scene.bump().unwrap();
     let error = scene.refused(|scene| scene.publishable(true));
     says(&error, Exit::Unpushed, &["main is protected", "bump-1.1.0", "run the same command again"]);
@@ -452,7 +460,7 @@ fn x3_an_annotated_tag_that_somebody_else_made_is_adopted() {
 #[test]
 fn a_tag_that_the_remote_refuses_leaves_none_here() {
     let scene = Scene::new();
-    script(&scene.folder.path().join("remote/hooks/pre-receive"), "echo tags are protected >&2; exit 1\n");
+    scene.remote_refuses("tags are protected");
     let commit = scene.git(&["rev-parse", "HEAD"]);
     let before = scene.everything();
     let line = format!("git push origin {commit}:refs/tags/v1.1.0");
@@ -494,12 +502,13 @@ fn x3_bump_push_and_tag_survive_a_kill_at_every_effect() {
     let count = |record: &Path| effects_in(record).len();
     let beside = tempfile::tempdir().unwrap();
     let record = beside.path().join("effects");
-    let whole = Scene::new();
-    Run::of(child(&whole.root(), &record, 0)).ok();
+    let scene = Scene::new();
+    let start = kept(scene.folder.path());
+    Run::of(child(&scene.root(), &record, 0)).ok();
     let effects = count(&record);
     assert!(effects > 20, "{effects}");
     for number in 1..=effects {
-        let scene = Scene::new();
+        refill(scene.folder.path(), start.path());
         std::fs::remove_file(&record).unwrap();
         let mut halted = child(&scene.root(), &record, number).spawn().unwrap();
         let reached = wait_until(Duration::from_secs(60), || count(&record) == number);

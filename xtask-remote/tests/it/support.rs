@@ -57,8 +57,7 @@ impl Demo {
 
     /// In memory, where that is possible: every file of a release is synced, and a busy disk makes each wait.
     pub fn in_memory() -> Self {
-        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-        Self::within(folder.unwrap(), free_port())
+        Self::within(folder_in_memory(), free_port())
     }
 
     /// The same, where everything that is published is signed: most tests are about something else, and signing takes its time.
@@ -474,11 +473,19 @@ fn pretend_within(folder: &Path) {
                  echo '{\"packages\":[{\"id\":\"demo\",\"name\":\"demo\",\"version\":\"1.0.0\",\"source\":null,\"links\":null,\
                  \"manifest_path\":\"/demo/Cargo.toml\",\"targets\":[]}],\"resolve\":{\"nodes\":[{\"id\":\"demo\",\"deps\":[]}]}}'\n\
                  exit\n}\nwhile [ $# -gt 0 ]; do\n[ \"$1\" != --package ] || package=$2\nfolder=$package\n\
-                 [ \"$folder\" != demo ] || folder=operator\n[ \"$1\" != --target ] || {\nout=$CARGO_TARGET_DIR/$2/release\nmkdir -p \"$out\"\n\
+                 [ \"$folder\" != demo ] || folder=operator\n[ \"$1\" != --target ] || {\nout=$CARGO_TARGET_DIR/$2/release\n\
+                 [ -d \"$out\" ] || mkdir -p \"$out\"\n\
                  { echo \"$2\"; cat \"$folder\"/Cargo.toml \"$folder\"/src/*; } >\"$out/$package\"\n}\nshift\ndone\n";
     for (name, text) in [("rustc", rustc.as_str()), ("cargo", cargo), ("cc", ""), ("aarch64-linux-gnu-gcc", "")] {
         script(&folder.join(name), text);
     }
+}
+
+/// An empty folder in memory, if the machine has such a place. Whoever sets `TMPDIR`, as `cargo xtask ci` does, has chosen one.
+pub fn folder_in_memory() -> TempDir {
+    let chosen = std::env::var_os("TMPDIR").map(PathBuf::from);
+    let place = chosen.unwrap_or_else(|| "/dev/shm".into());
+    tempfile::tempdir_in(place).or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Writes a program that a shell runs.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::folders::copy_tree;
-use crate::support::wait_until;
+use crate::support::{folder_in_memory, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -28,8 +28,7 @@ pub const DISK: &str = "/var/tmp";
 
 /// An empty folder for a server's files, to be handed to `Served::start`.
 pub fn folder() -> PathBuf {
-    let memory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-    memory.unwrap().keep()
+    folder_in_memory().keep()
 }
 
 /// The same on a disk, for servers that need what a file system in memory lacks.

@@ -29,7 +29,7 @@ use crate::servers::{
     Account, Answer, Asked, Credentials, Dialect, Packages, Proxy, SIGNING_KEY, STACK, Sigstore, Way, Whole, packages,
     rights::Need,
 };
-use crate::support::{Run, build_programs, free_port, git, pretended_programs, programs};
+use crate::support::{Run, build_programs, folder_in_memory, free_port, git, pretended_programs, programs};
 
 pub const REPOSITORY: &str = "alto9/kube9-operator";
 pub const REPOSITORY_ID: &str = "987654321";
@@ -911,7 +911,7 @@ impl<'r> Machine<'r> {
         names: Names,
         artifacts: &'r Artifacts,
     ) -> Self {
-        let home = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let home = folder_in_memory();
         for folder in ["bin", "needed", "root", "temp", "work"] {
             std::fs::create_dir(home.path().join(folder)).unwrap();
         }
