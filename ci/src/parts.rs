@@ -79,9 +79,9 @@ pub(crate) enum Lane {
     Releases,
     /// The longest test of these, which would otherwise be the last to end, alone.
     Kills,
-    /// The operator at an API server.
+    /// What measures time and needs little of it; then the operator at an API server.
     Operators,
-    /// What measures time and needs little of it; then the operator on a node, which needs more than its share.
+    /// The operator on a node: one step waits for another, so it begins at once.
     Nodes,
 }
 
@@ -169,8 +169,8 @@ fn thorough() -> Vec<Part> {
         part("infrastructure tests", Runs::Npm("test"), Beside),
         part("infrastructure template", Runs::Npm("synth"), Beside),
         part(TEMPLATE_LINT, Runs::Tool("cfn-lint", TEMPLATES), Beside),
-        tests("operator timed", operator, &[TIMED], &[NIGHTLY], 1, Stage::Lane(Lane::Nodes)),
-        tests("xtask timed", xtask, &[TIMED], &[NIGHTLY], 1, Stage::Lane(Lane::Nodes)),
+        tests("operator timed", operator, &[TIMED], &[NIGHTLY], 1, Stage::Lane(Lane::Operators)),
+        tests("xtask timed", xtask, &[TIMED], &[NIGHTLY], 1, Stage::Lane(Lane::Operators)),
         tests("operator", operator, &[], &[TIMED, NIGHTLY], 4, Stage::Lane(Lane::Operators)),
         tests("xtask", xtask, &[], &elsewhere, 7, Stage::Lane(Lane::Releases)),
         tests("xtask kills", xtask, &[KILLS], &[], 1, Stage::Lane(Lane::Kills)),
@@ -205,7 +205,9 @@ fn tests(name: &'static str, programs: Programs, only: &[&str], skip: &[&str], t
     let niceness = match stage {
         Stage::Lane(_) if only == [TIMED] => 0,
         // What it does is late where it has to wait, and its tests say how late it may be. It computes little.
-        Stage::Lane(Lane::Operators) => 14,
+        Stage::Lane(Lane::Operators) => 12,
+        // Whoever waits longest for others is not to be the last to end, with a core idle.
+        Stage::Lane(Lane::Nodes) => 15,
         Stage::Lane(_) | Stage::Compiled => 19,
         _ => 0,
     };

@@ -379,15 +379,18 @@ pub fn http_status(url: &str) -> Option<u16> {
     xtask::sys::http::Anonymous::new(Duration::from_secs(30)).get(url, &[]).ok().map(|answer| answer.status)
 }
 
-/// Looks often at first, for what comes at once, and then more rarely.
+/// Looks often at first, for what comes at once, and then more rarely: most of all where a look takes long itself.
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     const RARELY: Duration = Duration::from_millis(20);
+    const SELDOM: Duration = Duration::from_millis(500);
     let (started, mut pause) = (Instant::now(), Duration::from_millis(1));
     while started.elapsed() < limit {
+        let asked = Instant::now();
         if condition() {
             return true;
         }
-        std::thread::sleep(pause);
+        // Where a program is started to find out, one after the other would keep a core busy.
+        std::thread::sleep(pause.max(SELDOM.min(asked.elapsed() * 2)));
         pause = RARELY.min(pause * 2);
     }
     false
