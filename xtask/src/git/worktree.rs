@@ -1,6 +1,7 @@
 //! The work tree as what is released: which commit, which files, and whether they differ from the commit.
 //!
-//! Git is asked; nothing in its folder is changed (the tree hash of an uncommitted state is computed in a scratch object store).
+//! Git is asked; nothing in its folder is changed but times of objects (the tree hash of an uncommitted state is computed in a scratch
+//! object store).
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
